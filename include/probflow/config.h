@@ -1,0 +1,46 @@
+/* Configuration: YAML (or --set section.key=value) -> typed structs through option tables.
+ *
+ * The file has one level of sections:      sde:   {name: vp, beta_max: 20}
+ *                                          train: {steps: 3000, batch: 64}
+ * and scalars at the top:                  seed: 42
+ * A section that chooses a plugin holds its `name`; the plugin's table reads the other keys. */
+#ifndef PROBFLOW_CONFIG_H
+#define PROBFLOW_CONFIG_H
+
+#include <probflow/option.h>
+#include <probflow/status.h>
+
+typedef struct pf_config pf_config;
+
+/* Owned by the caller until pf_config_free.  Fails PF_EIO (missing), PF_EFORMAT (YAML error with
+ * line, a key given twice, nesting deeper than section.key).  JSON is YAML too. */
+PF_MUST_USE pf_status pf_config_load(const char *path, pf_config **out);
+PF_MUST_USE pf_status pf_config_parse(const char *yaml, const char *origin, pf_config **out);
+void pf_config_free(pf_config *c);
+
+/* "section.key=value" or "key=value": adds or replaces.  Fails PF_EARG on another form. */
+PF_MUST_USE pf_status pf_config_set(pf_config *c, const char *assignment);
+
+/* Text of "section.key" or "key"; NULL when absent.  Marks it as read.  Borrowed. */
+const char *pf_config_get(pf_config *c, const char *key);
+
+/* Fills obj: defaults, then every key of the section ("" = top level scalars).  The key `name`
+ * is skipped.  Fails PF_EARG on an unknown key (naming the nearest), a bad value, a range. */
+PF_MUST_USE pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opts,
+                                        void *obj);
+
+/* Fails PF_EARG when a key was never read, naming it and the nearest known section or key. */
+PF_MUST_USE pf_status pf_config_check(const pf_config *c, const char *const *known_sections);
+
+/* Canonical text: appends "section:\n  name: x\n  key: value\n..." with every value, defaults
+ * included, so that the text alone reproduces the run.  name may be NULL. */
+typedef struct pf_text {
+    char *s; /* owned; pf_free */
+    size_t n, cap;
+} pf_text;
+PF_MUST_USE pf_status pf_text_add(pf_text *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+PF_MUST_USE pf_status pf_config_write(pf_text *t, const char *section, const char *name,
+                                      const pf_opt *opts, const void *obj);
+
+#endif

@@ -1,0 +1,78 @@
+/* Option tables: one row gives the name, default, range, help, YAML parsing and the text stored
+ * in every file.
+ *
+ *     typedef struct vp { double b0, b1; } vp;
+ *     static const pf_opt opts[] = {
+ *         PF_OPT(vp, b0, PF_F64, 0.1, 0.0, 1e3, "noise rate b(0), 1/time"),
+ *         { 0 }
+ *     };
+ *
+ * Field types: PF_INT int, PF_I64 int64_t, PF_F64 double, PF_BOOL int, PF_ENUM int (index into
+ * words), PF_STR char[PF_STR_MAX], PF_INTS pf_ints.  A table ends with a zeroed row. */
+#ifndef PROBFLOW_OPTION_H
+#define PROBFLOW_OPTION_H
+
+#include <probflow/status.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PF_STR_MAX = 512, PF_INTS_MAX = 12 };
+
+typedef enum pf_opt_kind {
+    PF_OPT_END = 0,
+    PF_INT,
+    PF_I64,
+    PF_F64,
+    PF_BOOL,
+    PF_ENUM,
+    PF_STR,
+    PF_INTS
+} pf_opt_kind;
+
+typedef struct pf_ints {
+    int n, v[PF_INTS_MAX];
+} pf_ints;
+
+typedef struct pf_opt {
+    const char *name;
+    pf_opt_kind kind;
+    size_t offset;
+    double def, lo,
+        hi; /* numbers; for PF_ENUM def is the default's index; PF_INTS: lo, hi bound each entry */
+    const char *text;         /* default of PF_STR and PF_INTS */
+    const char *const *words; /* PF_ENUM: NULL-terminated */
+    const char *help;
+} pf_opt;
+
+/* clang-format off */
+#define PF_OPT(type, field, kind, def, lo, hi, help) \
+    { #field, kind, offsetof(type, field), def, lo, hi, NULL, NULL, help }
+#define PF_OPT_ENUM(type, field, def, words, help) \
+    { #field, PF_ENUM, offsetof(type, field), def, 0, 0, NULL, words, help }
+#define PF_OPT_STR(type, field, def, help) \
+    { #field, PF_STR, offsetof(type, field), 0, 0, 0, def, NULL, help }
+#define PF_OPT_INTS(type, field, def, lo, hi, help) \
+    { #field, PF_INTS, offsetof(type, field), 0, lo, hi, def, NULL, help }
+/* clang-format on */
+
+/* Fills every field with its default. */
+void pf_opt_defaults(const pf_opt *opts, void *obj);
+
+/* Sets one field from text.  Fails PF_EARG naming the option, the text and the allowed range or
+ * words; an unknown name names the nearest one.  `section` (may be NULL) prefixes names. */
+PF_MUST_USE pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
+                                 const char *text, void *obj);
+
+/* Text of one field that pf_opt_set reads back to the same bits (doubles: shortest exact). */
+void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n);
+
+/* Nearest of the NULL-terminated names to `name` by edit distance; NULL when none is close. */
+const char *pf_nearest(const char *name, const char *const *names);
+
+/* Fails PF_EARG: unknown WHAT 'name', and the nearest of `names` when one is close. */
+PF_MUST_USE pf_status pf_unknown(const char *what, const char *name, const char *const *names);
+
+/* Prints the table: name, default, range, help. */
+void pf_opt_help(const pf_opt *opts, const char *section, FILE *f);
+
+#endif

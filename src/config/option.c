@@ -1,0 +1,349 @@
+/* Option tables: text to fields and back.
+ *
+ * Doubles print with the fewest digits that read back to the same bits.  Nearest names are by
+ * the edit distance of Damerau and Levenshtein (insert, delete, replace, swap neighbours). */
+#include <probflow/option.h>
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_MAX_LEN = 63, ROWS_MAX = 64, FULL_MAX = 160, WORDS_TEXT = 256 };
+
+static int min3(int a, int b, int c)
+{
+    int m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+static int distance(const char *a, const char *b)
+{
+    int n = (int)strlen(a), m = (int)strlen(b);
+    if (n > NAME_MAX_LEN || m > NAME_MAX_LEN) return NAME_MAX_LEN;
+    int d[NAME_MAX_LEN + 1][NAME_MAX_LEN + 1];
+    for (int i = 0; i <= n; i++) d[i][0] = i;
+    for (int j = 0; j <= m; j++) d[0][j] = j;
+    for (int i = 1; i <= n; i++)
+        for (int j = 1; j <= m; j++) {
+            int differ = tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]);
+            int best = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + differ);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = min3(best, best, d[i - 2][j - 2] + 1);
+            d[i][j] = best;
+        }
+    return d[n][m];
+}
+
+static void full_name(const char *section, const char *name, char buf[FULL_MAX])
+{
+    int top = !section || !section[0];
+    snprintf(buf, FULL_MAX, "%s%s%s", top ? "" : section, top ? "" : ".", name);
+}
+
+/* "a, b or c" */
+static void join_words(const char *const *words, char *buf, size_t n)
+{
+    size_t used = 0;
+    buf[0] = 0;
+    for (int i = 0; words[i] && used < n; i++) {
+        const char *glue = i == 0 ? "" : words[i + 1] ? ", " : " or ";
+        int k = snprintf(buf + used, n - used, "%s%s", glue, words[i]);
+        used += k > 0 ? (size_t)k : 0;
+    }
+}
+
+static void double_text(double v, char *buf, size_t n)
+{
+    if (v == rint(v) && fabs(v) < 1e7) {
+        snprintf(buf, n, "%.0f", v);
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(buf, n, "%.*g", digits, v);
+        if (strtod(buf, NULL) == v) return;
+    }
+}
+
+static int blank(const char *s)
+{
+    while (isspace((unsigned char)*s)) s++;
+    return *s == 0;
+}
+
+/* 1 and *v when all of text is a number. */
+static int parse_double(const char *text, double *v)
+{
+    char *end;
+    if (blank(text)) return 0;
+    *v = strtod(text, &end);
+    return blank(end) && isfinite(*v);
+}
+
+/* 1 and *v when all of text is a whole number; 1e6 is one. */
+static int parse_whole(const char *text, int64_t *v)
+{
+    char *end;
+    double d;
+    if (blank(text)) return 0;
+    errno = 0;
+    *v = strtoll(text, &end, 10);
+    if (blank(end)) return errno == 0;
+    if (!parse_double(text, &d) || d != rint(d) || fabs(d) > 0x1p53) return 0;
+    *v = (int64_t)d;
+    return 1;
+}
+
+static int parse_bool(const char *text, int *v)
+{
+    static const char *const yes[] = {"true", "yes", "on", "1", NULL};
+    static const char *const no[] = {"false", "no", "off", "0", NULL};
+    for (int i = 0; yes[i]; i++) {
+        *v = 1;
+        if (!strcasecmp(text, yes[i])) return 1;
+    }
+    *v = 0;
+    for (int i = 0; no[i]; i++)
+        if (!strcasecmp(text, no[i])) return 1;
+    return 0;
+}
+
+static PF_MUST_USE pf_status bad_number(const pf_opt *o, const char *full, const char *text)
+{
+    char lo[32], hi[32];
+    double_text(o->lo, lo, sizeof lo);
+    double_text(o->hi, hi, sizeof hi);
+    PF_FAIL(PF_EARG, "%s is \"%s\"; want %s from %s to %s", full, text,
+            o->kind == PF_F64    ? "a number"
+            : o->kind == PF_INTS ? "a list of up to 12 whole numbers"
+                                 : "a whole number",
+            lo, hi);
+}
+
+static PF_MUST_USE pf_status set_ints(const pf_opt *o, const char *full, const char *text,
+                                      pf_ints *out)
+{
+    pf_ints list = {0};
+    char copy[PF_STR_MAX];
+    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
+        return bad_number(o, full, text);
+    char *save = NULL, *s = copy;
+    for (char *p = copy; *p; p++)
+        if (*p == '[' || *p == ']') *p = ' ';
+    if (!blank(copy))
+        for (char *w = strtok_r(s, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
+            int64_t v;
+            if (list.n == PF_INTS_MAX || !parse_whole(w, &v) || (double)v < o->lo ||
+                (double)v > o->hi)
+                return bad_number(o, full, text);
+            list.v[list.n++] = (int)v;
+        }
+    *out = list;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status set_enum(const pf_opt *o, const char *full, const char *text,
+                                      int *out)
+{
+    for (int i = 0; o->words[i]; i++)
+        if (!strcmp(o->words[i], text)) {
+            *out = i;
+            return PF_OK;
+        }
+    char words[WORDS_TEXT];
+    join_words(o->words, words, sizeof words);
+    PF_FAIL(PF_EARG, "%s is \"%s\"; want %s", full, text, words);
+}
+
+static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const char *text,
+                                       void *field)
+{
+    int64_t whole;
+    double real;
+    int yes;
+    switch (o->kind) {
+    case PF_INT:
+    case PF_I64:
+        if (!parse_whole(text, &whole) || (double)whole < o->lo || (double)whole > o->hi)
+            return bad_number(o, full, text);
+        if (o->kind == PF_INT) *(int *)field = (int)whole;
+        else *(int64_t *)field = whole;
+        return PF_OK;
+    case PF_F64:
+        if (!parse_double(text, &real) || real < o->lo || real > o->hi)
+            return bad_number(o, full, text);
+        *(double *)field = real;
+        return PF_OK;
+    case PF_BOOL:
+        PF_REQUIRE(parse_bool(text, &yes), PF_EARG, "%s is \"%s\"; want true or false", full,
+                   text);
+        *(int *)field = yes;
+        return PF_OK;
+    case PF_ENUM:
+        return set_enum(o, full, text, field);
+    case PF_STR:
+        PF_REQUIRE(strlen(text) < PF_STR_MAX, PF_EARG, "%s is longer than %d characters", full,
+                   PF_STR_MAX - 1);
+        memset(field, 0, PF_STR_MAX);
+        memcpy(field, text, strlen(text));
+        return PF_OK;
+    case PF_INTS:
+        return set_ints(o, full, text, field);
+    case PF_OPT_END:
+        break;
+    }
+    PF_FAIL(PF_EARG, "%s has an option row of unknown kind %d", full, (int)o->kind);
+}
+
+static void default_field(const pf_opt *o, void *field)
+{
+    switch (o->kind) {
+    case PF_INT:
+    case PF_BOOL:
+    case PF_ENUM:
+        *(int *)field = (int)o->def;
+        break;
+    case PF_I64:
+        *(int64_t *)field = (int64_t)o->def;
+        break;
+    case PF_F64:
+        *(double *)field = o->def;
+        break;
+    case PF_STR:
+        snprintf(field, PF_STR_MAX, "%s", o->text ? o->text : "");
+        break;
+    case PF_INTS:
+        PF_ASSERT(set_ints(o, o->name, o->text ? o->text : "", field) == PF_OK);
+        break;
+    case PF_OPT_END:
+        break;
+    }
+}
+
+/* "0 to 1000" or the words; "" for text. */
+static void range_text(const pf_opt *o, char *buf, size_t n)
+{
+    char lo[32], hi[32];
+    buf[0] = 0;
+    if (o->kind == PF_ENUM) join_words(o->words, buf, n);
+    else if (o->kind == PF_BOOL) snprintf(buf, n, "true or false");
+    else if (o->kind != PF_STR) {
+        double_text(o->lo, lo, sizeof lo);
+        double_text(o->hi, hi, sizeof hi);
+        snprintf(buf, n, "%s to %s", lo, hi);
+    }
+}
+
+/* Text of a row's default, made by the code that reads it. */
+static void default_text(const pf_opt *o, char *buf, size_t n)
+{
+    union {
+        double align;
+        int i;
+        int64_t i64;
+        char s[PF_STR_MAX];
+        pf_ints list;
+    } value = {0};
+    pf_opt alone = *o;
+    alone.offset = 0;
+    default_field(&alone, &value);
+    pf_opt_text(&alone, &value, buf, n);
+}
+
+void pf_opt_defaults(const pf_opt *opts, void *obj)
+{
+    for (const pf_opt *o = opts; o && o->name; o++) default_field(o, (char *)obj + o->offset);
+}
+
+pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
+                     const char *text, void *obj)
+{
+    char full[FULL_MAX];
+    const char *names[ROWS_MAX + 1] = {0};
+    int n = 0;
+    full_name(section, name, full);
+    for (const pf_opt *o = opts; o && o->name; o++) {
+        if (!strcmp(o->name, name)) {
+            PF_TRY(set_field(o, full, text, (char *)obj + o->offset));
+            return PF_OK;
+        }
+        if (n < ROWS_MAX) names[n++] = o->name;
+    }
+    const char *near = pf_nearest(name, names);
+    if (near) {
+        char guess[FULL_MAX];
+        full_name(section, near, guess);
+        PF_FAIL(PF_EARG, "unknown option %s; did you mean %s?", full, guess);
+    }
+    PF_FAIL(PF_EARG, "unknown option %s%s", full, n ? "" : " (this section has no options)");
+}
+
+void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n)
+{
+    const void *f = (const char *)obj + o->offset;
+    const pf_ints *list = f;
+    size_t used = 0;
+    if (n) buf[0] = 0;
+    switch (o->kind) {
+    case PF_INT:
+        snprintf(buf, n, "%d", *(const int *)f);
+        break;
+    case PF_I64:
+        snprintf(buf, n, "%lld", (long long)*(const int64_t *)f);
+        break;
+    case PF_F64:
+        double_text(*(const double *)f, buf, n);
+        break;
+    case PF_BOOL:
+        snprintf(buf, n, "%s", *(const int *)f ? "true" : "false");
+        break;
+    case PF_ENUM:
+        snprintf(buf, n, "%s", o->words[*(const int *)f]);
+        break;
+    case PF_STR:
+        snprintf(buf, n, "%s", (const char *)f);
+        break;
+    case PF_INTS:
+        for (int i = 0; i < list->n && used < n; i++) {
+            int k = snprintf(buf + used, n - used, "%s%d", i ? "," : "", list->v[i]);
+            used += k > 0 ? (size_t)k : 0;
+        }
+        break;
+    case PF_OPT_END:
+        break;
+    }
+}
+
+const char *pf_nearest(const char *name, const char *const *names)
+{
+    const char *best = NULL;
+    int least = 2 + (int)strlen(name) / 3;
+    for (int i = 0; names[i]; i++) {
+        int d = distance(name, names[i]);
+        if (d < least) {
+            least = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+pf_status pf_unknown(const char *what, const char *name, const char *const *names)
+{
+    const char *near = pf_nearest(name, names);
+    if (near) PF_FAIL(PF_EARG, "unknown %s '%s'; did you mean '%s'?", what, name, near);
+    PF_FAIL(PF_EARG, "unknown %s '%s'", what, name);
+}
+
+void pf_opt_help(const pf_opt *opts, const char *section, FILE *f)
+{
+    for (const pf_opt *o = opts; o && o->name; o++) {
+        char full[FULL_MAX], def[PF_STR_MAX], range[WORDS_TEXT];
+        full_name(section, o->name, full);
+        default_text(o, def, sizeof def);
+        range_text(o, range, sizeof range);
+        fprintf(f, "  %-36s %s", full, o->help ? o->help : "");
+        fprintf(f, " [%s%s%s]\n", def[0] ? def : "empty", range[0] ? "; " : "", range);
+    }
+}
