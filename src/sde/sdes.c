@@ -1,0 +1,39 @@
+/* The table of SDEs.  To add one: write its file after vp.c, add its row here and its name to
+ * meson.build. */
+#include <probflow/sde.h>
+
+#include <math.h>
+#include <string.h>
+
+extern const pf_sde_ops pf_sde_vp, pf_sde_subvp, pf_sde_ve;
+
+const pf_sde_ops *const pf_sdes[] = {&pf_sde_vp, &pf_sde_subvp, &pf_sde_ve, NULL};
+
+pf_status pf_sde_init(const char *name, pf_sde *out)
+{
+    const char *names[sizeof pf_sdes / sizeof *pf_sdes] = {0};
+    for (int i = 0; pf_sdes[i]; i++) {
+        names[i] = pf_sdes[i]->name;
+        if (strcmp(name, names[i])) continue;
+        PF_ASSERT(pf_sdes[i]->size <= PF_SDE_BYTES);
+        memset(out, 0, sizeof *out);
+        out->ops = pf_sdes[i];
+        pf_opt_defaults(out->ops->opts, &out->opt);
+        return PF_OK;
+    }
+    return pf_trail(pf_unknown("sde", name, names), PF_WHERE);
+}
+
+double pf_sde_score_scale(const pf_sde *s, double t)
+{
+    double mean, std;
+    pf_sde_marginal(s, t, &mean, &std);
+    return s->ops->returns_score ? 1.0 : -1.0 / std;
+}
+
+double pf_sde_prior_logp(const pf_sde *s, int dim, const double *z)
+{
+    double std = s->ops->prior_std(&s->opt), sum = 0.0;
+    for (int i = 0; i < dim; i++) sum += z[i] * z[i];
+    return -0.5 * sum / (std * std) - dim * (log(std) + 0.5 * log(2.0 * M_PI));
+}
