@@ -1,0 +1,125 @@
+/* Computation graphs of score networks: built once, independent of the batch size.
+ *
+ * Layout everywhere: NHWC, float32.  A per-sample vector is [1,1,C].  The builder keeps the
+ * first error and turns later calls into no-ops; pf_graph_finish reports it with the operator's
+ * name and the shapes.  So models read as expressions and cannot fail silently.
+ *
+ * Parameters are one flat block with named views, in the order they are created; names, shapes
+ * and layouts are those of published score_sde_pytorch checkpoints: convolution OIHW,
+ * linear [out,in], NIN [in,out]. */
+#ifndef PROBFLOW_GRAPH_H
+#define PROBFLOW_GRAPH_H
+
+#include <probflow/status.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 3, PF_MAX_PARAMS = 2 };
+
+typedef struct pf_graph pf_graph;
+typedef struct pf_node {
+    int id; /* < 0: the graph has failed */
+} pf_node;
+typedef struct pf_shape { /* per sample */
+    int h, w, c;
+} pf_shape;
+
+typedef enum pf_init {
+    PF_INIT_FAN_AVG, /* U(+-sqrt(3 scale / ((fan_in + fan_out)/2))), fans count the kernel area; scale 0 -> 1e-10 */
+    PF_INIT_CONST, /* the value `scale` */
+    PF_INIT_NORMAL /* N(0, scale^2) */
+} pf_init;
+
+typedef struct pf_param { /* a named view into the flat block */
+    char name[PF_NAME_MAX];
+    int rank, dim[4];
+    size_t offset, size; /* in floats */
+    int trainable;       /* 0: fixed (Fourier frequencies) */
+    pf_init init;
+    double scale;
+    int fan_in, fan_out;
+} pf_param;
+
+PF_MUST_USE pf_status pf_graph_create(pf_graph **out);
+void pf_graph_free(pf_graph *g);
+/* Reports the first error; sets the output.  After it the graph is read-only and may be shared
+ * by plans and threads. */
+PF_MUST_USE pf_status pf_graph_finish(pf_graph *g, pf_node output);
+
+/* Records an error (a model's own checks); the first one wins.  Returns the failed node. */
+pf_node pf_graph_fail(pf_graph *g, pf_status code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+pf_shape pf_graph_shape(const pf_graph *g, pf_node x);
+
+/* Parameters.  n_params floats in all, padding excluded. */
+int pf_graph_param_count(const pf_graph *g);
+const pf_param *pf_graph_params(const pf_graph *g); /* [count], borrowed */
+size_t pf_graph_param_floats(const pf_graph *g);
+/* Fills params [floats] by each view's rule; draw = f(seed, view index, element). */
+void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params);
+
+/* printf into a static-duration buffer owned by the graph. */
+const char *pf_namef(pf_graph *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- operators: y = f(x); names prefix the parameters ---------------------------------- */
+
+/* The two inputs of every network: the image x [h,w,c] and the conditioning value [1,1,1]
+ * (999 t or sigma(t)). */
+pf_node pf_input_x(pf_graph *g, pf_shape s);
+pf_node pf_input_cond(pf_graph *g);
+
+typedef struct pf_conv_opt {
+    const char *name; /* parameters NAME.weight [cout,cin,k,k] and NAME.bias [cout] */
+    int cout, kernel, stride;
+    int pad_lo, pad_hi; /* zero padding above/left and below/right */
+    double scale;       /* init scale */
+} pf_conv_opt;
+pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o);
+/* stride 1, "same" padding */
+pf_node pf_conv_same(pf_graph *g, const char *name, pf_node x, int cout, int kernel,
+                     double scale);
+
+/* y = x W' + b on the channel axis at every pixel: NAME.weight [cout,cin], NAME.bias. */
+pf_node pf_linear(pf_graph *g, const char *name, pf_node x, int cout, double scale);
+/* The same with NAME.W [cin,cout], NAME.b ("network in network"). */
+pf_node pf_nin(pf_graph *g, const char *name, pf_node x, int cout, double scale);
+
+typedef struct pf_norm_opt {
+    const char *name; /* NAME.weight, NAME.bias [c] */
+    int groups;
+    double eps;
+    int silu;       /* 1: y = silu(norm) */
+    double dropout; /* rate applied after the activation, training only */
+} pf_norm_opt;
+/* Group normalisation of x, or of x + e broadcast over pixels when e [1,1,c] is given
+ * (e.id < 0: none; use PF_NONE). */
+pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o);
+#define PF_NONE ((pf_node){-1})
+
+pf_node pf_silu(pf_graph *g, pf_node x);
+pf_node pf_dropout(pf_graph *g, pf_node x, double rate);
+pf_node pf_up2(pf_graph *g, pf_node x); /* nearest neighbour, h,w doubled */
+pf_node pf_down2(pf_graph *g,
+                 pf_node x); /* 2x2 mean; odd h or w is an error that names the level */
+/* FIR resampling with outer([1,3,3,1],[1,3,3,1])/64 * gain: zero-insert by `up`, pad lo/hi,
+ * filter (true convolution), keep every `down`-th. */
+typedef struct pf_fir_opt {
+    int up, down, pad_lo, pad_hi;
+    double gain;
+} pf_fir_opt;
+pf_node pf_fir(pf_graph *g, pf_node x, const pf_fir_opt *o);
+pf_node pf_concat(pf_graph *g, pf_node a, pf_node b);              /* channels, a first */
+pf_node pf_add_scale(pf_graph *g, pf_node a, pf_node b, double s); /* (a + b) s */
+pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e);         /* x [h,w,c] + e [1,1,c] */
+pf_node pf_affine(pf_graph *g, pf_node x, double a, double b);     /* a x + b */
+/* softmax(q k' c^-1/2) v over all h*w pixels, one head. */
+pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
+/* The conditioning value v of the next three is [1,1,1] and depends on neither the image nor a
+ * trained parameter. */
+/* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */
+pf_node pf_positional(pf_graph *g, pf_node v, int n);
+/* [sin(2 pi W log v), cos(...)], NAME.W [n] fixed ~ N(0, scale^2), 2n features. */
+pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int n, double scale);
+pf_node pf_divide(pf_graph *g, pf_node x, pf_node v); /* x / v */
+
+#endif

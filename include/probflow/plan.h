@@ -1,0 +1,77 @@
+/* A plan runs a graph at one batch size: primitives made once, buffers assigned once from the
+ * lifetimes, nothing allocated afterwards.
+ *
+ * A plan and its kernels run on the calling thread alone.  Parallelism comes from running one
+ * plan per thread on different shards or likelihood groups, so no result depends on the number
+ * of threads. */
+#ifndef PROBFLOW_PLAN_H
+#define PROBFLOW_PLAN_H
+
+#include <probflow/graph.h>
+#include <probflow/random.h>
+
+typedef struct pf_plan pf_plan;
+
+typedef enum pf_pass {
+    PF_PASS_FORWARD, /* value only                                                   */
+    PF_PASS_PARAM,   /* value, then gradient of the parameters                       */
+    PF_PASS_VJP,     /* value, then input vector-Jacobian products, any number of them */
+    PF_PASS_BOTH     /* value, then both gradients (tests)                           */
+} pf_pass;
+
+typedef struct pf_plan_opt {
+    int batch;
+    pf_pass pass;
+    const char *backend; /* "fast" (fused and oneDNN rows over ref) or "ref"; NULL = "fast" */
+} pf_plan_opt;
+
+/* Owned.  graph is borrowed and must outlive the plan.  Fails PF_EMEM, PF_EEXT, PF_ENOSUPP
+ * (unknown backend).  Where a fast backend has no row, the plain one serves. */
+PF_MUST_USE pf_status pf_plan_create(const pf_graph *g, const pf_plan_opt *opt, pf_plan **out);
+void pf_plan_free(pf_plan *p);
+
+/* Bytes of activations, gradients and scratch this plan holds. */
+size_t pf_plan_bytes(const pf_plan *p);
+
+/* New parameter values (borrowed, [pf_graph_param_floats]); kernels may prepare their own copy,
+ * so call this whenever the values have changed. */
+PF_MUST_USE pf_status pf_plan_set_params(pf_plan *p, const float *params);
+
+typedef struct pf_run {
+    const float *x;         /* [B,h,w,c] */
+    const float *cond;      /* [B] */
+    int train;              /* 1: dropout on, keyed as below */
+    uint64_t seed;          /* dropout: stream DROPOUT, sample = sample[b], step */
+    const uint64_t *sample; /* [B] global sample numbers; NULL when train = 0 */
+    uint32_t step;
+} pf_run;
+
+/* out [B,h,w,c] is written.  Local. */
+PF_MUST_USE pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out);
+
+/* After pf_plan_forward; any number of times in a VJP plan, once in the others, whose gradients
+ * overwrite the values (a second call fails PF_EARG).  gout [B,...] = d loss / d out.
+ * gparams [floats] (PARAM, BOTH): overwritten with the gradient; fixed views get 0.
+ * gx [B,h,w,c] (VJP, BOTH): gout' d out / d x.  Either may be NULL when the pass lacks it. */
+PF_MUST_USE pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams,
+                                       float *gx);
+
+/* Backward of a PARAM or BOTH plan then calls final(self, from) on its thread after each operator
+ * that has parameters: gparams holds its final values from float `from` on.  `from` falls to 0,
+ * with which the last call of a backward without error is made.  NULL: nobody is told. */
+void pf_plan_watch(pf_plan *p, void (*final)(void *self, size_t from), void *self);
+
+/* Per-operator seconds since creation, for --profile: name of row i, calls, seconds; returns 0
+ * past the end.  Timing is off until pf_plan_profile(p, 1). */
+void pf_plan_profile(pf_plan *p, int on);
+typedef struct pf_op_time {
+    const char *op, *name, *backend;
+    double forward_s, backward_s,
+        gflop_forward; /* multiply-adds count 2; 0 where memory-bound */
+} pf_op_time;
+int pf_plan_profile_row(const pf_plan *p, int i, pf_op_time *row);
+
+/* Multiply-add operations (x2) of convolutions, matrix products and attention, one sample, forward. */
+double pf_graph_flops(const pf_graph *g);
+
+#endif

@@ -1,0 +1,194 @@
+/* Running a plan: parameters, forward, reverse mode, profile. */
+#include <probflow/log.h>
+#include <probflow/plan.h>
+
+#include "nn/plan_impl.h"
+
+#include <string.h>
+
+static float *at(const pf_plan *p, int piece)
+{
+    return piece < 0 ? NULL : p->mem + p->piece[piece].offset;
+}
+
+static size_t floats_of(const pf_plan *p, int node)
+{
+    return (size_t)p->opt.batch * pf_shape_size(p->graph->node[node].shape);
+}
+
+static pf_call call_of(const pf_plan *p, int i, int backward)
+{
+    const pf_step *st = &p->step[i];
+    const pf_gnode *n = &p->graph->node[i];
+    pf_call c = {.site = &st->site,
+                 .run = &p->run,
+                 .out = at(p, st->value),
+                 .saved = at(p, st->saved),
+                 .scratch = at(p, st->scratch[backward])};
+    for (int k = 0; k < n->n_in; k++) c.in[k] = at(p, p->step[n->in[k]].value);
+    for (int k = 0; k < n->n_param; k++)
+        c.param[k] = p->params + p->graph->param[n->param[k]].offset;
+    return c;
+}
+
+pf_status pf_plan_set_params(pf_plan *p, const float *params)
+{
+    p->params = params;
+    p->state = PF_PLAN_READY;
+    for (int i = 0; i < p->n_step; i++) {
+        const pf_step *st = &p->step[i];
+        if (!st->live || !st->row->params) continue;
+        pf_call c = call_of(p, i, 0);
+        c.run = NULL;
+        pf_status s = st->row->params(st->ctx, &c);
+        if (s) p->state = PF_PLAN_FRESH;
+        PF_TRY(s);
+    }
+    return PF_OK;
+}
+
+/* The caller's arrays may be gone when backward runs. */
+static PF_MUST_USE pf_status keep_run(pf_plan *p, const pf_run *run)
+{
+    const pf_graph *g = p->graph;
+    PF_REQUIRE(p->state != PF_PLAN_FRESH || g->n_param == 0, PF_EARG,
+               "a plan runs after its parameters are set");
+    PF_REQUIRE(run->x, PF_EARG, "a run without an image");
+    PF_REQUIRE(run->cond || g->input_cond < 0 || g->input_cond >= p->n_step ||
+                   !p->step[g->input_cond].live,
+               PF_EARG, "a run without conditioning values");
+    PF_REQUIRE(!run->train || run->sample, PF_EARG, "a training run without sample numbers");
+    p->run = *run;
+    p->run.sample = run->train ? p->sample : NULL;
+    for (int b = 0; run->train && b < p->opt.batch; b++) {
+        PF_REQUIRE(run->sample[b] < (uint64_t)1 << PF_DROPOUT_SAMPLE_BITS, PF_EARG,
+                   "sample number %llu is too large for dropout keys",
+                   (unsigned long long)run->sample[b]);
+        p->sample[b] = run->sample[b];
+    }
+    return PF_OK;
+}
+
+pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out)
+{
+    PF_TRY(keep_run(p, run));
+    p->state = PF_PLAN_READY;
+    for (int i = 0; i < p->n_step; i++) {
+        pf_step *st = &p->step[i];
+        if (!st->live) continue;
+        pf_call c = call_of(p, i, 0);
+        double t0 = p->profile ? pf_seconds() : 0.0;
+        PF_TRY(st->row->forward(st->ctx, &c));
+        if (p->profile) st->forward_s += pf_seconds() - t0;
+    }
+    p->run.x = p->run.cond = NULL; /* backward reads the plan's own copies */
+    int o = p->graph->output;
+    memcpy(out, at(p, p->step[o].value), floats_of(p, o) * sizeof *out);
+    p->state = PF_PLAN_FORWARDED;
+    return PF_OK;
+}
+
+static float *gradient_of(const pf_plan *p, int node, float *gx)
+{
+    return node == p->graph->input_x ? gx : at(p, p->step[node].grad);
+}
+
+static PF_MUST_USE pf_status backward_step(pf_plan *p, int i, const float *gout, float *gparams,
+                                           float *gx)
+{
+    const pf_graph *g = p->graph;
+    const pf_step *st = &p->step[i];
+    const pf_gnode *n = &g->node[i];
+    pf_call c = call_of(p, i, 1);
+    c.gout = i == g->output ? gout : gradient_of(p, i, gx);
+    for (int k = 0; k < n->n_in; k++)
+        if (st->site.want_dx[k])
+            c.gin[k] = st->gin_mode[k] == PF_GIN_ADD ? at(p, st->gin_piece[k])
+                                                     : gradient_of(p, n->in[k], gx);
+    for (int k = 0; st->site.want_dp && k < n->n_param; k++)
+        if (g->param[n->param[k]].trainable)
+            c.gparam[k] = gparams + g->param[n->param[k]].offset;
+    PF_TRY(st->row->backward(st->ctx, &c));
+    for (int k = 0; k < n->n_in; k++) {
+        if (!st->site.want_dx[k] || st->gin_mode[k] != PF_GIN_ADD) continue;
+        float *sum = gradient_of(p, n->in[k], gx);
+        const float *more = c.gin[k];
+        for (size_t j = 0, m = floats_of(p, n->in[k]); j < m; j++) sum[j] += more[j];
+    }
+    return PF_OK;
+}
+
+/* Every float of the block that no operator writes: padding, fixed views, unused views. */
+static void clear_unwritten(const pf_plan *p, float *gparams)
+{
+    const pf_graph *g = p->graph;
+    size_t done = 0;
+    for (int i = 0; i < p->n_step; i++) {
+        const pf_gnode *n = &g->node[i];
+        for (int k = 0; k < n->n_param; k++) { /* views follow the order of the nodes */
+            const pf_param *v = &g->param[n->param[k]];
+            if (!p->step[i].site.want_dp || !p->step[i].live || !v->trainable) continue;
+            memset(gparams + done, 0, (v->offset - done) * sizeof *gparams);
+            done = v->offset + v->size;
+        }
+    }
+    memset(gparams + done, 0, (g->floats - done) * sizeof *gparams);
+}
+
+pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams, float *gx)
+{
+    const pf_graph *g = p->graph;
+    pf_pass pass = p->opt.pass;
+    int to_x = pass == PF_PASS_VJP || pass == PF_PASS_BOTH;
+    int to_p = pass == PF_PASS_PARAM || pass == PF_PASS_BOTH;
+    PF_REQUIRE(to_x || to_p, PF_EARG, "a forward plan has no backward");
+    PF_REQUIRE(p->state == PF_PLAN_FORWARDED, PF_EARG, "backward without a forward before it");
+    PF_REQUIRE(!to_x || gx, PF_EARG, "no place for the image gradient");
+    PF_REQUIRE(!to_p || gparams, PF_EARG, "no place for the parameter gradient");
+    if (pass != PF_PASS_VJP) p->state = PF_PLAN_READY; /* gradients overwrite the values */
+
+    if (to_p) clear_unwritten(p, gparams);
+    if (to_x && g->output == g->input_x)
+        memcpy(gx, gout, floats_of(p, g->input_x) * sizeof *gx);
+    else if (to_x && !p->want_x) memset(gx, 0, floats_of(p, g->input_x) * sizeof *gx);
+    for (int i = p->n_step - 1; i >= 0; i--) {
+        if (!p->step[i].backward) continue;
+        double t0 = p->profile ? pf_seconds() : 0.0;
+        PF_TRY(backward_step(p, i, gout, gparams, gx));
+        if (p->profile) p->step[i].backward_s += pf_seconds() - t0;
+        /* Views follow the order of the nodes: those to come write below this one's first. */
+        const pf_gnode *n = &g->node[i];
+        if (p->final && p->step[i].site.want_dp)
+            p->final(p->watcher, g->param[n->param[0]].offset);
+    }
+    if (p->final && to_p) p->final(p->watcher, 0);
+    return PF_OK;
+}
+
+void pf_plan_watch(pf_plan *p, void (*final)(void *self, size_t from), void *self)
+{
+    p->final = final;
+    p->watcher = self;
+}
+
+void pf_plan_profile(pf_plan *p, int on)
+{
+    p->profile = on;
+}
+
+int pf_plan_profile_row(const pf_plan *p, int i, pf_op_time *row)
+{
+    for (int k = 0; k < p->n_step; k++) {
+        const pf_step *st = &p->step[k];
+        if (!st->live || i-- > 0) continue;
+        *row = (pf_op_time){.op = pf_op_name(st->site.op),
+                            .name = st->site.name,
+                            .backend = st->row->backend,
+                            .forward_s = st->forward_s,
+                            .backward_s = st->backward_s,
+                            .gflop_forward = 1e-9 * p->opt.batch *
+                                             pf_graph_node_flops(p->graph, &p->graph->node[k])};
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,52 @@
+/* Inside of a graph: shared by the builder, the operators and the plan. */
+#ifndef PROBFLOW_SRC_NN_GRAPH_IMPL_H
+#define PROBFLOW_SRC_NN_GRAPH_IMPL_H
+
+#include "nn/kernel.h"
+
+enum { PF_GRAPH_NODES_MAX = 1 << 16 }; /* dropout keys carry 16 bits of node number */
+
+typedef struct pf_gnode {
+    pf_op op;
+    pf_attr attr;
+    char name[PF_NAME_MAX];
+    int n_in, in[PF_MAX_INPUTS];
+    int n_param, param[PF_MAX_PARAMS];
+    pf_shape shape;
+    int of_x, of_p; /* depends on the image; on a trainable parameter */
+} pf_gnode;
+
+typedef struct pf_gname {
+    struct pf_gname *next;
+    char text[PF_NAME_MAX];
+} pf_gname;
+
+struct pf_graph {
+    pf_gnode *node;
+    int n_node, cap_node;
+    pf_param *param;
+    int n_param, cap_param;
+    size_t floats; /* parameter block with padding */
+    pf_gname *names;
+    int input_x, input_cond, output; /* -1: not yet */
+    pf_status failed;
+    char message[512];
+};
+
+/* Starts operator n: kind, name and inputs.  0: the graph has failed. */
+int pf_graph_begin(pf_graph *g, pf_gnode *n, pf_op op, const char *name);
+int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in);
+/* Adds the view NAME.suffix described by p (dims, init); offset and size are set here. */
+void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param *p);
+/* Stores the finished operator. */
+pf_node pf_graph_push(pf_graph *g, const pf_gnode *n);
+/* Fails with PF_ESHAPE and "operator NAME (op): ..." */
+pf_node pf_graph_fail_at(pf_graph *g, const pf_gnode *n, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* live[i] = 1 when the output depends on node i. */
+void pf_graph_live(const pf_graph *g, unsigned char *live);
+/* Multiply-adds (x2) of one node and one sample. */
+double pf_graph_node_flops(const pf_graph *g, const pf_gnode *n);
+
+#endif

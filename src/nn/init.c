@@ -1,0 +1,59 @@
+/* Initial parameters and operation counts.
+ *
+ *   fan average: U(-b, b), b = sqrt(3 scale / ((fan_in + fan_out) / 2))
+ *
+ * the variance scaling of the published networks; a scale of 0 stands for 1e-10 there, which
+ * makes the last layer of each residual branch nearly, not exactly, zero.
+ * Source: Song et al. 2021, appendix H (initialisation of DDPM++). */
+#include <probflow/graph.h>
+#include <probflow/plan.h>
+#include <probflow/random.h>
+
+#include "nn/graph_impl.h"
+
+#include <math.h>
+#include <string.h>
+
+static void fill_uniform(const pf_draw *d, const pf_param *v, float *out)
+{
+    double scale = v->scale > 0.0 ? v->scale : 1e-10;
+    double bound = sqrt(3.0 * scale / (0.5 * ((double)v->fan_in + (double)v->fan_out)));
+    pf_draw_uniform(d, 0, v->size, out);
+    for (size_t i = 0; i < v->size; i++) out[i] = (float)((2.0 * out[i] - 1.0) * bound);
+}
+
+static void fill_normal(const pf_draw *d, const pf_param *v, float *out)
+{
+    pf_draw_normal(d, 0, v->size, out);
+    for (size_t i = 0; i < v->size; i++) out[i] = (float)(out[i] * v->scale);
+}
+
+void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
+{
+    memset(params, 0, g->floats * sizeof *params); /* the padding stays 0 for good */
+    for (int k = 0; k < g->n_param; k++) {
+        const pf_param *v = &g->param[k];
+        pf_draw d = {.seed = seed, .stream = PF_STREAM_INIT, .sample = (uint64_t)k, .step = 0};
+        float *out = params + v->offset;
+        if (v->init == PF_INIT_FAN_AVG) fill_uniform(&d, v, out);
+        else if (v->init == PF_INIT_NORMAL) fill_normal(&d, v, out);
+        else
+            for (size_t i = 0; i < v->size; i++) out[i] = (float)v->scale;
+    }
+}
+
+double pf_graph_node_flops(const pf_graph *g, const pf_gnode *n)
+{
+    double pixels = (double)n->shape.h * n->shape.w;
+    if (n->op == PF_OP_CONV || n->op == PF_OP_LINEAR)
+        return 2.0 * pixels * (double)g->param[n->param[0]].size;
+    if (n->op == PF_OP_ATTENTION) return 4.0 * pixels * pixels * n->shape.c;
+    return 0.0;
+}
+
+double pf_graph_flops(const pf_graph *g)
+{
+    double sum = 0.0;
+    for (int i = 0; i < g->n_node; i++) sum += pf_graph_node_flops(g, &g->node[i]);
+    return sum;
+}

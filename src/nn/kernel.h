@@ -1,0 +1,100 @@
+/* The kernel table: the narrow waist between plans and the code that computes.
+ *
+ * A row implements one operator.  `ref` has every row, plain and complete; the fast rows
+ * override it where they pay and where `applies` says yes.  Kernels run on the calling thread
+ * alone and never allocate outside open(). */
+#ifndef PROBFLOW_SRC_NN_KERNEL_H
+#define PROBFLOW_SRC_NN_KERNEL_H
+
+#include <probflow/graph.h>
+#include <probflow/plan.h>
+
+enum { PF_DX_IN = 1, PF_DP_IN = 2 };
+
+typedef enum pf_op {
+#define PF_OP(id, name, reads, inplace) PF_OP_##id,
+#include "ops.def"
+#undef PF_OP
+    PF_OP_COUNT
+} pf_op;
+
+typedef struct pf_attr {                /* each operator reads its own fields */
+    int kernel, stride, pad_lo, pad_hi; /* CONV; FIR: stride = down, pads */
+    int up;                             /* FIR */
+    int groups, silu;                   /* GROUP_NORM */
+    int in_out;                         /* LINEAR: 1 = weight is [in,out] */
+    double eps, rate;                   /* GROUP_NORM eps and dropout rate; DROPOUT rate */
+    double a, b;                        /* AFFINE a x + b; ADD_SCALE a; FIR gain a */
+} pf_attr;
+
+/* One operator of a plan.  Shapes are per sample; B is the batch. */
+typedef struct pf_site {
+    pf_op op;
+    pf_attr attr;
+    const char *name; /* for messages and dropout keys */
+    int index;        /* node number in the graph: distinguishes dropout sites */
+    int B, n_in, n_param;
+    pf_shape in[PF_MAX_INPUTS], out;
+    size_t param_size[PF_MAX_PARAMS]; /* floats; weight first, bias second */
+    pf_pass pass;
+    int want_dx[PF_MAX_INPUTS]; /* which input gradients will ever be asked for */
+    int want_dp;                /* parameter gradients will be asked for */
+} pf_site;
+
+/* Pointers of one call.  Forward sets in, out, param, saved, scratch, run. */
+typedef struct pf_call {
+    const pf_site *site;
+    const pf_run *run;
+    const float *in[PF_MAX_INPUTS];
+    float *out; /* forward: written; backward: no longer valid */
+    const float *param[PF_MAX_PARAMS];
+    float *saved;   /* written by forward, read by backward (statistics) */
+    float *scratch; /* valid inside one call */
+    const float *gout;
+    float *gin[PF_MAX_INPUTS];    /* overwritten; NULL: not wanted */
+    float *gparam[PF_MAX_PARAMS]; /* overwritten; NULL: not wanted */
+} pf_call;
+
+typedef struct pf_row {
+    const char *backend;                             /* for logs and profiles */
+    int (*applies)(const pf_site *s);                /* NULL: always */
+    pf_status (*open)(const pf_site *s, void **ctx); /* NULL: no state */
+    void (*close)(void *ctx);
+    /* New values in c->param; NULL: nothing to prepare. */
+    pf_status (*params)(void *ctx, const pf_call *c);
+    size_t (*saved)(const pf_site *s, void *ctx);   /* floats; NULL: 0 */
+    size_t (*scratch)(const pf_site *s, void *ctx); /* floats; NULL: 0 */
+    pf_status (*forward)(void *ctx, const pf_call *c);
+    pf_status (*backward)(void *ctx, const pf_call *c); /* all wanted gradients in one call */
+} pf_row;
+
+typedef struct pf_kernel {
+    pf_op op;
+    const pf_row *row; /* NULL ends a list */
+} pf_kernel;
+
+extern const pf_row *const pf_ref_rows[PF_OP_COUNT]; /* complete */
+/* Fast rows, the better one of an operator first. */
+extern const pf_kernel pf_fused_kernels[];  /* portable C, vectorised by omp simd */
+extern const pf_kernel pf_onednn_kernels[]; /* empty in a build without it */
+
+/* The first row of fused, onednn, ref that applies; of ref alone when backend is "ref". */
+const pf_row *pf_kernel_row(const char *backend, const pf_site *s);
+
+const char *pf_op_name(pf_op op);
+int pf_op_reads(pf_op op);
+int pf_op_inplace(pf_op op);
+
+/* Shared by every row that drops out, so that ref and fast agree bit for bit: 0 or 1/(1-rate)
+ * for elements first .. first+n-1 of sample b's output of this site; all 1 when run->train = 0.
+ * Draw: stream DROPOUT, element = position, step = run->step, sample = site index * 2^40 +
+ * run->sample[b].  So no two sites, samples or steps share a number. */
+enum { PF_DROPOUT_SAMPLE_BITS = 40 };
+void pf_dropout_mask(const pf_call *c, int b, double rate, size_t first, size_t n, float *mask);
+
+static inline size_t pf_shape_size(pf_shape s)
+{
+    return (size_t)s.h * (size_t)s.w * (size_t)s.c;
+}
+
+#endif

@@ -1,0 +1,19 @@
+/* The vectorised rows: portable C. */
+#include <nn/kernels/fused/rows.h>
+
+const pf_kernel pf_fused_kernels[] = {
+    {PF_OP_CONV, &pf_fused_few},
+    {PF_OP_CONV, &pf_fused_winograd},
+    {PF_OP_GROUP_NORM, &pf_fused_norm},
+    {PF_OP_SILU, &pf_fused_silu},
+    {PF_OP_DROPOUT, &pf_fused_dropout},
+    {PF_OP_UP2, &pf_fused_up2},
+    {PF_OP_DOWN2, &pf_fused_down2},
+    {PF_OP_FIR, &pf_fused_fir},
+    {PF_OP_CONCAT, &pf_fused_concat},
+    {PF_OP_ADD_SCALE, &pf_fused_add_scale},
+    {PF_OP_ADD_CHANNEL, &pf_fused_add_channel},
+    {PF_OP_AFFINE, &pf_fused_affine},
+    {PF_OP_DIVIDE, &pf_fused_divide},
+    {0, NULL},
+};

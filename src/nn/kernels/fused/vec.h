@@ -1,0 +1,79 @@
+/* Vectorised portable C: function clones per instruction set and a polynomial exponential. */
+#ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_VEC_H
+#define PROBFLOW_SRC_NN_KERNELS_FUSED_VEC_H
+
+#include <math.h>
+#include <string.h>
+
+/* The loader picks the clone that this CPU runs best: one binary serves all. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#define PF_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define PF_CLONES
+#endif
+
+#define PF_SIMD   _Pragma("omp simd")
+#define PF_INLINE static inline __attribute__((always_inline))
+
+/* The order of operations below is meant, though the kernels' flags let sums be reassociated
+ * (and a vectorised __builtin_assoc_barrier is lost, GCC 12).  Holds for the including file. */
+#if defined(__clang__)
+#pragma clang fp reassociate(off)
+#elif defined(__GNUC__)
+#pragma GCC optimize("no-associative-math")
+#endif
+
+/* exp(x) = 2^n exp(r), r = x - n ln 2 in two parts (Cody and Waite 1980), |r| <= ln(2)/2, and
+ * exp(r) by its minimax polynomial of degree 7 (Cephes).  Within 2 ulp; x is clamped to
+ * [-87.3, 88.3], so results stay normal; NaN comes out as NaN. */
+PF_INLINE float pf_exp(float x)
+{
+    float c = x < -87.3f ? -87.3f : x;
+    c = c > 88.3f ? 88.3f : c;
+    float shifted = c * 1.44269504f + 12582912.0f; /* 1.5 2^23: rounds to the nearest integer */
+    int i;
+    memcpy(&i, &shifted, sizeof i);
+    i -= 0x4B400000;
+    float n = (float)i;
+    float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int bits;
+    memcpy(&bits, &p, sizeof bits);
+    bits = (int)((unsigned)bits + ((unsigned)i << 23));
+    memcpy(&p, &bits, sizeof p);
+    return p;
+}
+
+/* 16 floats: one AVX-512 register, two AVX ones; loads and stores need no alignment. */
+typedef float pf_v16 __attribute__((vector_size(64)));
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi" /* only inlined functions pass them */
+#endif
+
+#define pf_load16(p)                 \
+    __extension__({                  \
+        pf_v16 v_;                   \
+        memcpy(&v_, (p), sizeof v_); \
+        v_;                          \
+    })
+
+/* Macros: a vector parameter or result would make the compiler remark on its calling convention. */
+#define pf_store16(p, v)             \
+    do {                             \
+        pf_v16 v_ = (v);             \
+        memcpy((p), &v_, sizeof v_); \
+    } while (0)
+
+PF_INLINE float pf_sigmoid(float x)
+{
+    return 1.0f / (1.0f + pf_exp(-x));
+}
+
+#endif

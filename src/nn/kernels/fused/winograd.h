@@ -1,0 +1,42 @@
+/* Tiles and transforms of Winograd's F(4x4, 3x3); see winograd_tile.c. */
+#ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_H
+#define PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_H
+
+#include <stddef.h>
+
+enum { PF_WG_POINTS = 36, PF_WG_OUT = 4, PF_WG_IN = 6, PF_WG_LANES = 16 };
+
+typedef struct pf_wg_image { /* a batch of NHWC images cut into 4x4 tiles */
+    int h, w, C;             /* C a multiple of 16 */
+    int rows, columns;       /* tiles of one image */
+    const float *zeros;      /* [C], what lies outside the image; borrowed */
+} pf_wg_image;
+
+/* One tile's place among transformed ones: its 36 points lie `point` floats apart. */
+typedef struct pf_wg_slot {
+    float *at; /* point 0 */
+    size_t point;
+} pf_wg_slot;
+
+/* Floats from one point to the next when each holds n: a cache line more, since a power of two
+ * would put all 36 points on the same few lines of the first-level cache. */
+static inline size_t pf_wg_stride(size_t n)
+{
+    return n + PF_WG_LANES;
+}
+
+/* B' d B of the 6x6 pixels around tile number `tile` of x. */
+void pf_wg_input(const pf_wg_image *m, const float *x, int tile, pf_wg_slot v);
+/* A' m A, plus the bias (NULL: none), into the 4x4 pixels of the tile that lie in y. */
+void pf_wg_output(const pf_wg_image *m, pf_wg_slot v, const float *bias, float *y, int tile);
+/* A dy A', the transpose of pf_wg_output; sum [C] += the tile's pixels of dy. */
+void pf_wg_output_back(const pf_wg_image *m, const float *dy, int tile, pf_wg_slot v,
+                       float *sum);
+
+/* u [36][cin][cout] = G g G' of w [cout,cin,3,3]; turned: [36][cout][cin] of the kernel rotated by half a turn. */
+void pf_wg_weight(const float *w, int cin, int cout, float *u);
+void pf_wg_weight_turned(const float *w, int cin, int cout, float *u);
+/* dw = G' du G, the transpose of pf_wg_weight. */
+void pf_wg_weight_back(const float *du, int cin, int cout, float *dw);
+
+#endif

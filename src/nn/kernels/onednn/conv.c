@@ -1,0 +1,177 @@
+/* Convolution and the linear map on the channel axis (a 1x1 convolution), by oneDNN.
+ *
+ * Activations stay NHWC.  Each primitive chooses its own weight layout; params() packs the
+ * weights once per new value, and the weight gradient is unpacked after each backward pass. */
+#include <nn/kernels/onednn/engine.h>
+#include <probflow/memory.h>
+
+typedef struct conv {
+    dnn_lib *lib;
+    dnn_conv_shape shape;
+    dnn_op *forward, *data, *weights;          /* the last two only where wanted */
+    dnn_op *pack_forward, *pack_data, *unpack; /* NULL: the layouts agree */
+    float *w_forward, *w_data;                 /* packed weights, owned */
+    float *bias_sink;                          /* when the bias gradient is not asked for */
+} conv;
+
+static dnn_conv_shape shape_of(const pf_site *s)
+{
+    dnn_conv_shape c = {.B = s->B,
+                        .h = s->in[0].h,
+                        .w = s->in[0].w,
+                        .cin = s->in[0].c,
+                        .oh = s->out.h,
+                        .ow = s->out.w,
+                        .cout = s->out.c,
+                        .kernel = 1,
+                        .stride = 1,
+                        .bias = s->n_param > 1};
+    if (s->op == PF_OP_CONV) {
+        c.kernel = s->attr.kernel;
+        c.stride = s->attr.stride;
+        c.pad_lo = s->attr.pad_lo;
+        c.pad_hi = s->attr.pad_hi;
+        return c;
+    }
+    c.in_out = s->attr.in_out;
+    if (c.h * c.w == 1) { /* rows of a matrix: one image of B pixels has longer inner loops */
+        c.w = c.ow = s->B;
+        c.B = 1;
+    }
+    return c;
+}
+
+static PF_MUST_USE pf_status packed(conv *c, const dnn_op *of, dnn_op **pack, float **w)
+{
+    PF_TRY(dnn_conv_pack_create(c->lib, of, &c->shape, pack));
+    if (!*pack) return PF_OK;
+    *w = pf_zalloc(dnn_conv_weight_bytes(of));
+    PF_REQUIRE(*w, PF_EMEM, "no memory for packed weights");
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
+{
+    c->shape = shape_of(s);
+    PF_TRY(dnn_open(&c->lib));
+    PF_TRY(dnn_conv_create(c->lib, DNN_CONV_FORWARD, &c->shape, &c->forward));
+    PF_TRY(packed(c, c->forward, &c->pack_forward, &c->w_forward));
+    if (s->want_dx[0]) {
+        PF_TRY(dnn_conv_create(c->lib, DNN_CONV_DATA, &c->shape, &c->data));
+        PF_TRY(packed(c, c->data, &c->pack_data, &c->w_data));
+    }
+    if (s->want_dp) {
+        PF_TRY(dnn_conv_create(c->lib, DNN_CONV_WEIGHTS, &c->shape, &c->weights));
+        PF_TRY(dnn_conv_unpack_create(c->lib, c->weights, &c->shape, &c->unpack));
+        c->bias_sink = pf_zalloc((size_t)c->shape.cout * sizeof(float));
+        PF_REQUIRE(c->bias_sink, PF_EMEM, "no memory for the gradient of a bias");
+    }
+    return PF_OK;
+}
+
+static void close(void *ctx)
+{
+    conv *c = ctx;
+    if (!c) return;
+    dnn_op_free(c->forward);
+    dnn_op_free(c->data);
+    dnn_op_free(c->weights);
+    dnn_op_free(c->pack_forward);
+    dnn_op_free(c->pack_data);
+    dnn_op_free(c->unpack);
+    pf_free(c->w_forward);
+    pf_free(c->w_data);
+    pf_free(c->bias_sink);
+    dnn_close(c->lib);
+    pf_free(c);
+}
+
+static pf_status open(const pf_site *s, void **ctx)
+{
+    conv *c = pf_zalloc(sizeof *c);
+    if (!c) PF_FAIL(PF_EMEM, "no memory for %s", s->name);
+    pf_status st = conv_init(c, s);
+    if (st) {
+        close(c);
+        return pf_trail(st, PF_WHERE);
+    }
+    *ctx = c;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status repack(conv *c, dnn_op *op, const float *from, float *to,
+                                    void *scratch)
+{
+    if (!op) return PF_OK;
+    const void *ptr[] = {from, to};
+    return dnn_run(c->lib, op, ptr, scratch);
+}
+
+static pf_status params(void *ctx, const pf_call *call)
+{
+    conv *c = ctx;
+    PF_TRY(repack(c, c->pack_forward, call->param[0], c->w_forward, call->scratch));
+    return repack(c, c->pack_data, call->param[0], c->w_data, call->scratch);
+}
+
+static size_t bytes_to_floats(size_t bytes)
+{
+    return (bytes + 63) / 64 * 16;
+}
+
+static size_t max2(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The weight gradient before unpacking comes first, then the primitive's own scratch. */
+static size_t scratch(const pf_site *s, void *ctx)
+{
+    const conv *c = ctx;
+    (void)s;
+    size_t n = max2(dnn_op_scratch(c->forward), dnn_op_scratch(c->data));
+    n = max2(n, max2(dnn_op_scratch(c->pack_forward), dnn_op_scratch(c->pack_data)));
+    if (c->weights) {
+        size_t own = max2(dnn_op_scratch(c->weights), dnn_op_scratch(c->unpack));
+        size_t packed_gradient = c->unpack ? dnn_conv_weight_bytes(c->weights) : 0;
+        n = max2(n, bytes_to_floats(packed_gradient) * sizeof(float) + own);
+    }
+    return bytes_to_floats(n);
+}
+
+static pf_status forward(void *ctx, const pf_call *call)
+{
+    conv *c = ctx;
+    const float *w = c->pack_forward ? c->w_forward : call->param[0];
+    const void *with[] = {call->in[0], w, call->param[1], call->out};
+    const void *without[] = {call->in[0], w, call->out};
+    return dnn_run(c->lib, c->forward, c->shape.bias ? with : without, call->scratch);
+}
+
+static pf_status backward(void *ctx, const pf_call *call)
+{
+    conv *c = ctx;
+    if (call->gin[0]) {
+        const void *ptr[] = {call->gout, c->pack_data ? c->w_data : call->param[0],
+                             call->gin[0]};
+        PF_TRY(dnn_run(c->lib, c->data, ptr, call->scratch));
+    }
+    if (!call->gparam[0]) return PF_OK;
+    float *gw = c->unpack ? call->scratch : call->gparam[0];
+    float *own = call->scratch;
+    if (c->unpack) own += bytes_to_floats(dnn_conv_weight_bytes(c->weights));
+    const void *ptr[] = {call->in[0], call->gout, gw,
+                         call->gparam[1] ? call->gparam[1] : c->bias_sink};
+    PF_TRY(dnn_run(c->lib, c->weights, ptr, own));
+    return repack(c, c->unpack, gw, call->gparam[0], own);
+}
+
+const pf_row pf_dnn_conv = {
+    .backend = "onednn",
+    .open = open,
+    .close = close,
+    .params = params,
+    .scratch = scratch,
+    .forward = forward,
+    .backward = backward,
+};

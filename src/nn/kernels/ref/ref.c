@@ -1,0 +1,32 @@
+/* The complete table of plain kernels.  They say what each operator means: the fast rows are
+ * compared with these, and these with finite differences. */
+#include "nn/kernels/ref/ref.h"
+
+/* clang-format off */
+#define ROW(op, ...) \
+    &(const pf_row){.backend = "ref", .forward = pf_ref_##op, .backward = pf_ref_##op##_back, __VA_ARGS__}
+/* no derivative: inputs, and functions of the conditioning value alone */
+#define SOURCE(op) &(const pf_row){.backend = "ref", .forward = pf_ref_##op}
+
+const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
+    [PF_OP_INPUT_X] = SOURCE(input_x),
+    [PF_OP_INPUT_COND] = SOURCE(input_cond),
+    [PF_OP_CONV] = ROW(conv, .scratch = pf_ref_conv_scratch),
+    [PF_OP_LINEAR] = ROW(linear, .scratch = pf_ref_linear_scratch),
+    [PF_OP_GROUP_NORM] = ROW(group_norm, .saved = pf_ref_group_norm_saved,
+                             .scratch = pf_ref_group_norm_scratch),
+    [PF_OP_SILU] = ROW(silu),
+    [PF_OP_DROPOUT] = ROW(dropout),
+    [PF_OP_UP2] = ROW(up2),
+    [PF_OP_DOWN2] = ROW(down2),
+    [PF_OP_FIR] = ROW(fir),
+    [PF_OP_CONCAT] = ROW(concat),
+    [PF_OP_ADD_SCALE] = ROW(add_scale),
+    [PF_OP_ADD_CHANNEL] = ROW(add_channel),
+    [PF_OP_AFFINE] = ROW(affine),
+    [PF_OP_ATTENTION] = ROW(attention, .scratch = pf_ref_attention_scratch),
+    [PF_OP_POSITIONAL] = SOURCE(positional),
+    [PF_OP_FOURIER] = SOURCE(fourier),
+    [PF_OP_DIVIDE] = ROW(divide, .saved = pf_ref_divide_saved),
+};
+/* clang-format on */

@@ -1,0 +1,37 @@
+/* The plain kernels, one pair per operator; ref.c lists them. */
+#ifndef PROBFLOW_SRC_NN_KERNELS_REF_H
+#define PROBFLOW_SRC_NN_KERNELS_REF_H
+
+#include "nn/kernel.h"
+
+#define PF_REF_KERNEL(op)                               \
+    pf_status pf_ref_##op(void *ctx, const pf_call *c); \
+    pf_status pf_ref_##op##_back(void *ctx, const pf_call *c)
+
+PF_REF_KERNEL(conv);
+PF_REF_KERNEL(linear);
+PF_REF_KERNEL(group_norm);
+PF_REF_KERNEL(silu);
+PF_REF_KERNEL(dropout);
+PF_REF_KERNEL(up2);
+PF_REF_KERNEL(down2);
+PF_REF_KERNEL(fir);
+PF_REF_KERNEL(concat);
+PF_REF_KERNEL(add_scale);
+PF_REF_KERNEL(add_channel);
+PF_REF_KERNEL(affine);
+PF_REF_KERNEL(attention);
+PF_REF_KERNEL(divide);
+pf_status pf_ref_input_x(void *ctx, const pf_call *c);
+pf_status pf_ref_input_cond(void *ctx, const pf_call *c);
+pf_status pf_ref_positional(void *ctx, const pf_call *c);
+pf_status pf_ref_fourier(void *ctx, const pf_call *c);
+
+size_t pf_ref_conv_scratch(const pf_site *s, void *ctx);
+size_t pf_ref_linear_scratch(const pf_site *s, void *ctx);
+size_t pf_ref_group_norm_saved(const pf_site *s, void *ctx);
+size_t pf_ref_group_norm_scratch(const pf_site *s, void *ctx);
+size_t pf_ref_attention_scratch(const pf_site *s, void *ctx);
+size_t pf_ref_divide_saved(const pf_site *s, void *ctx);
+
+#endif

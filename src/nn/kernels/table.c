@@ -1,0 +1,44 @@
+/* The table of operators and the choice of a kernel. */
+#include "nn/kernel.h"
+
+#include <string.h>
+
+typedef struct op_info {
+    const char *name;
+    int reads, inplace;
+} op_info;
+
+static const op_info info[PF_OP_COUNT] = {
+#define PF_OP(id, name, reads, inplace) [PF_OP_##id] = {name, reads, inplace},
+#include "nn/ops.def"
+#undef PF_OP
+};
+
+const char *pf_op_name(pf_op op)
+{
+    return info[op].name;
+}
+
+int pf_op_reads(pf_op op)
+{
+    return info[op].reads;
+}
+
+int pf_op_inplace(pf_op op)
+{
+    return info[op].inplace;
+}
+
+static const pf_row *first_that_applies(const pf_kernel *k, const pf_site *s)
+{
+    while (k->row && (k->op != s->op || (k->row->applies && !k->row->applies(s)))) k++;
+    return k->row;
+}
+
+const pf_row *pf_kernel_row(const char *backend, const pf_site *s)
+{
+    if (!strcmp(backend, "ref")) return pf_ref_rows[s->op];
+    const pf_row *r = first_that_applies(pf_fused_kernels, s);
+    if (!r) r = first_that_applies(pf_onednn_kernels, s);
+    return r ? r : pf_ref_rows[s->op];
+}

@@ -1,0 +1,333 @@
+/* The operators a model is written with: each checks its inputs, sets its output shape and
+ * creates its parameter views.  What they compute is documented in graph.h. */
+#include <probflow/graph.h>
+
+#include "nn/graph_impl.h"
+
+static pf_shape shape_of(const pf_graph *g, const pf_gnode *n, int k)
+{
+    return g->node[n->in[k]].shape;
+}
+
+static int same_pixels(pf_shape a, pf_shape b)
+{
+    return a.h == b.h && a.w == b.w;
+}
+
+static int same_shape(pf_shape a, pf_shape b)
+{
+    return same_pixels(a, b) && a.c == b.c;
+}
+
+static int is_vector(pf_shape e, int c)
+{
+    return e.h == 1 && e.w == 1 && e.c == c;
+}
+
+/* Starts an operator of one input, whose shape is the output's until the caller changes it. */
+static int unary(pf_graph *g, pf_gnode *n, pf_op op, const char *name, pf_node x)
+{
+    if (!pf_graph_begin(g, n, op, name) || !pf_graph_input(g, n, x)) return 0;
+    n->shape = shape_of(g, n, 0);
+    return 1;
+}
+
+static int binary(pf_graph *g, pf_gnode *n, pf_op op, pf_node a, pf_node b)
+{
+    return unary(g, n, op, NULL, a) && pf_graph_input(g, n, b);
+}
+
+/* The value of a time embedding or a rescaling has no derivative rule: it must not depend on
+ * the image or on a trained parameter. */
+static int check_condition(pf_graph *g, const pf_gnode *n, int k)
+{
+    const pf_gnode *v = &g->node[n->in[k]];
+    if (!is_vector(v->shape, 1))
+        pf_graph_fail_at(g, n, "the conditioning value is %dx%dx%d, want 1x1x1", v->shape.h,
+                         v->shape.w, v->shape.c);
+    else if (v->of_x || v->of_p)
+        pf_graph_fail_at(g, n, "the conditioning value depends on the image or on parameters");
+    return !g->failed;
+}
+
+static void add_bias(pf_graph *g, pf_gnode *n, const char *suffix, int c, double value)
+{
+    pf_param p = {.rank = 1,
+                  .dim = {c},
+                  .trainable = 1,
+                  .init = PF_INIT_CONST,
+                  .scale = value,
+                  .fan_in = c,
+                  .fan_out = c};
+    pf_graph_view(g, n, suffix, &p);
+}
+
+pf_node pf_input_x(pf_graph *g, pf_shape s)
+{
+    pf_gnode n;
+    if (!pf_graph_begin(g, &n, PF_OP_INPUT_X, "x")) return PF_NONE;
+    if (g->input_x >= 0) return pf_graph_fail_at(g, &n, "a graph has one image input");
+    n.shape = s;
+    n.of_x = 1;
+    pf_node r = pf_graph_push(g, &n);
+    g->input_x = r.id;
+    return r;
+}
+
+pf_node pf_input_cond(pf_graph *g)
+{
+    pf_gnode n;
+    if (!pf_graph_begin(g, &n, PF_OP_INPUT_COND, "cond")) return PF_NONE;
+    if (g->input_cond >= 0)
+        return pf_graph_fail_at(g, &n, "a graph has one conditioning input");
+    n.shape = (pf_shape){1, 1, 1};
+    pf_node r = pf_graph_push(g, &n);
+    g->input_cond = r.id;
+    return r;
+}
+
+pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_CONV, o->name, x)) return PF_NONE;
+    pf_shape s = n.shape;
+    int k = o->kernel, h = s.h + o->pad_lo + o->pad_hi, w = s.w + o->pad_lo + o->pad_hi;
+    if (k < 1 || o->stride < 1 || o->cout < 1 || o->pad_lo < 0 || o->pad_hi < 0 || h < k ||
+        w < k)
+        return pf_graph_fail_at(g, &n,
+                                "%d %dx%d filters, stride %d, pads %d %d do not fit %dx%dx%d",
+                                o->cout, k, k, o->stride, o->pad_lo, o->pad_hi, s.h, s.w, s.c);
+    n.attr =
+        (pf_attr){.kernel = k, .stride = o->stride, .pad_lo = o->pad_lo, .pad_hi = o->pad_hi};
+    n.shape = (pf_shape){(h - k) / o->stride + 1, (w - k) / o->stride + 1, o->cout};
+    pf_param p = {.rank = 4,
+                  .dim = {o->cout, s.c, k, k},
+                  .trainable = 1,
+                  .init = PF_INIT_FAN_AVG,
+                  .scale = o->scale,
+                  .fan_in = s.c * k * k,
+                  .fan_out = o->cout * k * k};
+    pf_graph_view(g, &n, "weight", &p);
+    add_bias(g, &n, "bias", o->cout, 0.0);
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_conv_same(pf_graph *g, const char *name, pf_node x, int cout, int kernel,
+                     double scale)
+{
+    pf_conv_opt o = {.name = name,
+                     .cout = cout,
+                     .kernel = kernel,
+                     .stride = 1,
+                     .pad_lo = (kernel - 1) / 2,
+                     .pad_hi = kernel / 2,
+                     .scale = scale};
+    return pf_conv(g, x, &o);
+}
+
+static pf_node linear(pf_graph *g, pf_gnode *n, int cout, double scale)
+{
+    int cin = n->shape.c, in_out = n->attr.in_out;
+    if (cout < 1) return pf_graph_fail_at(g, n, "%d output channels", cout);
+    n->shape.c = cout;
+    pf_param p = {.rank = 2,
+                  .dim = {in_out ? cin : cout, in_out ? cout : cin},
+                  .trainable = 1,
+                  .init = PF_INIT_FAN_AVG,
+                  .scale = scale,
+                  .fan_in = cin,
+                  .fan_out = cout};
+    pf_graph_view(g, n, in_out ? "W" : "weight", &p);
+    add_bias(g, n, in_out ? "b" : "bias", cout, 0.0);
+    return pf_graph_push(g, n);
+}
+
+pf_node pf_linear(pf_graph *g, const char *name, pf_node x, int cout, double scale)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_LINEAR, name, x)) return PF_NONE;
+    return linear(g, &n, cout, scale);
+}
+
+pf_node pf_nin(pf_graph *g, const char *name, pf_node x, int cout, double scale)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_LINEAR, name, x)) return PF_NONE;
+    n.attr.in_out = 1;
+    return linear(g, &n, cout, scale);
+}
+
+pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_GROUP_NORM, o->name, x)) return PF_NONE;
+    int c = n.shape.c;
+    if (e.id >= 0) {
+        if (!pf_graph_input(g, &n, e)) return PF_NONE;
+        pf_shape s = shape_of(g, &n, 1);
+        if (!is_vector(s, c))
+            return pf_graph_fail_at(g, &n, "the added vector is %dx%dx%d, want 1x1x%d", s.h,
+                                    s.w, s.c, c);
+    }
+    if (o->groups < 1 || c % o->groups)
+        return pf_graph_fail_at(g, &n, "%d channels do not split into %d groups", c, o->groups);
+    if (!(o->eps > 0.0) || !(o->dropout >= 0.0 && o->dropout < 1.0))
+        return pf_graph_fail_at(g, &n, "eps %g must be positive and dropout %g in [0,1)",
+                                o->eps, o->dropout);
+    n.attr = (pf_attr){.groups = o->groups, .silu = o->silu, .eps = o->eps, .rate = o->dropout};
+    add_bias(g, &n, "weight", c, 1.0);
+    add_bias(g, &n, "bias", c, 0.0);
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_silu(pf_graph *g, pf_node x)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_SILU, NULL, x)) return PF_NONE;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_dropout(pf_graph *g, pf_node x, double rate)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_DROPOUT, NULL, x)) return PF_NONE;
+    if (!(rate >= 0.0 && rate < 1.0))
+        return pf_graph_fail_at(g, &n, "rate %g, want [0,1)", rate);
+    n.attr.rate = rate;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_up2(pf_graph *g, pf_node x)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_UP2, NULL, x)) return PF_NONE;
+    n.shape.h *= 2;
+    n.shape.w *= 2;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_down2(pf_graph *g, pf_node x)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_DOWN2, NULL, x)) return PF_NONE;
+    pf_shape s = n.shape;
+    if (s.h % 2 || s.w % 2) {
+        pf_shape im = g->input_x >= 0 ? g->node[g->input_x].shape : s;
+        return pf_graph_fail(
+            g, PF_ESHAPE,
+            "image size %dx%d cannot be halved at every level of this network: "
+            "%dx%d at operator %s is odd",
+            im.h, im.w, s.h, s.w, n.name);
+    }
+    n.shape.h /= 2;
+    n.shape.w /= 2;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_fir(pf_graph *g, pf_node x, const pf_fir_opt *o)
+{
+    enum { TAPS = 4 };
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_FIR, NULL, x)) return PF_NONE;
+    int h = n.shape.h * o->up + o->pad_lo + o->pad_hi,
+        w = n.shape.w * o->up + o->pad_lo + o->pad_hi;
+    if (o->up < 1 || o->down < 1 || o->pad_lo < 0 || o->pad_hi < 0 || h < TAPS || w < TAPS)
+        return pf_graph_fail_at(g, &n, "up %d, down %d, pads %d %d do not fit %dx%d", o->up,
+                                o->down, o->pad_lo, o->pad_hi, n.shape.h, n.shape.w);
+    n.attr = (pf_attr){
+        .up = o->up, .stride = o->down, .pad_lo = o->pad_lo, .pad_hi = o->pad_hi, .a = o->gain};
+    n.shape.h = (h - TAPS) / o->down + 1;
+    n.shape.w = (w - TAPS) / o->down + 1;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_concat(pf_graph *g, pf_node a, pf_node b)
+{
+    pf_gnode n;
+    if (!binary(g, &n, PF_OP_CONCAT, a, b)) return PF_NONE;
+    pf_shape s = shape_of(g, &n, 0), t = shape_of(g, &n, 1);
+    if (!same_pixels(s, t))
+        return pf_graph_fail_at(g, &n, "cannot join %dx%dx%d and %dx%dx%d", s.h, s.w, s.c, t.h,
+                                t.w, t.c);
+    n.shape.c = s.c + t.c;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_add_scale(pf_graph *g, pf_node a, pf_node b, double s)
+{
+    pf_gnode n;
+    if (!binary(g, &n, PF_OP_ADD_SCALE, a, b)) return PF_NONE;
+    pf_shape p = shape_of(g, &n, 0), q = shape_of(g, &n, 1);
+    if (!same_shape(p, q))
+        return pf_graph_fail_at(g, &n, "cannot add %dx%dx%d and %dx%dx%d", p.h, p.w, p.c, q.h,
+                                q.w, q.c);
+    n.attr.a = s;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e)
+{
+    pf_gnode n;
+    if (!binary(g, &n, PF_OP_ADD_CHANNEL, x, e)) return PF_NONE;
+    pf_shape s = shape_of(g, &n, 1);
+    if (!is_vector(s, n.shape.c))
+        return pf_graph_fail_at(g, &n, "the added vector is %dx%dx%d, want 1x1x%d", s.h, s.w,
+                                s.c, n.shape.c);
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_affine(pf_graph *g, pf_node x, double a, double b)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_AFFINE, NULL, x)) return PF_NONE;
+    n.attr.a = a;
+    n.attr.b = b;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v)
+{
+    pf_gnode n;
+    if (!binary(g, &n, PF_OP_ATTENTION, q, k) || !pf_graph_input(g, &n, v)) return PF_NONE;
+    for (int i = 1; i < 3; i++) {
+        pf_shape s = shape_of(g, &n, i);
+        if (!same_shape(n.shape, s))
+            return pf_graph_fail_at(g, &n, "queries are %dx%dx%d but %s are %dx%dx%d",
+                                    n.shape.h, n.shape.w, n.shape.c, i == 1 ? "keys" : "values",
+                                    s.h, s.w, s.c);
+    }
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_positional(pf_graph *g, pf_node v, int features)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_POSITIONAL, NULL, v) || !check_condition(g, &n, 0)) return PF_NONE;
+    if (features < 4 || features % 2)
+        return pf_graph_fail_at(g, &n, "%d features, want an even number from 4", features);
+    n.shape.c = features;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int features, double scale)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_FOURIER, name, v) || !check_condition(g, &n, 0)) return PF_NONE;
+    if (features < 1) return pf_graph_fail_at(g, &n, "%d frequencies", features);
+    n.shape.c = 2 * features;
+    pf_param p = {.rank = 1,
+                  .dim = {features},
+                  .init = PF_INIT_NORMAL,
+                  .scale = scale,
+                  .fan_in = features,
+                  .fan_out = features};
+    pf_graph_view(g, &n, "W", &p);
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_divide(pf_graph *g, pf_node x, pf_node v)
+{
+    pf_gnode n;
+    if (!binary(g, &n, PF_OP_DIVIDE, x, v) || !check_condition(g, &n, 1)) return PF_NONE;
+    return pf_graph_push(g, &n);
+}

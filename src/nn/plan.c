@@ -1,0 +1,234 @@
+/* Making a plan: which operators run, which gradients flow, which values must be kept, and where
+ * everything lives.
+ *
+ * Moments: operator i of N runs forward at moment i and backward at moment 2N-1-i.  A value
+ * lives from its operator's moment to its last reader's.  Backward reads it only where ops.def
+ * says so and the gradient that needs it is wanted: an input vector-Jacobian product keeps no
+ * input of a convolution.  In a VJP plan what backward reads lives for good, since backward may
+ * be called any number of times; its gradients may only reuse values that backward never reads.
+ *
+ * Gradients flow from the output towards the image or the parameters, and only along nodes that
+ * depend on them.  The reader of a value that comes last in the forward order writes the value's
+ * gradient; the others compute into a piece of their own, which is then added. */
+#include <probflow/memory.h>
+#include <probflow/plan.h>
+
+#include "nn/plan_impl.h"
+
+#include <string.h>
+
+static int moment_back(const pf_plan *p, int i)
+{
+    return 2 * p->n_step - 1 - i;
+}
+
+static int moment_end(const pf_plan *p)
+{
+    return 2 * p->n_step;
+}
+
+static int add_piece(pf_plan *p, size_t floats, int first, int last)
+{
+    if (floats == 0) return -1;
+    p->piece[p->n_piece] = (pf_piece){.floats = floats, .first = first, .last = last};
+    return p->n_piece++;
+}
+
+static int needs_gradient(const pf_plan *p, int i)
+{
+    const pf_gnode *n = &p->graph->node[i];
+    return p->step[i].live && ((p->want_x && n->of_x) || (p->want_p && n->of_p));
+}
+
+static void fill_site(pf_plan *p, int i)
+{
+    const pf_graph *g = p->graph;
+    const pf_gnode *n = &g->node[i];
+    pf_step *st = &p->step[i];
+    pf_site *s = &st->site;
+    *s = (pf_site){.op = n->op,
+                   .attr = n->attr,
+                   .name = n->name,
+                   .index = i,
+                   .B = p->opt.batch,
+                   .n_in = n->n_in,
+                   .n_param = n->n_param,
+                   .out = n->shape,
+                   .pass = p->opt.pass};
+    st->value = st->saved = st->grad = st->scratch[0] = st->scratch[1] = -1;
+    if (!st->live) return;
+    for (int k = 0; k < n->n_in; k++) {
+        s->in[k] = g->node[n->in[k]].shape;
+        s->want_dx[k] = needs_gradient(p, n->in[k]);
+        st->backward |= s->want_dx[k];
+    }
+    for (int k = 0; k < n->n_param; k++) {
+        s->param_size[k] = g->param[n->param[k]].size;
+        s->want_dp |= p->want_p && g->param[n->param[k]].trainable;
+    }
+    st->backward |= s->want_dp;
+}
+
+static PF_MUST_USE pf_status open_step(pf_step *st, const char *backend)
+{
+    st->row = pf_kernel_row(backend, &st->site);
+    if (st->row->open) PF_TRY(st->row->open(&st->site, &st->ctx));
+    st->opened = 1;
+    return PF_OK;
+}
+
+/* Last moment at which each node's value is read. */
+static void find_last_reads(const pf_plan *p, int *last)
+{
+    const pf_graph *g = p->graph;
+    for (int i = 0; i < p->n_step; i++) last[i] = i;
+    for (int i = 0; i < p->n_step; i++) {
+        const pf_step *st = &p->step[i];
+        const pf_gnode *n = &g->node[i];
+        if (!st->live) continue;
+        int reads = pf_op_reads(n->op), any_dx = 0, until = moment_back(p, i);
+        if (p->opt.pass == PF_PASS_VJP) until = moment_end(p);
+        for (int k = 0; k < n->n_in; k++) any_dx |= st->site.want_dx[k];
+        int in = ((reads & PF_DX_IN) && any_dx) || ((reads & PF_DP_IN) && st->site.want_dp);
+        for (int k = 0; k < n->n_in; k++) {
+            int t = in ? until : i;
+            if (t > last[n->in[k]]) last[n->in[k]] = t;
+        }
+    }
+}
+
+/* Values, statistics and working space of the forward moments. */
+static void place_forward(pf_plan *p, const int *last)
+{
+    for (int i = 0; i < p->n_step; i++) {
+        pf_step *st = &p->step[i];
+        const pf_gnode *n = &p->graph->node[i];
+        if (!st->live) continue;
+        int a = n->n_in ? n->in[0] : -1;
+        if (pf_op_inplace(n->op) && a >= 0 && last[a] == i && i != p->graph->output) {
+            st->value = p->step[a].value;
+            p->piece[st->value].last = last[i];
+        } else {
+            st->value = add_piece(p, (size_t)st->site.B * pf_shape_size(n->shape), i, last[i]);
+        }
+        size_t saved = st->row->saved ? st->row->saved(&st->site, st->ctx) : 0;
+        int until = !st->backward                ? i
+                    : p->opt.pass == PF_PASS_VJP ? moment_end(p)
+                                                 : moment_back(p, i);
+        st->saved = add_piece(p, saved, i, until);
+        size_t scratch = st->row->scratch ? st->row->scratch(&st->site, st->ctx) : 0;
+        st->scratch[0] = add_piece(p, scratch, i, i);
+        if (st->backward)
+            st->scratch[1] = add_piece(p, scratch, moment_back(p, i), moment_back(p, i));
+    }
+}
+
+/* Gradients.  The output's is the caller's gout and the image's the caller's gx. */
+static void place_backward(pf_plan *p)
+{
+    const pf_graph *g = p->graph;
+    for (int i = p->n_step - 1; i >= 0; i--) {
+        pf_step *st = &p->step[i];
+        const pf_gnode *n = &g->node[i];
+        if (!st->backward) continue;
+        for (int k = 0; k < n->n_in; k++) {
+            st->gin_piece[k] = -1;
+            if (!st->site.want_dx[k]) continue;
+            int a = n->in[k], now = moment_back(p, i);
+            size_t floats = (size_t)st->site.B * pf_shape_size(g->node[a].shape);
+            pf_step *from = &p->step[a];
+            st->gin_mode[k] = from->grad == -1 ? PF_GIN_WRITE : PF_GIN_ADD;
+            if (from->grad == -1 && a == g->input_x) from->grad = -2;
+            else if (from->grad == -1)
+                from->grad = add_piece(p, floats, now, moment_back(p, a));
+            else st->gin_piece[k] = add_piece(p, floats, now, now);
+        }
+    }
+}
+
+static PF_MUST_USE pf_status place(pf_plan *p, int reuse)
+{
+    /* per operator: value, saved, two scratch, gradient, one addend per input */
+    size_t most = (size_t)p->n_step * (5 + PF_MAX_INPUTS);
+    p->piece = pf_zalloc(most * sizeof *p->piece);
+    int *work = pf_zalloc((2 * most + (size_t)p->n_step) * sizeof *work);
+    if (p->piece && work) {
+        int *last = work + 2 * most;
+        find_last_reads(p, last);
+        place_forward(p, last);
+        place_backward(p);
+        p->mem_floats = pf_layout(p->piece, p->n_piece, reuse, work);
+        p->mem = pf_zalloc(p->mem_floats * sizeof *p->mem);
+    }
+    pf_free(work);
+    PF_REQUIRE(p->mem, PF_EMEM, "no memory for a plan of batch %d: %.1f MB of activations",
+               p->opt.batch, (double)p->mem_floats * sizeof *p->mem / 1e6);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
+{
+    const pf_graph *g = p->graph;
+    const char *backend = p->opt.backend;
+    PF_REQUIRE(g->output >= 0, PF_EARG, "a plan needs a finished graph");
+    PF_REQUIRE(p->opt.batch > 0, PF_EARG, "a plan of batch %d", p->opt.batch);
+    PF_REQUIRE(strcmp(backend, "fast") == 0 || strcmp(backend, "ref") == 0, PF_ENOSUPP,
+               "unknown backend %s; the backends are fast and ref", backend);
+    p->n_step = g->output + 1; /* later nodes cannot matter */
+    p->step = pf_zalloc((size_t)p->n_step * sizeof *p->step);
+    p->sample = pf_zalloc((size_t)p->opt.batch * sizeof *p->sample);
+    unsigned char *live = pf_zalloc((size_t)g->n_node);
+    if (live) pf_graph_live(g, live);
+    for (int i = 0; live && p->step && i < p->n_step; i++) p->step[i].live = live[i];
+    pf_free(live);
+    PF_REQUIRE(live && p->step && p->sample, PF_EMEM, "no memory for a plan");
+
+    pf_pass pass = p->opt.pass;
+    const pf_gnode *out = &g->node[g->output];
+    p->want_x = (pass == PF_PASS_VJP || pass == PF_PASS_BOTH) && out->of_x;
+    p->want_p = (pass == PF_PASS_PARAM || pass == PF_PASS_BOTH) && out->of_p;
+    for (int i = 0; i < p->n_step; i++) {
+        fill_site(p, i);
+        if (p->step[i].live) PF_TRY(open_step(&p->step[i], backend));
+    }
+    return place(p, reuse);
+}
+
+pf_status pf_plan_create_with(const pf_graph *g, const pf_plan_opt *opt, int reuse,
+                              pf_plan **out)
+{
+    pf_plan *p = pf_zalloc(sizeof *p);
+    if (!p) PF_FAIL(PF_EMEM, "no memory for a plan");
+    p->graph = g;
+    p->opt = *opt;
+    if (!p->opt.backend) p->opt.backend = "fast";
+    pf_status st = plan_into(p, reuse);
+    if (st) {
+        pf_plan_free(p);
+        return pf_trail(st, PF_WHERE);
+    }
+    *out = p;
+    return PF_OK;
+}
+
+pf_status pf_plan_create(const pf_graph *g, const pf_plan_opt *opt, pf_plan **out)
+{
+    return pf_plan_create_with(g, opt, 1, out);
+}
+
+void pf_plan_free(pf_plan *p)
+{
+    if (!p) return;
+    for (int i = 0; p->step && i < p->n_step; i++)
+        if (p->step[i].opened && p->step[i].row->close) p->step[i].row->close(p->step[i].ctx);
+    pf_free(p->step);
+    pf_free(p->sample);
+    pf_free(p->piece);
+    pf_free(p->mem);
+    pf_free(p);
+}
+
+size_t pf_plan_bytes(const pf_plan *p)
+{
+    return p->mem_floats * sizeof *p->mem;
+}

@@ -1,0 +1,62 @@
+/* Inside of a plan: shared by its making, its memory layout and its execution. */
+#ifndef PROBFLOW_SRC_NN_PLAN_IMPL_H
+#define PROBFLOW_SRC_NN_PLAN_IMPL_H
+
+#include "nn/graph_impl.h"
+
+/* A piece of memory that is live during the moments first .. last, both included. */
+typedef struct pf_piece {
+    size_t floats, offset;
+    int first, last;
+} pf_piece;
+
+/* Gives every piece an offset (multiple of 16 floats) such that pieces live at the same moment
+ * do not overlap; returns the floats needed in all.  reuse = 0 overlaps nothing at all.
+ * order [2 n] is working space. */
+size_t pf_layout(pf_piece *piece, int n, int reuse, int *order);
+
+enum { PF_GIN_NONE, PF_GIN_WRITE, PF_GIN_ADD };
+
+typedef struct pf_step { /* one operator of the graph; its number is the node's */
+    pf_site site;
+    const pf_row *row;
+    void *ctx;
+    int opened, live;
+    int backward;                 /* takes part in reverse mode */
+    int value, saved, grad;       /* pieces; -1: none */
+    int scratch[2];               /* forward, backward */
+    int gin_mode[PF_MAX_INPUTS];  /* first contribution to a gradient, or a later one */
+    int gin_piece[PF_MAX_INPUTS]; /* where a later contribution is computed */
+    double forward_s, backward_s;
+} pf_step;
+
+typedef enum pf_plan_state {
+    PF_PLAN_FRESH,    /* no parameters */
+    PF_PLAN_READY,    /* parameters set */
+    PF_PLAN_FORWARDED /* values stand: backward may run */
+} pf_plan_state;
+
+struct pf_plan {
+    const pf_graph *graph;
+    pf_plan_opt opt;
+    pf_step *step;
+    int n_step;
+    int want_x, want_p; /* the output depends on it and the pass asks for it */
+    pf_piece *piece;
+    int n_piece;
+    float *mem;
+    size_t mem_floats;
+    const float *params; /* borrowed */
+    pf_run run;          /* of the last forward; samples point to `sample` */
+    uint64_t *sample;
+    pf_plan_state state;
+    void (*final)(void *self, size_t from); /* pf_plan_watch */
+    void *watcher;
+    int profile;
+};
+
+/* pf_plan_create with the choice to give every value its own memory (tests of the layout). */
+PF_MUST_USE pf_status pf_plan_create_with(const pf_graph *g, const pf_plan_opt *opt, int reuse,
+                                          pf_plan **out);
+
+#endif

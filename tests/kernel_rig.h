@@ -1,0 +1,241 @@
+/* One operator with its memory, and four variants of every operator: shared by kernel tests. */
+#ifndef PF_TESTS_KERNEL_RIG_H
+#define PF_TESTS_KERNEL_RIG_H
+
+#include <probflow/memory.h>
+#include <probflow/random.h>
+
+#include "nn/kernel.h"
+#include "checks.h"
+
+enum { VARIANTS = 4, BATCH = 3 };
+
+/* One operator with its memory. */
+typedef struct rig {
+    pf_site site;
+    const pf_row *row;
+    pf_run run;
+    float *in[PF_MAX_INPUTS], *gin[PF_MAX_INPUTS];
+    float *param[PF_MAX_PARAMS], *gparam[PF_MAX_PARAMS];
+    float *out, *gout, *saved, *scratch;
+} rig;
+
+static const uint64_t samples[BATCH] = {11, 5, 1000000007};
+
+static inline float *floats(size_t n)
+{
+    float *a = pf_zalloc(n * sizeof *a);
+    assert_non_null(a);
+    return a;
+}
+
+static inline float *noise(size_t n, uint32_t key)
+{
+    float *a = floats(n);
+    pf_draw d = {.seed = 3, .stream = PF_STREAM_TEST, .sample = key, .step = 0};
+    pf_draw_normal(&d, 0, n, a);
+    return a;
+}
+
+static inline size_t in_size(const rig *r, int k)
+{
+    return (size_t)r->site.B * pf_shape_size(r->site.in[k]);
+}
+
+static inline size_t out_size(const rig *r)
+{
+    return (size_t)r->site.B * pf_shape_size(r->site.out);
+}
+
+static inline pf_shape shape(int h, int w, int c)
+{
+    return (pf_shape){h, w, c};
+}
+
+static inline int out_length(int n, int up, int pads, int kernel, int stride)
+{
+    return (n * up + pads - kernel) / stride + 1;
+}
+
+static inline void two_params(pf_site *s, size_t weight, size_t bias)
+{
+    s->n_param = 2;
+    s->param_size[0] = weight;
+    s->param_size[1] = bias;
+}
+
+static inline void describe_conv(int v, pf_site *s)
+{
+    static const pf_attr kind[VARIANTS] = {
+        {.kernel = 3, .stride = 1, .pad_lo = 1, .pad_hi = 1},
+        {.kernel = 3, .stride = 2, .pad_lo = 0, .pad_hi = 1},
+        {.kernel = 1, .stride = 1},
+        {.kernel = 5, .stride = 2, .pad_lo = 2, .pad_hi = 1}};
+    const pf_attr *a = &kind[v];
+    pf_shape in = s->in[0];
+    int pads = a->pad_lo + a->pad_hi;
+    s->attr = *a;
+    s->out = shape(out_length(in.h, 1, pads, a->kernel, a->stride),
+                   out_length(in.w, 1, pads, a->kernel, a->stride), v == 2 ? 1 : 5);
+    two_params(s, (size_t)s->out.c * in.c * a->kernel * a->kernel, s->out.c);
+}
+
+static inline void describe_fir(int v, pf_site *s)
+{
+    static const pf_attr kind[VARIANTS] = {
+        {.up = 2, .stride = 1, .pad_lo = 2, .pad_hi = 1, .a = 4.0},
+        {.up = 1, .stride = 2, .pad_lo = 1, .pad_hi = 1, .a = 1.0},
+        {.up = 1, .stride = 1, .pad_lo = 2, .pad_hi = 1, .a = 1.0},
+        {.up = 3, .stride = 2, .pad_lo = 0, .pad_hi = 3, .a = 9.0}};
+    const pf_attr *a = &kind[v];
+    int pads = a->pad_lo + a->pad_hi;
+    s->attr = *a;
+    s->out.h = out_length(s->in[0].h, a->up, pads, 4, a->stride);
+    s->out.w = out_length(s->in[0].w, a->up, pads, 4, a->stride);
+}
+
+static inline void describe_norm(int v, pf_site *s)
+{
+    static const int groups[VARIANTS] = {1, 1, 2, 4}; /* of one pixel: three channels each */
+    s->attr =
+        (pf_attr){.groups = groups[v], .eps = 1e-2, .silu = v != 1, .rate = v % 2 ? 0.3 : 0.0};
+    s->n_in = v == 1 ? 1 : 2;
+    s->in[1] = shape(1, 1, s->in[0].c);
+    two_params(s, s->in[0].c, s->in[0].c);
+}
+
+/* The second and third input of those that have them. */
+static inline void more_inputs(pf_site *s)
+{
+    pf_shape in = s->in[0];
+    switch (s->op) {
+    case PF_OP_ADD_SCALE:
+        s->in[1] = in;
+        break;
+    case PF_OP_CONCAT:
+        s->in[1] = shape(in.h, in.w, 3);
+        break;
+    case PF_OP_ADD_CHANNEL:
+        s->in[1] = shape(1, 1, in.c);
+        break;
+    case PF_OP_DIVIDE:
+        s->in[1] = shape(1, 1, 1);
+        break;
+    case PF_OP_ATTENTION:
+        s->in[1] = s->in[2] = in;
+        s->n_in = 3;
+        return;
+    default:
+        return;
+    }
+    s->n_in = 2;
+}
+
+/* Variant v of an operator: odd sizes, one channel, one pixel. */
+static inline void describe(pf_op op, int v, pf_site *s)
+{
+    static const pf_shape in[VARIANTS] = {{5, 3, 4}, {4, 7, 1}, {1, 1, 6}, {6, 6, 8}};
+    pf_shape twice = shape(2 * in[v].h, 2 * in[v].w, in[v].c);
+    *s = (pf_site){.op = op, .name = "case", .index = 7 + v, .B = BATCH, .pass = PF_PASS_BOTH};
+    s->n_in = 1;
+    s->in[0] = s->out = in[v];
+    more_inputs(s);
+    if (op == PF_OP_CONV) describe_conv(v, s);
+    if (op == PF_OP_FIR) describe_fir(v, s);
+    if (op == PF_OP_GROUP_NORM) describe_norm(v, s);
+    if (op == PF_OP_LINEAR) {
+        s->attr.in_out = v % 2;
+        s->out.c = v == 2 ? 1 : 5;
+        two_params(s, (size_t)s->out.c * in[v].c, s->out.c);
+    }
+    if (op == PF_OP_DROPOUT) s->attr.rate = 0.4;
+    if (op == PF_OP_UP2) s->out = twice;
+    if (op == PF_OP_DOWN2) s->in[0] = twice;
+    if (op == PF_OP_CONCAT) s->out.c += s->in[1].c;
+    if (op == PF_OP_ADD_SCALE) s->attr.a = 0.7071;
+    if (op == PF_OP_AFFINE) s->attr = (pf_attr){.a = -1.5, .b = 0.25};
+    if (op == PF_OP_POSITIONAL || op == PF_OP_FOURIER) {
+        s->in[0] = shape(1, 1, 1);
+        s->out = shape(1, 1, 8);
+        s->n_param = op == PF_OP_FOURIER;
+        s->param_size[0] = s->n_param ? 4 : 0;
+    }
+    for (int k = 0; k < s->n_in; k++) s->want_dx[k] = op != PF_OP_DIVIDE || k == 0;
+    s->want_dp = s->n_param > 0;
+}
+
+static inline void rig_open(rig *r, const pf_site *s)
+{
+    *r = (rig){.site = *s, .row = pf_ref_rows[s->op]};
+    r->run = (pf_run){.train = 1, .seed = 99, .sample = samples, .step = 4};
+    assert_true(!r->row->open && !r->row->params);
+    for (int k = 0; k < s->n_in; k++) {
+        r->in[k] = noise(in_size(r, k), 10 + k);
+        r->gin[k] = noise(in_size(r, k), 77); /* kernels overwrite */
+    }
+    for (int k = 0; k < s->n_param; k++) {
+        r->param[k] = noise(s->param_size[k], 20 + k);
+        r->gparam[k] = noise(s->param_size[k], 77);
+    }
+    if (s->op == PF_OP_DIVIDE)
+        for (int b = 0; b < s->B; b++) r->in[1][b] = 0.5f + b;
+    r->out = floats(out_size(r));
+    r->gout = noise(out_size(r), 30);
+    r->saved = floats(r->row->saved ? r->row->saved(s, NULL) : 0);
+    r->scratch = floats(r->row->scratch ? r->row->scratch(s, NULL) : 0);
+}
+
+static inline void rig_close(rig *r)
+{
+    for (int k = 0; k < PF_MAX_INPUTS; k++) {
+        pf_free(r->in[k]);
+        pf_free(r->gin[k]);
+    }
+    for (int k = 0; k < PF_MAX_PARAMS; k++) {
+        pf_free(r->param[k]);
+        pf_free(r->gparam[k]);
+    }
+    pf_free(r->out);
+    pf_free(r->gout);
+    pf_free(r->saved);
+    pf_free(r->scratch);
+}
+
+static inline void rig_make(rig *r, pf_op op, int variant)
+{
+    pf_site s;
+    describe(op, variant, &s);
+    rig_open(r, &s);
+}
+
+static inline pf_call call_of(rig *r)
+{
+    pf_call c = {.site = &r->site,
+                 .run = &r->run,
+                 .out = r->out,
+                 .saved = r->saved,
+                 .scratch = r->scratch,
+                 .gout = r->gout};
+    for (int k = 0; k < r->site.n_in; k++) c.in[k] = r->in[k];
+    for (int k = 0; k < r->site.n_param; k++) c.param[k] = r->param[k];
+    return c;
+}
+
+static inline void forward(rig *r)
+{
+    pf_call c = call_of(r);
+    assert_int_equal(r->row->forward(NULL, &c), PF_OK);
+}
+
+/* Gradients whose bit is set: inputs first, then parameters. */
+static inline void backward(rig *r, unsigned wanted)
+{
+    pf_call c = call_of(r);
+    for (int k = 0; k < r->site.n_in; k++)
+        if (r->site.want_dx[k] && wanted >> k & 1) c.gin[k] = r->gin[k];
+    for (int k = 0; k < r->site.n_param; k++)
+        if (wanted >> (PF_MAX_INPUTS + k) & 1) c.gparam[k] = r->gparam[k];
+    assert_int_equal(r->row->backward(NULL, &c), PF_OK);
+}
+
+#endif

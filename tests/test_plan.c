@@ -1,0 +1,395 @@
+/* Plans: passes agree, gradients against central differences, the memory layout, misuse. */
+#include "small_unet.h"
+
+static void every_pass_gives_the_same_values_and_gradients(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w[4];
+    for (int pass = 0; pass < 4; pass++) {
+        world_open(&w[pass], g, (pf_pass)pass, 1);
+        if (pass == PF_PASS_FORWARD) value(&w[pass]);
+        else both_ways(&w[pass]);
+    }
+    size_t image = B * D * sizeof(float),
+           block_bytes = pf_graph_param_floats(g) * sizeof(float);
+    for (int pass = 1; pass < 4; pass++) assert_memory_equal(w[pass].out, w[0].out, image);
+    assert_memory_equal(w[PF_PASS_VJP].gx, w[PF_PASS_BOTH].gx, image);
+    assert_memory_equal(w[PF_PASS_PARAM].gp, w[PF_PASS_BOTH].gp, block_bytes);
+    for (int pass = 0; pass < 4; pass++) world_close(&w[pass]);
+    pf_graph_free(g);
+}
+
+typedef struct watch { /* what a watcher saw of the gradient at the moment it was told */
+    const float *gp;
+    float *seen;
+    size_t from;
+    int calls;
+} watch;
+
+static void look(void *self, size_t from)
+{
+    watch *k = self;
+    assert_true(from <= k->from);
+    memcpy(k->seen + from, k->gp + from, (k->from - from) * sizeof *k->gp);
+    k->from = from;
+    k->calls++;
+}
+
+static void a_watched_gradient_is_final_where_it_is_said_to_be(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    size_t n = pf_graph_param_floats(g);
+    for (int pass = PF_PASS_PARAM; pass <= PF_PASS_BOTH; pass++) {
+        world w;
+        world_open(&w, g, (pf_pass)pass, 1);
+        watch k = {w.gp, noise(n, 11), n, 0};
+        pf_plan_watch(w.plan, look, &k);
+        both_ways(&w);
+        if (pass == PF_PASS_VJP) assert_int_equal(k.calls, 0);
+        else {
+            assert_true(k.calls > 20); /* bit by bit, not all at the end */
+            assert_int_equal(k.from, 0);
+            assert_memory_equal(k.seen, w.gp, n * sizeof *w.gp);
+        }
+        pf_free(k.seen);
+        world_close(&w);
+    }
+    pf_graph_free(g);
+}
+
+static void sharing_memory_changes_no_bit_and_saves_some(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    for (int pass = 0; pass < 4; pass++) {
+        world a, b;
+        world_open(&a, g, (pf_pass)pass, 1);
+        world_open(&b, g, (pf_pass)pass, 0);
+        for (int round = 0; round < 2; round++) {
+            value(&a);
+            value(&b);
+            assert_memory_equal(a.out, b.out, B * D * sizeof(float));
+            for (int k = 0; pass != PF_PASS_FORWARD && k < (pass == PF_PASS_VJP ? 3 : 1); k++) {
+                a.gout[k] += 1.0f;
+                b.gout[k] += 1.0f;
+                must(pf_plan_backward(a.plan, a.gout, a.gp, a.gx));
+                must(pf_plan_backward(b.plan, b.gout, b.gp, b.gx));
+                assert_memory_equal(a.gx, b.gx, B * D * sizeof(float));
+                assert_memory_equal(a.gp, b.gp, pf_graph_param_floats(g) * sizeof(float));
+            }
+        }
+        assert_true(pf_plan_bytes(a.plan) <
+                    pf_plan_bytes(b.plan) * (pass == PF_PASS_FORWARD ? 0.4 : 0.8));
+        world_close(&a);
+        world_close(&b);
+    }
+    pf_graph_free(g);
+}
+
+/* Largest difference over the largest value. */
+static double distance(const float *a, const float *b, size_t n)
+{
+    double worst = 0.0, size = 1e-30;
+    for (size_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs((double)a[i] - b[i]));
+        size = fmax(size, fabs(b[i]));
+    }
+    return worst / size;
+}
+
+static void fast_plans_agree_with_plain_ones_and_share_memory_safely(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    for (int pass = PF_PASS_PARAM; pass <= PF_PASS_BOTH; pass++) {
+        world plain, fast, apart;
+        world_open_with(&plain, g, "ref", (pf_pass)pass, 1);
+        world_open_with(&fast, g, "fast", (pf_pass)pass, 1);
+        world_open_with(&apart, g, "fast", (pf_pass)pass, 0);
+        both_ways(&plain);
+        both_ways(&fast);
+        both_ways(&apart);
+        size_t n = pf_graph_param_floats(g);
+        /* 30 layers of float32 rounding, in another order of summation */
+        assert_true(distance(fast.out, plain.out, B * D) < 1e-5);
+        assert_true(distance(fast.gx, plain.gx, B * D) < 1e-5);
+        assert_true(distance(fast.gp, plain.gp, n) < 1e-5);
+        assert_memory_equal(fast.out, apart.out, B * D * sizeof(float));
+        assert_memory_equal(fast.gx, apart.gx, B * D * sizeof(float));
+        assert_memory_equal(fast.gp, apart.gp, n * sizeof(float));
+        world_close(&plain);
+        world_close(&fast);
+        world_close(&apart);
+    }
+    pf_graph_free(g);
+}
+
+static void pieces_alive_together_never_overlap(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    pf_piece piece[N];
+    int order[2 * N];
+    uint32_t r[3 * N];
+    for (uint32_t round = 0; round < 20; round++) {
+        pf_draw d = {.seed = 1, .stream = PF_STREAM_TEST, .sample = round, .step = 0};
+        pf_draw_bits(&d, 0, 3 * N, r);
+        size_t sum = 0;
+        for (int i = 0; i < N; i++) {
+            int first = (int)(r[3 * i] % 500);
+            piece[i] = (pf_piece){.floats = 1 + r[3 * i + 1] % 1000,
+                                  .first = first,
+                                  .last = first + (int)(r[3 * i + 2] % 60)};
+            sum += piece[i].floats;
+        }
+        size_t total = pf_layout(piece, N, 1, order);
+        assert_true(total < sum / 2);
+        for (int i = 0; i < N; i++) {
+            assert_int_equal(piece[i].offset % 16, 0);
+            assert_true(piece[i].offset + piece[i].floats <= total);
+            for (int j = 0; j < i; j++) {
+                const pf_piece *p = &piece[i], *q = &piece[j];
+                int together = p->first <= q->last && q->first <= p->last;
+                int apart =
+                    p->offset + p->floats <= q->offset || q->offset + q->floats <= p->offset;
+                assert_true(!together || apart);
+            }
+        }
+    }
+}
+
+static void the_image_gradient_agrees_with_central_differences(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w;
+    world_open(&w, g, PF_PASS_VJP, 1);
+    for (uint32_t k = 0; k < 3; k++) {
+        both_ways(&w);
+        float *v = noise(B * D, 50 + k);
+        double want = dot(w.gx, v, B * D), got = slope(&w, w.x, v, B * D);
+        assert_true(fabs(want - got) < 2e-3 * (1.0 + fabs(want)));
+        pf_free(v);
+    }
+    world_close(&w);
+    pf_graph_free(g);
+}
+
+static void parameter_gradients_agree_with_central_differences_view_by_view(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w;
+    world_open(&w, g, PF_PASS_PARAM, 1);
+    both_ways(&w);
+    float *gp = noise(pf_graph_param_floats(g), 1);
+    memcpy(gp, w.gp, pf_graph_param_floats(g) * sizeof *gp);
+    for (int i = 0; i < pf_graph_param_count(g); i++) {
+        const pf_param *p = &pf_graph_params(g)[i];
+        float *v = noise(p->size, 60 + i);
+        if (p->trainable) {
+            double want = dot(gp + p->offset, v, p->size),
+                   got = slope(&w, w.params + p->offset, v, p->size);
+            if (!(fabs(want - got) < 3e-3 * (1.0 + fabs(want))))
+                fail_msg("%s: %g, differences say %g", p->name, want, got);
+        } else {
+            for (size_t k = 0; k < p->size; k++) assert_true(gp[p->offset + k] == 0.0f);
+        }
+        pf_free(v);
+    }
+    pf_free(gp);
+    world_close(&w);
+    pf_graph_free(g);
+}
+
+static void padding_and_unused_views_get_gradient_zero(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w;
+    world_open(&w, g, PF_PASS_BOTH, 1);
+    both_ways(&w);
+    const pf_param *dead = find(g, "nowhere.weight");
+    for (size_t i = 0; i < dead->size; i++) assert_true(w.gp[dead->offset + i] == 0.0f);
+    size_t end = 0;
+    for (int i = 0; i < pf_graph_param_count(g); i++) {
+        const pf_param *v = &pf_graph_params(g)[i];
+        for (; end < v->offset; end++) assert_true(w.gp[end] == 0.0f);
+        end = v->offset + v->size;
+    }
+    world_close(&w);
+    pf_graph_free(g);
+}
+
+static void a_vjp_plan_takes_any_number_of_probes_after_one_forward(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w, one;
+    world_open(&w, g, PF_PASS_VJP, 1);
+    world_open(&one, g, PF_PASS_VJP, 1);
+    value(&w);
+    for (uint32_t k = 0; k < 4; k++) {
+        float *probe = noise(B * D, 90 + k % 3); /* the last repeats the first */
+        memcpy(w.gout, probe, B * D * sizeof *probe);
+        memcpy(one.gout, probe, B * D * sizeof *probe);
+        must(pf_plan_backward(w.plan, w.gout, NULL, w.gx));
+        both_ways(&one);
+        assert_memory_equal(w.gx, one.gx, B * D * sizeof(float));
+        pf_free(probe);
+    }
+    world_close(&w);
+    world_close(&one);
+    pf_graph_free(g);
+}
+
+static void a_sample_does_not_depend_on_its_batch(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w;
+    world_open(&w, g, PF_PASS_VJP, 1);
+    both_ways(&w);
+    pf_plan_opt o = {.batch = 1, .pass = PF_PASS_VJP, .backend = "ref"};
+    pf_plan *alone;
+    must(pf_plan_create(g, &o, &alone));
+    must(pf_plan_set_params(alone, w.params));
+    for (int b = 0; b < B; b++) {
+        float out[D], gx[D];
+        pf_run run = w.run;
+        run.x += (size_t)b * D;
+        run.cond += b;
+        run.sample += b;
+        must(pf_plan_forward(alone, &run, out));
+        must(pf_plan_backward(alone, w.gout + (size_t)b * D, NULL, gx));
+        assert_memory_equal(out, w.out + (size_t)b * D, sizeof out);
+        assert_memory_equal(gx, w.gx + (size_t)b * D, sizeof gx);
+    }
+    pf_plan_free(alone);
+    world_close(&w);
+    pf_graph_free(g);
+}
+
+static void dropout_is_off_outside_training_and_follows_the_step(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w;
+    world_open(&w, g, PF_PASS_FORWARD, 1);
+    double on = value(&w), again = value(&w);
+    assert_true(on == again);
+    w.run.step++;
+    assert_true(value(&w) != on);
+    w.run.train = 0;
+    w.run.sample = NULL;
+    double off = value(&w);
+    w.run.step = 0;
+    w.run.seed++;
+    assert_true(value(&w) == off && off != on);
+    world_close(&w);
+    pf_graph_free(g);
+}
+
+static void a_vjp_plan_keeps_no_input_of_a_convolution(void **state)
+{
+    (void)state;
+    pf_graph *g;
+    must(pf_graph_create(&g));
+    pf_node x = pf_input_x(g, (pf_shape){8, 8, 16});
+    for (int i = 0; i < 20; i++) x = pf_conv_same(g, pf_namef(g, "c%d", i), x, 16, 3, 1.0);
+    must(pf_graph_finish(g, x));
+    pf_plan_opt o = {.batch = 2, .pass = PF_PASS_VJP, .backend = "ref"};
+    pf_plan *p;
+    must(pf_plan_create(g, &o, &p));
+    size_t one = 2 * 8 * 8 * 16 * sizeof(float), scratch = 2 * 16 * 16 * 9 * sizeof(float);
+    assert_true(pf_plan_bytes(p) <= 2 * one + scratch);
+    pf_plan_free(p);
+    pf_graph_free(g);
+}
+
+static void misuse_of_a_plan_is_an_error_not_a_wrong_number(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    pf_plan_opt o = {.batch = B, .pass = PF_PASS_PARAM, .backend = "abacus"};
+    pf_plan *p = NULL;
+    assert_int_equal(pf_plan_create(g, &o, &p), PF_ENOSUPP);
+    o.backend = "ref";
+    must(pf_plan_create(g, &o, &p));
+    world w;
+    world_open(&w, g, PF_PASS_PARAM, 1);
+    assert_int_equal(pf_plan_forward(p, &w.run, w.out), PF_EARG);            /* no parameters */
+    assert_int_equal(pf_plan_backward(w.plan, w.gout, w.gp, NULL), PF_EARG); /* no forward */
+    both_ways(&w);
+    assert_int_equal(pf_plan_backward(w.plan, w.gout, w.gp, NULL),
+                     PF_EARG); /* values are gone */
+    pf_plan_free(p);
+    world_close(&w);
+    pf_graph_free(g);
+}
+
+static void the_output_may_be_the_image_or_ignore_it(void **state)
+{
+    (void)state;
+    for (int ignores = 0; ignores < 2; ignores++) {
+        pf_graph *g;
+        must(pf_graph_create(&g));
+        pf_node x = pf_input_x(g, (pf_shape){H, W, C}), t = pf_input_cond(g);
+        must(pf_graph_finish(g, ignores ? pf_affine(g, t, 2.0, 1.0) : x));
+        world w;
+        world_open(&w, g, PF_PASS_BOTH, 1);
+        both_ways(&w);
+        for (int i = 0; i < B * D; i++) assert_true(w.gx[i] == (ignores ? 0.0f : w.gout[i]));
+        if (ignores) assert_true(w.out[1] == 2.0f * w.cond[1] + 1.0f);
+        else assert_memory_equal(w.out, w.x, B * D * sizeof(float));
+        world_close(&w);
+        pf_graph_free(g);
+    }
+}
+
+static void running_out_of_memory_is_reported_at_every_allocation(void **state)
+{
+    (void)state;
+    size_t before = pf_alloc_live();
+    pf_graph *g = unet();
+    int64_t n = 1;
+    for (;; n++) {
+        pf_plan_opt o = {.batch = 1, .pass = PF_PASS_BOTH, .backend = "ref"};
+        pf_plan *p = NULL;
+        size_t live = pf_alloc_live();
+        pf_alloc_fail_at(n);
+        pf_status st = pf_plan_create(g, &o, &p);
+        pf_alloc_fail_at(0);
+        pf_plan_free(p);
+        assert_int_equal(pf_alloc_live(), live);
+        if (!st) break;
+        assert_int_equal(st, PF_EMEM);
+    }
+    assert_true(n > 5);
+    pf_graph_free(g);
+    assert_int_equal(pf_alloc_live(), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_pass_gives_the_same_values_and_gradients),
+        cmocka_unit_test(a_watched_gradient_is_final_where_it_is_said_to_be),
+        cmocka_unit_test(sharing_memory_changes_no_bit_and_saves_some),
+        cmocka_unit_test(fast_plans_agree_with_plain_ones_and_share_memory_safely),
+        cmocka_unit_test(pieces_alive_together_never_overlap),
+        cmocka_unit_test(the_image_gradient_agrees_with_central_differences),
+        cmocka_unit_test(parameter_gradients_agree_with_central_differences_view_by_view),
+        cmocka_unit_test(padding_and_unused_views_get_gradient_zero),
+        cmocka_unit_test(a_vjp_plan_takes_any_number_of_probes_after_one_forward),
+        cmocka_unit_test(a_sample_does_not_depend_on_its_batch),
+        cmocka_unit_test(dropout_is_off_outside_training_and_follows_the_step),
+        cmocka_unit_test(a_vjp_plan_keeps_no_input_of_a_convolution),
+        cmocka_unit_test(misuse_of_a_plan_is_an_error_not_a_wrong_number),
+        cmocka_unit_test(the_output_may_be_the_image_or_ignore_it),
+        cmocka_unit_test(running_out_of_memory_is_reported_at_every_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
