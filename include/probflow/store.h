@@ -1,0 +1,154 @@
+/* Files: datasets, checkpoints, metrics and results, in self-describing HDF5.  This module is
+ * the only user of HDF5.  Every function here is Local; callers decide which rank writes.
+ * HDF5 is not thread-safe: one thread of a process at a time.
+ *
+ * Writers of whole files (dataset, checkpoint) write OUT.tmp, sync, rename: a crash leaves the
+ * old file or the new one, never half of one. */
+#ifndef PROBFLOW_STORE_H
+#define PROBFLOW_STORE_H
+
+#include <probflow/graph.h>
+#include <probflow/ledger.h>
+
+/* ---- datasets: /<split>/images uint8 [N,H,W,C], or /<split>/tokens int32 [N,L], or
+ *      /<split>/x float64 [N,D] for continuous data; optional /<split>/labels int32 [N], and
+ *      /<split>/logp float64 [N] where the density is known.  Attributes of the root: name,
+ *      version, levels, source, sha256; entropy [nats] and shrink where they apply. ---- */
+typedef struct pf_dataset pf_dataset;
+typedef enum pf_data_kind { PF_DATA_IMAGES, PF_DATA_TOKENS, PF_DATA_CONTINUOUS } pf_data_kind;
+typedef struct pf_dataset_info {
+    char name[64], source[512], sha256[65];
+    int kind, levels; /* levels 0: continuous */
+    int64_t n;        /* of this split */
+    pf_shape shape;   /* tokens: {1,1,L} */
+    int has_labels;
+    int shrink; /* pixels are means over squares of this side; 0 and 1: as in the source */
+    int has_entropy;
+    double entropy; /* of the density the rows were drawn from [nats]; only written */
+    char vocabulary
+        [1025]; /* tokens: hex of the byte each value stands for, two digits a value */
+} pf_dataset_info;
+
+/* Opens one split.  Fails PF_EIO (missing, truncated), PF_EFORMAT (not a dataset, no such split:
+ * names those there). */
+PF_MUST_USE pf_status pf_dataset_open(const char *path, const char *split, pf_dataset **out);
+void pf_dataset_close(pf_dataset *d);
+const pf_dataset_info *pf_dataset_about(const pf_dataset *d);
+/* Rows first .. first+n-1: images as bytes [n,H,W,C]; continuous as doubles [n,D]; labels [n]. */
+PF_MUST_USE pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out);
+PF_MUST_USE pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out);
+PF_MUST_USE pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
+
+/* Writes a dataset split by split. */
+typedef struct pf_dataset_split {
+    const char *split; /* "train", "test" */
+    int64_t n;
+    const void *values;    /* uint8 [n,h,w,c], int32 [n,c] or double [n,h*w*c] by info->kind */
+    const int32_t *labels; /* NULL: none */
+    const double *logp;    /* [n] log-density of each row [nats]; NULL: not known */
+} pf_dataset_split;
+PF_MUST_USE pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
+                                       const pf_dataset_split *splits, int n_splits);
+
+/* ---- checkpoints ---- */
+typedef struct pf_checkpoint {
+    int n_views;
+    const pf_param *views; /* names, shapes, offsets into each flat block */
+    size_t floats;
+    float *params, *ema;    /* ema may be NULL (import, analytic fit) */
+    float *adam_m, *adam_v; /* NULL when not training state */
+    int64_t step;
+    uint64_t seed;
+    int shards;
+    pf_shape shape; /* images this model was made for */
+    char *config;   /* canonical YAML */
+} pf_checkpoint;
+/* Fails PF_EIO; the old file is then intact. */
+PF_MUST_USE pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c);
+/* Reads everything into owned memory; free with pf_checkpoint_free.  Verifies the checksum of
+ * every dataset: PF_EFORMAT names the file and the dataset that is damaged.  with_state = 0
+ * checks the Adam moments but does not keep them. */
+PF_MUST_USE pf_status pf_checkpoint_read(const char *path, int with_state, pf_checkpoint *out);
+void pf_checkpoint_free(pf_checkpoint *c);
+
+/* Raw named datasets for import and tests. */
+/* Reads every float dataset under `group` of an HDF5 file as views and one flat block (order: by
+ * file), both owned by the caller (pf_free). */
+PF_MUST_USE pf_status pf_store_read_group(const char *path, const char *group, int *n,
+                                          pf_param **views, float **flat);
+/* Dataset `name` (path inside the file) as doubles; dims [<= 5].  PF_EIO when absent. */
+typedef struct pf_array {
+    int rank;
+    int64_t dim[5];
+    size_t size;
+    double *v; /* owned */
+} pf_array;
+PF_MUST_USE pf_status pf_store_read_array(const char *path, const char *name, pf_array *out);
+int pf_store_has(const char *path, const char *name);
+void pf_array_free(pf_array *a);
+/* String or numeric attribute of the root as text (owned, pf_free); PF_EIO when absent. */
+PF_MUST_USE pf_status pf_store_read_attr(const char *path, const char *name, char **text);
+
+/* Writes arrays and attributes as one new file (temporary, sync, rename). */
+typedef struct pf_out_array {
+    const char *name;
+    int rank;
+    int64_t dim[5];
+    const double *f64; /* one of the three */
+    const float *f32;
+    const uint8_t *u8;
+} pf_out_array;
+typedef struct pf_out_attr {
+    const char *name;
+    const char *text; /* NULL: number */
+    double number;
+} pf_out_attr;
+PF_MUST_USE pf_status pf_store_write(const char *path, const pf_out_array *arrays, int n_arrays,
+                                     const pf_out_attr *attrs, int n_attrs);
+
+/* ---- metrics: extendible 1-D datasets, SWMR, one per column ---- */
+typedef struct pf_metrics pf_metrics;
+/* Creates, or opens and drops rows with step > last_step (so no step appears twice). */
+PF_MUST_USE pf_status pf_metrics_open(const char *path, const char *const *columns, int n,
+                                      int64_t last_step, pf_metrics **out);
+PF_MUST_USE pf_status pf_metrics_append(pf_metrics *m,
+                                        const double *row); /* column 0 is the step */
+/* NULL allowed.  st: how the work so far ended.  Returns it, or PF_EIO when it was no failure but
+ * not everything reached the file. */
+PF_MUST_USE pf_status pf_metrics_close(pf_metrics *m, pf_status st);
+
+/* ---- results: the ledger of a bpd run ---- */
+typedef struct pf_results pf_results;
+typedef struct pf_results_info {
+    int64_t images;
+    int draws, group; /* group g holds images [g*group, ...) and draws*B rows */
+    const char *
+        config; /* canonical text of everything that defines the numbers, checkpoint checksum included */
+} pf_results_info;
+/* Creates, or opens to resume; an existing file with another config is refused (PF_EARG) with
+ * the first differing line. */
+PF_MUST_USE pf_status pf_results_open(const char *path, const pf_results_info *info,
+                                      pf_results **out);
+int pf_results_done(const pf_results *r, int64_t group);
+/* Stores the rows of one group, flushes, then sets its done flag and flushes. */
+PF_MUST_USE pf_status pf_results_put(pf_results *r, int64_t group, const pf_ledger *rows,
+                                     int n);
+/* Copies from another result file of the same definition, only read, the finished groups that r
+ * lacks, and counts them.  Fails PF_EARG (another definition: the first differing line), PF_EIO,
+ * PF_EFORMAT; groups of `from` that do not match their checksum are left out. */
+PF_MUST_USE pf_status pf_results_adopt(pf_results *r, const char *from, int64_t *adopted);
+/* All rows of done groups, in image order; owned by the caller (pf_free). */
+PF_MUST_USE pf_status pf_results_rows(pf_results *r, pf_ledger **rows, int64_t *n);
+/* Writes summary attributes; call before close. */
+PF_MUST_USE pf_status pf_results_summary(pf_results *r, const pf_summary *s);
+PF_MUST_USE pf_status pf_results_close(pf_results *r);
+
+/* Prints what a file holds (dataset, checkpoint, metrics or result). */
+PF_MUST_USE pf_status pf_store_info(const char *path, FILE *f);
+
+/* Compares two files dataset by dataset, and the attributes of groups and datasets; the root's
+ * attributes (configuration, provenance) are not compared.  Prints "identical" or the first
+ * difference to f and sets *same. */
+PF_MUST_USE pf_status pf_store_compare(const char *a, const char *b, FILE *f, int *same);
+
+#endif

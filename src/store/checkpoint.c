@@ -1,0 +1,211 @@
+/* Checkpoints: one dataset per parameter in four groups, the counters of the run, and its
+ * configuration.  Every dataset carries the CRC-32 of its bytes. */
+#include <probflow/memory.h>
+#include <probflow/store.h>
+#include "store/h5.h"
+#include <string.h>
+
+enum { PARAMS, EMA, ADAM_M, ADAM_V, BLOCKS };
+static const char *const groups[BLOCKS] = {"/params", "/ema", "/adam/m", "/adam/v"};
+
+static PF_MUST_USE pf_status put_block(hid_t file, const char *group, const pf_checkpoint *c,
+                                       const float *flat)
+{
+    hid_t g = 0;
+    pf_status st = PF_OK;
+    PF_TRY(pf_h5_group(file, group, &g));
+    for (int i = 0; i < c->n_views && !st; i++) {
+        const pf_param *v = &c->views[i];
+        pf_h5_shape s = {.rank = v->rank};
+        for (int k = 0; k < v->rank; k++) s.dim[k] = (hsize_t)v->dim[k];
+        st = pf_h5_put(g, v->name, H5T_NATIVE_FLOAT, s, flat + v->offset, PF_H5_CHECKSUM);
+    }
+    H5Gclose(g);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status put_state(hid_t file, const pf_checkpoint *c)
+{
+    hid_t g = 0;
+    int64_t shape[3] = {c->shape.h, c->shape.w, c->shape.c}, seed = (int64_t)c->seed,
+            shards = c->shards;
+    int64_t floats = (int64_t)c->floats;
+    PF_TRY(pf_h5_group(file, "/state", &g));
+    pf_status st = pf_h5_put_i64(g, "step", 1, &c->step);
+    if (!st) st = pf_h5_put_i64(g, "seed", 1, &seed);
+    if (!st) st = pf_h5_put_i64(g, "shards", 1, &shards);
+    if (!st) st = pf_h5_put_i64(g, "shape", 3, shape);
+    if (!st) st = pf_h5_put_i64(g, "floats", 1, &floats);
+    /* Where each parameter lies in the flat block, and whether it is trained. */
+    hsize_t n = (hsize_t)c->n_views;
+    int64_t *layout = pf_zalloc(2 * n * sizeof *layout);
+    if (!st && !layout) st = pf_raise(PF_EMEM, PF_WHERE, "no memory to write a checkpoint");
+    for (hsize_t i = 0; !st && i < n; i++) {
+        layout[2 * i] = (int64_t)c->views[i].offset;
+        layout[2 * i + 1] = c->views[i].trainable;
+    }
+    if (!st)
+        st = pf_h5_put(g, "layout", H5T_NATIVE_INT64, (pf_h5_shape){2, {n, 2}}, layout,
+                       PF_H5_CHECKSUM);
+    pf_free(layout);
+    H5Gclose(g);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status put_all(hid_t file, const pf_checkpoint *c)
+{
+    const float *block[BLOCKS] = {c->params, c->ema, c->adam_m, c->adam_v};
+    PF_TRY(pf_h5_put_text(file, "config", c->config ? c->config : ""));
+    PF_TRY(put_state(file, c));
+    for (int b = 0; b < BLOCKS; b++) {
+        if (!block[b]) continue;
+        if (b == ADAM_M) {
+            hid_t g = 0;
+            PF_TRY(pf_h5_group(file, "/adam", &g));
+            H5Gclose(g);
+        }
+        PF_TRY(put_block(file, groups[b], c, block[b]));
+    }
+    return PF_OK;
+}
+
+pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c)
+{
+    size_t blocks = 1u + !!c->ema + !!c->adam_m + !!c->adam_v;
+    PF_REQUIRE(c->params && c->views && c->n_views > 0 && !c->adam_m == !c->adam_v, PF_EARG,
+               "%s: a checkpoint needs parameters, and both Adam moments or none", path);
+    pf_h5_image im;
+    PF_TRY(pf_h5_begin(&im, blocks * (c->floats * sizeof(float) + 512u * (size_t)c->n_views), 0,
+                       "checkpoint"));
+    PF_TRY(pf_h5_end(&im, path, put_all(im.file, c)));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_state(hid_t file, const char *path, pf_checkpoint *c)
+{
+    int64_t v[3] = {0}, floats = 0;
+    hid_t g = H5Gopen2(file, "/state", H5P_DEFAULT);
+    PF_REQUIRE(g > 0, PF_EFORMAT, "%s is damaged: it has no group /state", path);
+    pf_status st = pf_h5_get_i64(g, path, "step", 1, &c->step);
+    if (!st) st = pf_h5_get_i64(g, path, "seed", 1, &v[0]);
+    c->seed = (uint64_t)v[0];
+    if (!st) st = pf_h5_get_i64(g, path, "shards", 1, &v[0]);
+    c->shards = (int)v[0];
+    if (!st) st = pf_h5_get_i64(g, path, "shape", 3, v);
+    c->shape = (pf_shape){(int)v[0], (int)v[1], (int)v[2]};
+    if (!st) st = pf_h5_get_i64(g, path, "floats", 1, &floats);
+    c->floats = (size_t)floats;
+    H5Gclose(g);
+    if (st) return pf_trail(st, PF_WHERE);
+    PF_REQUIRE(floats > 0 && floats < (int64_t)1 << 40 && c->step >= 0, PF_EFORMAT,
+               "%s is damaged: impossible counters in /state", path);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_view(hid_t file, const char *path, const char *name,
+                                       pf_param *v)
+{
+    char full[PF_NAME_MAX + 16];
+    PF_REQUIRE(strlen(name) < PF_NAME_MAX, PF_EFORMAT, "%s: a parameter has too long a name",
+               path);
+    strcpy(v->name, name);
+    snprintf(full, sizeof full, "/params/%s", name);
+    hid_t d = H5Dopen2(file, full, H5P_DEFAULT);
+    PF_REQUIRE(d > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", path, full);
+    pf_h5_shape s = {0};
+    pf_status st = pf_h5_shape_of(d, &s, &v->size);
+    H5Dclose(d);
+    if (st) return pf_trail(st, PF_WHERE);
+    PF_REQUIRE(s.rank <= 4, PF_EFORMAT, "%s: the parameter %s has rank %d", path, name, s.rank);
+    v->rank = s.rank;
+    for (int k = 0; k < s.rank; k++) v->dim[k] = (int)s.dim[k];
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_views(hid_t file, const char *path, pf_checkpoint *c)
+{
+    char **names = NULL;
+    int n = 0;
+    PF_TRY(pf_h5_members(file, path, "/params", &n, &names));
+    pf_param *views = pf_zalloc((size_t)n * sizeof *views);
+    int64_t *layout = pf_zalloc((size_t)n * 2 * sizeof *layout);
+    pf_status st =
+        views && layout ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory to read %s", path);
+    c->views = views;
+    c->n_views = n;
+    if (!st)
+        st = pf_h5_get(file, path, "/state/layout", H5T_NATIVE_INT64, layout,
+                       (size_t)n * 2 * sizeof *layout);
+    for (int i = 0; i < n && !st; i++) {
+        st = read_view(file, path, names[i], &views[i]);
+        views[i].offset = (size_t)layout[2 * i];
+        views[i].trainable = (int)layout[2 * i + 1];
+        if (!st && (views[i].offset > c->floats || views[i].size > c->floats - views[i].offset))
+            st = pf_raise(PF_EFORMAT, PF_WHERE,
+                          "%s is damaged: the parameter %s lies outside its block", path,
+                          names[i]);
+    }
+    pf_free(layout);
+    pf_h5_names_free(names, n);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status read_block(hid_t file, const char *path, const char *group,
+                                        const pf_checkpoint *c, float **out)
+{
+    char full[PF_NAME_MAX + 16];
+    if (!pf_h5_has(file, group)) return PF_OK;
+    *out = pf_zalloc(c->floats * sizeof **out);
+    PF_REQUIRE(*out, PF_EMEM, "no memory to read %s", path);
+    for (int i = 0; i < c->n_views; i++) {
+        const pf_param *v = &c->views[i];
+        snprintf(full, sizeof full, "%s/%s", group, v->name);
+        PF_TRY(pf_h5_get(file, path, full, H5T_NATIVE_FLOAT, *out + v->offset,
+                         v->size * sizeof(float)));
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_all(hid_t file, const char *path, int with_state,
+                                      pf_checkpoint *c)
+{
+    PF_TRY(pf_h5_get_text(file, path, "config", &c->config));
+    PF_TRY(read_state(file, path, c));
+    PF_TRY(read_views(file, path, c));
+    PF_TRY(read_block(file, path, groups[PARAMS], c, &c->params));
+    PF_TRY(read_block(file, path, groups[EMA], c, &c->ema));
+    /* Read in any case: a file with one bad byte is bad, also for who does not need that byte. */
+    PF_TRY(read_block(file, path, groups[ADAM_M], c, &c->adam_m));
+    PF_TRY(read_block(file, path, groups[ADAM_V], c, &c->adam_v));
+    if (with_state) return PF_OK;
+    pf_free(c->adam_m);
+    pf_free(c->adam_v);
+    c->adam_m = c->adam_v = NULL;
+    return PF_OK;
+}
+
+void pf_checkpoint_free(pf_checkpoint *c)
+{
+    if (!c) return;
+    pf_free((void *)c->views);
+    pf_free(c->params);
+    pf_free(c->ema);
+    pf_free(c->adam_m);
+    pf_free(c->adam_v);
+    pf_free(c->config);
+    memset(c, 0, sizeof *c);
+}
+
+pf_status pf_checkpoint_read(const char *path, int with_state, pf_checkpoint *out)
+{
+    hid_t file = 0;
+    memset(out, 0, sizeof *out);
+    PF_TRY(pf_h5_open_kind(path, "checkpoint", &file));
+    pf_status st = read_all(file, path, with_state, out);
+    pf_h5_close(file);
+    if (st) {
+        pf_checkpoint_free(out);
+        return pf_trail(st, PF_WHERE);
+    }
+    return PF_OK;
+}

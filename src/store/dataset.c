@@ -1,0 +1,283 @@
+/* Dataset files: uint8 images or int32 tokens, one compressed and checksummed chunk per row, so
+ * that a shard reads its rows and nothing else; or continuous points, float64. */
+#include <probflow/memory.h>
+#include <probflow/store.h>
+#include "store/h5.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct pf_dataset {
+    char path[4096];
+    pf_dataset_info about;
+    hid_t file, values, labels; /* 0: not open */
+};
+
+/* By pf_data_kind. */
+static const char *const value_names[] = {"images", "tokens", "x"};
+
+static hid_t value_type(int kind)
+{
+    return kind == PF_DATA_IMAGES   ? H5T_NATIVE_UINT8
+           : kind == PF_DATA_TOKENS ? H5T_NATIVE_INT32
+                                    : H5T_NATIVE_DOUBLE;
+}
+
+static PF_MUST_USE pf_status read_label(hid_t file, const char *path, const char *name,
+                                        char *buf, size_t n)
+{
+    char *text = NULL;
+    if (!pf_h5_has_attr(file, name)) return PF_OK;
+    PF_TRY(pf_h5_get_text(file, path, name, &text));
+    snprintf(buf, n, "%s", text);
+    pf_free(text);
+    return PF_OK;
+}
+
+/* "train, test" for the sentence about a split that is not there. */
+static void list_splits(hid_t file, const char *path, char *buf, size_t n)
+{
+    char **names = NULL;
+    int count = 0;
+    size_t at = 0;
+    buf[0] = 0;
+    if (pf_h5_members(file, path, "/", &count, &names)) return;
+    for (int i = 0; i < count && at < n; i++)
+        at += (size_t)snprintf(buf + at, n - at, "%s%s", i ? ", " : "", names[i]);
+    pf_h5_names_free(names, count);
+}
+
+static PF_MUST_USE pf_status open_values(pf_dataset *d, const char *split)
+{
+    char name[160];
+    int kind = 0;
+    for (; kind < 3; kind++) {
+        snprintf(name, sizeof name, "/%s/%s", split, value_names[kind]);
+        if (pf_h5_has(d->file, name)) break;
+    }
+    if (kind == 3) {
+        char there[256];
+        list_splits(d->file, d->path, there, sizeof there);
+        PF_FAIL(PF_EFORMAT, "%s has no split %s; it has: %s", d->path, split, there);
+    }
+    d->values = H5Dopen2(d->file, name, H5P_DEFAULT);
+    PF_REQUIRE(d->values > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", d->path,
+               name);
+    pf_h5_shape s = {0};
+    size_t elements = 0;
+    PF_TRY(pf_h5_shape_of(d->values, &s, &elements));
+    PF_REQUIRE(s.rank == (kind == PF_DATA_IMAGES ? 4 : 2), PF_EFORMAT,
+               "%s: the dataset %s has rank %d", d->path, name, s.rank);
+    for (int i = 1; i < s.rank; i++)
+        PF_REQUIRE(s.dim[i] > 0 && s.dim[i] < 1 << 24, PF_EFORMAT,
+                   "%s: the dataset %s has an impossible shape", d->path, name);
+    d->about.kind = kind;
+    d->about.n = (int64_t)s.dim[0];
+    d->about.shape = s.rank == 4 ? (pf_shape){(int)s.dim[1], (int)s.dim[2], (int)s.dim[3]}
+                                 : (pf_shape){1, 1, (int)s.dim[1]};
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status open_labels(pf_dataset *d, const char *split)
+{
+    char name[160];
+    snprintf(name, sizeof name, "/%s/labels", split);
+    if (!pf_h5_has(d->file, name)) return PF_OK;
+    d->labels = H5Dopen2(d->file, name, H5P_DEFAULT);
+    PF_REQUIRE(d->labels > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", d->path,
+               name);
+    pf_h5_shape s = {0};
+    size_t n = 0;
+    PF_TRY(pf_h5_shape_of(d->labels, &s, &n));
+    PF_REQUIRE(s.rank == 1 && (int64_t)n == d->about.n, PF_EFORMAT,
+               "%s: %s has %zu labels for %lld rows", d->path, name, n, (long long)d->about.n);
+    PF_TRY(pf_h5_verify(d->labels, d->path, name));
+    d->about.has_labels = 1;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const char *split)
+{
+    PF_REQUIRE(strlen(split) < 64 && strlen(path) < sizeof d->path, PF_EARG,
+               "a path or split name is too long");
+    strcpy(d->path, path);
+    PF_TRY(pf_h5_open_kind(path, "dataset", &d->file));
+    pf_dataset_info *a = &d->about;
+    int64_t levels = 0;
+    PF_TRY(pf_h5_get_i64(d->file, path, "levels", 1, &levels));
+    PF_REQUIRE(levels >= 0 && levels <= 1 << 24, PF_EFORMAT, "%s: impossible levels %lld", path,
+               (long long)levels);
+    a->levels = (int)levels;
+    PF_TRY(read_label(d->file, path, "name", a->name, sizeof a->name));
+    PF_TRY(read_label(d->file, path, "source", a->source, sizeof a->source));
+    PF_TRY(read_label(d->file, path, "sha256", a->sha256, sizeof a->sha256));
+    PF_TRY(open_values(d, split));
+    PF_TRY(open_labels(d, split));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_block(const pf_dataset *d, hid_t from, hid_t type,
+                                        const hsize_t range[2], void *out)
+{
+    pf_h5_shape s = {0};
+    size_t elements = 0;
+    PF_TRY(pf_h5_shape_of(from, &s, &elements));
+    hsize_t start[5] = {range[0]};
+    s.dim[0] = range[1];
+    hid_t file_space = H5Dget_space(from), mem_space = H5Screate_simple(s.rank, s.dim, NULL);
+    herr_t bad = H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, s.dim, NULL);
+    if (bad >= 0) bad = H5Dread(from, type, mem_space, file_space, H5P_DEFAULT, out);
+    H5Sclose(mem_space);
+    H5Sclose(file_space);
+    PF_REQUIRE(bad >= 0, PF_EIO,
+               "%s is damaged: rows %llu to %llu cannot be read or do not match their checksum",
+               d->path, (unsigned long long)range[0],
+               (unsigned long long)(range[0] + range[1] - 1));
+    return PF_OK;
+}
+
+/* In blocks: HDF5 keeps 2 kB about each chunk of one read, more than the image itself. */
+static PF_MUST_USE pf_status read_rows(const pf_dataset *d, hid_t from, hid_t type,
+                                       int64_t first, int64_t n, void *out)
+{
+    enum { BLOCK = 1024 };
+    PF_REQUIRE(first >= 0 && n >= 0 && first <= d->about.n - n, PF_EARG,
+               "%s: rows %lld to %lld of %lld asked for", d->path, (long long)first,
+               (long long)(first + n - 1), (long long)d->about.n);
+    pf_h5_shape s = {0};
+    size_t row = H5Tget_size(type), elements = 0;
+    PF_TRY(pf_h5_shape_of(from, &s, &elements));
+    for (int i = 1; i < s.rank; i++) row *= (size_t)s.dim[i];
+    for (int64_t at = 0; at < n; at += BLOCK) {
+        hsize_t range[2] = {(hsize_t)(first + at), (hsize_t)(n - at < BLOCK ? n - at : BLOCK)};
+        PF_TRY(read_block(d, from, type, range, (char *)out + (size_t)at * row));
+    }
+    return PF_OK;
+}
+
+/* A point is small: about 8 KB of them share a chunk. */
+static int64_t points_a_chunk(const pf_dataset_info *a, int64_t n)
+{
+    int64_t many = 1024 / ((int64_t)a->shape.h * a->shape.w * a->shape.c);
+    return many < 1 ? 1 : many < n ? many : n;
+}
+
+static PF_MUST_USE pf_status put_split(hid_t file, const pf_dataset_info *a,
+                                       const pf_dataset_split *s)
+{
+    hid_t type = value_type(a->kind), group = 0;
+    hsize_t dim[4] = {(hsize_t)s->n, (hsize_t)a->shape.h, (hsize_t)a->shape.w,
+                      (hsize_t)a->shape.c};
+    int rank = 4;
+    if (a->kind != PF_DATA_IMAGES) {
+        rank = 2;
+        dim[1] = (hsize_t)a->shape.h * (hsize_t)a->shape.w * (hsize_t)a->shape.c;
+    }
+    hsize_t chunk[4] = {1, dim[1], dim[2], dim[3]};
+    if (a->kind == PF_DATA_CONTINUOUS) chunk[0] = (hsize_t)points_a_chunk(a, s->n);
+    PF_TRY(pf_h5_group(file, s->split, &group));
+    hid_t p = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(rank, dim, NULL);
+    H5Pset_obj_track_times(p, 0);
+    H5Pset_chunk(p, rank, chunk);
+    if (H5Tget_size(type) > 1) H5Pset_shuffle(p);
+    H5Pset_deflate(p, 4);
+    H5Pset_fletcher32(p);
+    hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
+    H5Pset_chunk_cache(access, 0, 0, 0); /* chunks reach the file in order */
+    hid_t d = H5Dcreate2(group, value_names[a->kind], type, space, H5P_DEFAULT, p, access);
+    H5Pclose(access);
+    herr_t bad =
+        d <= 0 || (s->n && H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, s->values) < 0);
+    if (d > 0) H5Dclose(d);
+    H5Sclose(space);
+    H5Pclose(p);
+    pf_status st =
+        bad ? pf_raise(PF_EEXT, PF_WHERE, "HDF5 cannot write the split %s", s->split) : PF_OK;
+    if (!st && s->labels)
+        st = pf_h5_put(group, "labels", H5T_NATIVE_INT32, (pf_h5_shape){1, {(hsize_t)s->n}},
+                       s->labels, PF_H5_CHECKSUM);
+    if (!st && s->logp)
+        st = pf_h5_put(group, "logp", H5T_NATIVE_DOUBLE, (pf_h5_shape){1, {(hsize_t)s->n}},
+                       s->logp, PF_H5_CHECKSUM);
+    H5Gclose(group);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status put_all(hid_t file, const pf_dataset_info *a,
+                                     const pf_dataset_split *splits, int n)
+{
+    int64_t levels = a->levels;
+    PF_TRY(pf_h5_put_text(file, "name", a->name));
+    PF_TRY(pf_h5_put_text(file, "source", a->source));
+    PF_TRY(pf_h5_put_text(file, "sha256", a->sha256));
+    PF_TRY(pf_h5_put_i64(file, "levels", 1, &levels));
+    int64_t shrink = a->shrink;
+    if (shrink > 1) PF_TRY(pf_h5_put_i64(file, "shrink", 1, &shrink));
+    if (a->has_entropy) PF_TRY(pf_h5_put_f64(file, "entropy", a->entropy));
+    if (a->vocabulary[0]) PF_TRY(pf_h5_put_text(file, "vocabulary", a->vocabulary));
+    for (int i = 0; i < n; i++) PF_TRY(put_split(file, a, &splits[i]));
+    return PF_OK;
+}
+
+void pf_dataset_close(pf_dataset *d)
+{
+    if (!d) return;
+    if (d->labels > 0) H5Dclose(d->labels);
+    if (d->values > 0) H5Dclose(d->values);
+    pf_h5_close(d->file);
+    pf_free(d);
+}
+
+pf_status pf_dataset_open(const char *path, const char *split, pf_dataset **out)
+{
+    pf_dataset *d = pf_zalloc(sizeof *d);
+    PF_REQUIRE(d, PF_EMEM, "no memory to open %s", path);
+    pf_status st = open_into(d, path, split);
+    if (st) {
+        pf_dataset_close(d);
+        return pf_trail(st, PF_WHERE);
+    }
+    *out = d;
+    return PF_OK;
+}
+
+const pf_dataset_info *pf_dataset_about(const pf_dataset *d)
+{
+    return &d->about;
+}
+
+pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out)
+{
+    PF_REQUIRE(d->about.kind == PF_DATA_IMAGES, PF_EARG, "%s holds no images", d->path);
+    PF_TRY(read_rows(d, d->values, H5T_NATIVE_UINT8, first, n, out));
+    return PF_OK;
+}
+
+pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out)
+{
+    PF_TRY(read_rows(d, d->values, H5T_NATIVE_DOUBLE, first, n, out));
+    return PF_OK;
+}
+
+pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
+{
+    PF_REQUIRE(d->about.has_labels, PF_EARG, "%s holds no labels", d->path);
+    PF_TRY(read_rows(d, d->labels, H5T_NATIVE_INT32, first, n, out));
+    return PF_OK;
+}
+
+pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
+                           const pf_dataset_split *splits, int n_splits)
+{
+    size_t bytes = 0, chunks = 0,
+           row = (size_t)info->shape.h * (size_t)info->shape.w * (size_t)info->shape.c;
+    PF_REQUIRE(row > 0 && n_splits > 0, PF_EARG, "%s: nothing to write", path);
+    for (int i = 0; i < n_splits; i++) {
+        bytes += (size_t)splits[i].n * (row * (info->kind == PF_DATA_IMAGES ? 1 : 8) + 64);
+        int64_t many = info->kind == PF_DATA_CONTINUOUS ? points_a_chunk(info, splits[i].n) : 1;
+        chunks += (size_t)(splits[i].n / many) + 1;
+    }
+    pf_h5_image im;
+    PF_TRY(pf_h5_begin(&im, bytes, chunks, "dataset"));
+    PF_TRY(pf_h5_end(&im, path, put_all(im.file, info, splits, n_splits)));
+    return PF_OK;
+}

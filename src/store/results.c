@@ -1,0 +1,337 @@
+/* Results of a likelihood run: one dataset per ledger column, `done` and `rows_crc32` per group.
+ *
+ * The file is laid out once, whole; every later write replaces bytes at places known from the
+ * start, without HDF5.  So a kill at any moment leaves a readable file and a full disk cannot
+ * happen half-way.  The rows of a group are on disk before its flag is. */
+#include "store/h5.h"
+#include "store/results_file.h"
+
+#include <probflow/file.h>
+#include <probflow/log.h>
+#include <probflow/memory.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int64_t rows_in(const pf_results *r, int64_t g)
+{
+    int64_t left = r->images - g * r->group;
+    return (left < r->group ? left : r->group) * r->draws;
+}
+
+static int64_t first_row(const pf_results *r, int64_t g)
+{
+    return g * r->group * r->draws;
+}
+
+/* Column by column, as the file has them: pack (to_rows = 0) or unpack. */
+static void transpose(pf_ledger *rows, int64_t n, unsigned char *packed, int to_rows)
+{
+    for (int c = 0; c < PF_COLUMNS; c++) {
+        size_t size = pf_column_size(c);
+        for (int64_t i = 0; i < n; i++, packed += size) {
+            unsigned char *cell = (unsigned char *)&rows[i] + pf_columns[c].offset;
+            if (to_rows) memcpy(cell, packed, size);
+            else memcpy(packed, cell, size);
+        }
+    }
+}
+
+/* ---- bytes in place -------------------------------------------------------------------------- */
+
+static PF_MUST_USE pf_status put_bytes(const pf_results *r, const void *p, size_t n, off_t at)
+{
+    int bad = pf_write_at(r->fd, p, n, at);
+    PF_REQUIRE(!bad, PF_EIO, "cannot write %s: %s", r->path, strerror(bad));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status sync_bytes(const pf_results *r)
+{
+    PF_REQUIRE(!fdatasync(r->fd), PF_EIO, "cannot write %s: %s", r->path, strerror(errno));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status get_bytes(const pf_results *r, void *p, size_t n, off_t at)
+{
+    unsigned char *b = p;
+    while (n > 0) {
+        ssize_t k = pread(r->fd, b, n, at);
+        if (k < 0 && errno == EINTR) continue;
+        PF_REQUIRE(k > 0, PF_EIO, "cannot read %s: %s", r->path,
+                   k < 0 ? strerror(errno) : "it is truncated");
+        b += k, at += k, n -= (size_t)k;
+    }
+    return PF_OK;
+}
+
+/* The columns of a group as they are stored, one after the other. */
+static PF_MUST_USE pf_status get_packed(const pf_results *r, int64_t g, unsigned char *packed)
+{
+    for (int c = 0; c < PF_COLUMNS; c++) {
+        size_t size = pf_column_size(c), len = (size_t)rows_in(r, g) * size;
+        PF_TRY(get_bytes(r, packed, len, r->at[c] + (off_t)((size_t)first_row(r, g) * size)));
+        packed += len;
+    }
+    return PF_OK;
+}
+
+/* Rows of a group into rows, and whether they match their checksum. */
+static PF_MUST_USE pf_status read_group(const pf_results *r, int64_t g, pf_ledger *rows,
+                                        int *good)
+{
+    int64_t n = rows_in(r, g);
+    size_t bytes = pf_packed_size(n);
+    unsigned char *packed = pf_zalloc(bytes);
+    PF_REQUIRE(packed, PF_EMEM, "no memory to read %s", r->path);
+    pf_status st = get_packed(r, g, packed);
+    *good = !st && pf_h5_crc(packed, bytes) == r->crc[g];
+    if (!st) transpose(rows, n, packed, 1);
+    pf_free(packed);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* Groups whose rows do not match are computed again. */
+static PF_MUST_USE pf_status check_groups(pf_results *r)
+{
+    int64_t most = (int64_t)r->group * r->draws, bad = 0;
+    pf_ledger *rows = pf_zalloc((size_t)most * sizeof *rows);
+    PF_REQUIRE(rows, PF_EMEM, "no memory to read %s", r->path);
+    pf_status st = PF_OK;
+    for (int64_t g = 0; g < r->groups && !st; g++) {
+        int good = 1;
+        if (r->done[g]) st = read_group(r, g, rows, &good);
+        if (r->done[g] != 0 && (!good || r->done[g] != 1)) r->done[g] = 0, bad++;
+    }
+    pf_free(rows);
+    if (bad)
+        pf_log("%s: %lld groups are damaged and will be computed again", r->path,
+               (long long)bad);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static PF_MUST_USE pf_status same_config(const pf_results *r, const pf_results_info *info)
+{
+    const char *a = r->config, *b = info->config;
+    while (*a || *b) {
+        a += strspn(a, " "), b += strspn(b, " ");
+        size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
+        if (n != m || memcmp(a, b, n))
+            PF_FAIL(
+                PF_EARG,
+                "%s was made with another configuration: it has '%.*s', this run has '%.*s'",
+                r->path, (int)(n < 120 ? n : 120), a, (int)(m < 120 ? m : 120), b);
+        a += n + (a[n] == '\n');
+        b += m + (b[m] == '\n');
+    }
+    PF_REQUIRE(
+        r->images == info->images && r->draws == info->draws && r->group == info->group,
+        PF_EARG,
+        "%s holds %lld images in groups of %d with %d draws, this run has %lld, %d and %d",
+        r->path, (long long)r->images, r->group, r->draws, (long long)info->images, info->group,
+        info->draws);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status take_lock(pf_results *r)
+{
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s.lock", r->path);
+    PF_TRY(pf_lock_take(path, r->path, &r->lock));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status open_into(pf_results *r, const char *path, int flags,
+                                       const pf_results_info *info)
+{
+    PF_REQUIRE(info->images > 0 && info->draws > 0 && info->group > 0 &&
+                   strlen(path) < sizeof r->path,
+               PF_EARG, "results want images, draws and a group size above 0");
+    strcpy(r->path, path);
+    if (flags == O_RDWR) PF_TRY(take_lock(r));
+    if (flags == O_RDWR && access(path, F_OK)) PF_TRY(pf_results_create(path, info));
+    PF_TRY(pf_results_place(r, flags));
+    PF_TRY(same_config(r, info));
+    PF_TRY(check_groups(r));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status open_results(const char *path, int flags,
+                                          const pf_results_info *info, pf_results **out)
+{
+    pf_results *r = pf_zalloc(sizeof *r);
+    PF_REQUIRE(r, PF_EMEM, "no memory to open %s", path);
+    pf_status st = open_into(r, path, flags, info);
+    if (st) {
+        pf_results_free(r);
+        return pf_trail(st, PF_WHERE);
+    }
+    *out = r;
+    return PF_OK;
+}
+
+pf_status pf_results_open(const char *path, const pf_results_info *info, pf_results **out)
+{
+    PF_TRY(open_results(path, O_RDWR, info, out));
+    return PF_OK;
+}
+
+int pf_results_done(const pf_results *r, int64_t group)
+{
+    return group >= 0 && group < r->groups && r->done[group];
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* Rows and checksum; they count once the flag is set, after a sync. */
+static PF_MUST_USE pf_status put_rows(pf_results *r, int64_t g, const unsigned char *packed)
+{
+    int64_t n = rows_in(r, g);
+    const unsigned char *p = packed;
+    r->crc[g] = pf_h5_crc(packed, pf_packed_size(n));
+    for (int c = 0; c < PF_COLUMNS; c++) {
+        size_t size = pf_column_size(c), len = (size_t)n * size;
+        PF_TRY(put_bytes(r, p, len, r->at[c] + (off_t)((size_t)first_row(r, g) * size)));
+        p += len;
+    }
+    PF_TRY(put_bytes(r, &r->crc[g], sizeof r->crc[g], r->at_crc + g * (off_t)sizeof r->crc[g]));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status put_flag(pf_results *r, int64_t g, unsigned char done)
+{
+    PF_TRY(put_bytes(r, &done, 1, r->at_done + g));
+    r->done[g] = done;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status put_group(pf_results *r, int64_t g, const unsigned char *packed)
+{
+    if (r->done[g]) PF_TRY(put_flag(r, g, 0));
+    PF_TRY(put_rows(r, g, packed));
+    PF_TRY(sync_bytes(r));
+    PF_TRY(put_flag(r, g, 1));
+    PF_TRY(sync_bytes(r));
+    return PF_OK;
+}
+
+pf_status pf_results_put(pf_results *r, int64_t group, const pf_ledger *rows, int n)
+{
+    PF_REQUIRE(group >= 0 && group < r->groups && n == rows_in(r, group), PF_EARG,
+               "%s: group %lld with %d rows does not fit", r->path, (long long)group, n);
+    unsigned char *packed = pf_zalloc(pf_packed_size(n));
+    PF_REQUIRE(packed, PF_EMEM, "no memory to write %s", r->path);
+    transpose((pf_ledger *)rows, n, packed, 0);
+    pf_status st = put_group(r, group, packed);
+    pf_free(packed);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* Two syncs for all groups together: rows, then flags. */
+static PF_MUST_USE pf_status copy_groups(pf_results *r, const pf_results *from,
+                                         unsigned char *packed, int64_t *copied)
+{
+    for (int64_t g = 0; g < r->groups; g++) {
+        if (r->done[g] || !from->done[g]) continue;
+        PF_TRY(get_packed(from, g, packed));
+        PF_TRY(put_rows(r, g, packed));
+    }
+    PF_TRY(sync_bytes(r));
+    for (int64_t g = 0; g < r->groups; g++) {
+        if (r->done[g] || !from->done[g]) continue;
+        PF_TRY(put_flag(r, g, 1));
+        ++*copied;
+    }
+    PF_TRY(sync_bytes(r));
+    return PF_OK;
+}
+
+pf_status pf_results_adopt(pf_results *r, const char *path, int64_t *adopted)
+{
+    const pf_results_info mine = {r->images, r->draws, r->group, r->config};
+    pf_results *from = NULL;
+    *adopted = 0;
+    PF_TRY(open_results(path, O_RDONLY, &mine, &from));
+    unsigned char *packed = pf_zalloc(pf_packed_size((int64_t)r->group * r->draws));
+    pf_status st = packed ? copy_groups(r, from, packed, adopted)
+                          : pf_raise(PF_EMEM, PF_WHERE, "no memory to read %s", path);
+    pf_free(packed);
+    pf_results_free(from);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- all rows -------------------------------------------------------------------------------- */
+
+static int by_image(const void *a, const void *b)
+{
+    const pf_ledger *p = a, *q = b;
+    if (p->image != q->image) return p->image < q->image ? -1 : 1;
+    return p->draw < q->draw ? -1 : p->draw > q->draw;
+}
+
+pf_status pf_results_rows(pf_results *r, pf_ledger **rows, int64_t *n)
+{
+    pf_ledger *all = pf_zalloc((size_t)r->rows * sizeof *all);
+    PF_REQUIRE(all, PF_EMEM, "no memory to read %s", r->path);
+    pf_status st = PF_OK;
+    *n = 0;
+    for (int64_t g = 0; g < r->groups && !st; g++) {
+        int good = 1;
+        if (!r->done[g]) continue;
+        st = read_group(r, g, all + *n, &good);
+        if (!st && !good)
+            st = pf_raise(PF_EFORMAT, PF_WHERE,
+                          "%s is damaged: group %lld does not match its checksum", r->path,
+                          (long long)g);
+        *n += rows_in(r, g);
+    }
+    if (st) {
+        pf_free(all);
+        return pf_trail(st, PF_WHERE);
+    }
+    qsort(all, (size_t)*n, sizeof *all, by_image);
+    *rows = all;
+    return PF_OK;
+}
+
+/* All rows in the order of the file, those of unfinished groups as they are. */
+static PF_MUST_USE pf_status read_file_order(const pf_results *r, pf_ledger *rows)
+{
+    int good = 0;
+    for (int64_t g = 0; g < r->groups; g++)
+        PF_TRY(read_group(r, g, rows + first_row(r, g), &good));
+    return PF_OK;
+}
+
+pf_status pf_results_summary(pf_results *r, const pf_summary *s)
+{
+    pf_ledger *rows = pf_zalloc((size_t)r->rows * sizeof *rows);
+    PF_REQUIRE(rows, PF_EMEM, "no memory to read %s", r->path);
+    pf_status st = read_file_order(r, rows);
+    /* A summary is an attribute, which needs HDF5: the whole file is written anew. */
+    if (!st) st = pf_results_write(r, rows, s);
+    pf_free(rows);
+    if (st) return pf_trail(st, PF_WHERE);
+    pf_results fresh = {.fd = -1, .lock = r->lock};
+    strcpy(fresh.path, r->path);
+    st = pf_results_place(&fresh, O_RDWR);
+    close(r->fd);
+    pf_free(r->config);
+    pf_free(r->done);
+    pf_free(r->crc);
+    *r = fresh;
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_results_close(pf_results *r)
+{
+    if (!r) return PF_OK;
+    pf_status st = r->fd > 0 ? sync_bytes(r) : PF_OK;
+    pf_results_free(r);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}

@@ -1,0 +1,204 @@
+/* The layout of a results file, written whole through HDF5; see results.c. */
+#include "store/h5.h"
+#include "store/results_file.h"
+
+#include <probflow/memory.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+/* clang-format off */
+#define COLUMN(type, name) { #name, PF_FIELD_##type, offsetof(pf_ledger, name) }
+const pf_column pf_columns[PF_COLUMNS] = {
+    COLUMN(I64, image),  COLUMN(I32, draw),  COLUMN(I32, label),          COLUMN(F64, prior),
+    COLUMN(F64, integral), COLUMN(F64, dequantisation), COLUMN(F64, offset), COLUMN(F64, nll),
+    COLUMN(F64, bound),  COLUMN(F64, probe_variance),   COLUMN(F64, solver_error),
+    COLUMN(I64, steps),  COLUMN(I64, evaluations),
+};
+/* clang-format on */
+
+static hid_t type_of(pf_field f)
+{
+    return f == PF_FIELD_I64   ? H5T_NATIVE_INT64
+           : f == PF_FIELD_I32 ? H5T_NATIVE_INT32
+                               : H5T_NATIVE_DOUBLE;
+}
+
+size_t pf_column_size(int column)
+{
+    return pf_columns[column].type == PF_FIELD_I32 ? 4 : 8;
+}
+
+size_t pf_packed_size(int64_t n_rows)
+{
+    size_t row = 0;
+    for (int c = 0; c < PF_COLUMNS; c++) row += pf_column_size(c);
+    return row * (size_t)n_rows;
+}
+
+void pf_results_free(pf_results *r)
+{
+    if (!r) return;
+    if (r->fd > 0) close(r->fd);
+    pf_free(r->config);
+    pf_free(r->done);
+    pf_free(r->crc);
+    pf_lock_release(r->lock);
+    pf_free(r);
+}
+
+static PF_MUST_USE pf_status put_layout(hid_t file, const pf_results *r, const pf_ledger *rows)
+{
+    int64_t draws = r->draws, group = r->group;
+    PF_TRY(pf_h5_put_text(file, "config", r->config));
+    PF_TRY(pf_h5_put_i64(file, "images", 1, &r->images));
+    PF_TRY(pf_h5_put_i64(file, "draws", 1, &draws));
+    PF_TRY(pf_h5_put_i64(file, "group", 1, &group));
+    unsigned char *v = pf_zalloc((size_t)r->rows * 8);
+    PF_REQUIRE(v, PF_EMEM, "no memory for the results");
+    pf_status st = PF_OK;
+    for (int c = 0; c < PF_COLUMNS && !st; c++) {
+        size_t size = pf_column_size(c);
+        for (int64_t i = 0; i < r->rows; i++)
+            memcpy(v + (size_t)i * size, (const unsigned char *)&rows[i] + pf_columns[c].offset,
+                   size);
+        st = pf_h5_put(file, pf_columns[c].name, type_of(pf_columns[c].type),
+                       (pf_h5_shape){1, {(hsize_t)r->rows}}, v, 0);
+    }
+    pf_free(v);
+    if (st) return pf_trail(st, PF_WHERE);
+    PF_TRY(pf_h5_put(file, "done", H5T_NATIVE_UINT8, (pf_h5_shape){1, {(hsize_t)r->groups}},
+                     r->done, 0));
+    PF_TRY(pf_h5_put(file, "rows_crc32", H5T_NATIVE_UINT32,
+                     (pf_h5_shape){1, {(hsize_t)r->groups}}, r->crc, 0));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status put_summary(hid_t file, const pf_summary *s)
+{
+    /* clang-format off */
+    const struct { const char *name; double v; } f[] = {
+        {"nll", s->nll}, {"nll_se", s->nll_se}, {"bound", s->bound}, {"bound_se", s->bound_se},
+        {"prior", s->prior}, {"integral", s->integral}, {"dequantisation", s->dequantisation},
+        {"offset", s->offset}, {"probe_se", s->probe_se}, {"dequant_se", s->dequant_se},
+        {"solver_error", s->solver_error}, {"solver_error_max", s->solver_error_max},
+        {"evaluations", s->evaluations}, {"steps", s->steps},
+    };
+    /* clang-format on */
+    PF_TRY(pf_h5_put_i64(file, "summary_images", 1, &s->images));
+    PF_TRY(pf_h5_put_i64(file, "summary_rows", 1, &s->rows));
+    for (size_t i = 0; i < sizeof f / sizeof f[0]; i++)
+        PF_TRY(pf_h5_put_f64(file, f[i].name, f[i].v));
+    return PF_OK;
+}
+
+pf_status pf_results_write(const pf_results *r, const pf_ledger *rows, const pf_summary *s)
+{
+    pf_h5_image im;
+    PF_TRY(pf_h5_begin(
+        &im, pf_packed_size(r->rows) + (size_t)r->groups * 5 + strlen(r->config) + 65536, 0,
+        "results"));
+    pf_status st = put_layout(im.file, r, rows);
+    if (!st && s) st = put_summary(im.file, s);
+    PF_TRY(pf_h5_end(&im, r->path, st));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status place_of(hid_t file, const char *path, const char *name,
+                                      hid_t type, int64_t n, off_t *at)
+{
+    PF_REQUIRE(pf_h5_has(file, name), PF_EFORMAT, "%s is damaged: it has no dataset %s", path,
+               name);
+    hid_t d = H5Dopen2(file, name, H5P_DEFAULT);
+    PF_REQUIRE(d > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", path, name);
+    pf_h5_shape s = {0};
+    size_t count = 0;
+    hid_t stored = H5Dget_type(d);
+    pf_status st = pf_h5_shape_of(d, &s, &count);
+    haddr_t a = H5Dget_offset(d);
+    int fits = !st && (int64_t)count == n && a != HADDR_UNDEF && H5Tequal(stored, type) > 0;
+    H5Tclose(stored);
+    H5Dclose(d);
+    PF_REQUIRE(fits, PF_EFORMAT,
+               "%s is damaged: the dataset %s has not the shape of the others", path, name);
+    *at = (off_t)a;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_places(hid_t file, pf_results *r)
+{
+    int64_t v = 0;
+    PF_TRY(pf_h5_get_text(file, r->path, "config", &r->config));
+    PF_TRY(pf_h5_get_i64(file, r->path, "images", 1, &r->images));
+    PF_TRY(pf_h5_get_i64(file, r->path, "draws", 1, &v));
+    r->draws = (int)v;
+    PF_TRY(pf_h5_get_i64(file, r->path, "group", 1, &v));
+    r->group = (int)v;
+    PF_REQUIRE(r->images > 0 && r->images < (int64_t)1 << 40 && r->draws > 0 &&
+                   r->draws < 1 << 20 && r->group > 0,
+               PF_EFORMAT, "%s is damaged: impossible counts", r->path);
+    r->groups = (r->images + r->group - 1) / r->group;
+    r->rows = r->images * r->draws;
+    for (int c = 0; c < PF_COLUMNS; c++)
+        PF_TRY(place_of(file, r->path, pf_columns[c].name, type_of(pf_columns[c].type), r->rows,
+                        &r->at[c]));
+    PF_TRY(place_of(file, r->path, "done", H5T_NATIVE_UINT8, r->groups, &r->at_done));
+    PF_TRY(place_of(file, r->path, "rows_crc32", H5T_NATIVE_UINT32, r->groups, &r->at_crc));
+    r->done = pf_zalloc((size_t)r->groups);
+    r->crc = pf_zalloc((size_t)r->groups * sizeof *r->crc);
+    PF_REQUIRE(r->done && r->crc, PF_EMEM, "no memory for %s", r->path);
+    PF_TRY(pf_h5_get(file, r->path, "done", H5T_NATIVE_UINT8, r->done, (size_t)r->groups));
+    PF_TRY(pf_h5_get(file, r->path, "rows_crc32", H5T_NATIVE_UINT32, r->crc,
+                     (size_t)r->groups * sizeof *r->crc));
+    return PF_OK;
+}
+
+pf_status pf_results_place(pf_results *r, int flags)
+{
+    hid_t file = 0;
+    PF_TRY(pf_h5_open_kind(r->path, "results", &file));
+    pf_status st = read_places(file, r);
+    pf_h5_close(file);
+    if (st) return pf_trail(st, PF_WHERE);
+    r->fd = open(r->path, flags | O_CLOEXEC);
+    PF_REQUIRE(r->fd >= 0, PF_EIO, "cannot open %s: %s", r->path, strerror(errno));
+    return PF_OK;
+}
+
+pf_status pf_results_create(const char *path, const pf_results_info *info)
+{
+    pf_results *r = pf_zalloc(sizeof *r);
+    PF_REQUIRE(r, PF_EMEM, "no memory for %s", path);
+    strcpy(r->path, path);
+    r->images = info->images;
+    r->draws = info->draws;
+    r->group = info->group;
+    r->groups = (r->images + r->group - 1) / r->group;
+    r->rows = r->images * r->draws;
+    r->config = pf_strdup(info->config);
+    r->done = pf_zalloc((size_t)r->groups);
+    r->crc = pf_zalloc((size_t)r->groups * sizeof *r->crc);
+    pf_ledger *rows = pf_zalloc((size_t)r->rows * sizeof *rows);
+    pf_status st = r->config && r->done && r->crc && rows
+                       ? PF_OK
+                       : pf_raise(PF_EMEM, PF_WHERE, "no memory for %s", r->path);
+    for (int64_t i = 0; !st && i < r->rows; i++)
+        rows[i] = (pf_ledger){.image = -1,
+                              .draw = -1,
+                              .label = -1,
+                              .prior = NAN,
+                              .integral = NAN,
+                              .dequantisation = NAN,
+                              .offset = NAN,
+                              .nll = NAN,
+                              .bound = NAN,
+                              .probe_variance = NAN,
+                              .solver_error = NAN};
+    if (!st) st = pf_results_write(r, rows, NULL);
+    pf_free(rows);
+    pf_results_free(r);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}

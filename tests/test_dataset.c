@@ -1,0 +1,144 @@
+/* Datasets: rows come back, and damaged ones are not believed. */
+#include <probflow/log.h>
+#include <probflow/store.h>
+#include "scratch.h"
+
+enum { ROWS = 10, H = 4, W = 3, C = 3, D = H * W * C };
+static uint8_t images[ROWS * D];
+static int32_t labels[ROWS];
+
+static void write_dataset(const char *path)
+{
+    pf_dataset_info info = {.name = "tiny",
+                            .source = "made here",
+                            .kind = PF_DATA_IMAGES,
+                            .levels = 256,
+                            .shape = {H, W, C}};
+    strcpy(info.sha256, "00ff");
+    for (int i = 0; i < ROWS * D; i++) images[i] = (uint8_t)(i * 37 + i / 7);
+    for (int i = 0; i < ROWS; i++) labels[i] = i % 3;
+    pf_dataset_split s[] = {{"train", ROWS, images, labels}, {"test", 4, images + D, NULL}};
+    assert_int_equal(pf_dataset_write(path, &info, s, 2), PF_OK);
+}
+
+static void dataset_rows_come_back(void **state)
+{
+    (void)state;
+    uint8_t x[ROWS * D];
+    int32_t y[ROWS];
+    pf_dataset *d = NULL;
+    write_dataset(in_dir("d.h5"));
+    assert_int_equal(pf_dataset_open(in_dir("d.h5"), "train", &d), PF_OK);
+    const pf_dataset_info *a = pf_dataset_about(d);
+    assert_string_equal(a->name, "tiny");
+    assert_string_equal(a->source, "made here");
+    assert_int_equal(a->n, ROWS);
+    assert_int_equal(a->levels, 256);
+    assert_true(a->shape.h == H && a->shape.w == W && a->shape.c == C && a->has_labels);
+    for (int first = 0; first < ROWS; first++) {
+        int n = ROWS - first;
+        assert_int_equal(pf_dataset_images(d, first, n, x), PF_OK);
+        assert_memory_equal(x, images + first * D, (size_t)n * D);
+    }
+    assert_int_equal(pf_dataset_labels(d, 3, 4, y), PF_OK);
+    assert_memory_equal(y, labels + 3, 4 * sizeof *y);
+    assert_int_equal(pf_dataset_images(d, ROWS - 1, 2, x), PF_EARG);
+    pf_dataset_close(d);
+    assert_int_equal(pf_dataset_open(in_dir("d.h5"), "test", &d), PF_OK);
+    assert_int_equal(pf_dataset_images(d, 0, 4, x), PF_OK);
+    assert_memory_equal(x, images + D, 4 * D);
+    assert_int_equal(pf_dataset_labels(d, 0, 1, y), PF_EARG);
+    pf_dataset_close(d);
+    assert_int_equal(pf_dataset_open(in_dir("d.h5"), "valid", &d), PF_EFORMAT);
+    assert_non_null(strstr(pf_error_message(), "train, test"));
+    pf_checkpoint c;
+    assert_int_equal(pf_checkpoint_read(in_dir("d.h5"), 0, &c), PF_EFORMAT);
+}
+
+static void continuous_and_token_datasets_come_back(void **state)
+{
+    (void)state;
+    double x[6] = {0.1, -2, 3e300, 4, 5, 1e-300}, got[6];
+    int32_t t[6] = {0, 1, 26, 3, 70000, 5};
+    pf_dataset *d = NULL;
+    pf_dataset_info info = {.name = "points", .kind = PF_DATA_CONTINUOUS, .shape = {1, 1, 2}};
+    assert_int_equal(
+        pf_dataset_write(in_dir("x.h5"), &info, &(pf_dataset_split){"train", 3, x, NULL}, 1),
+        PF_OK);
+    assert_int_equal(pf_dataset_open(in_dir("x.h5"), "train", &d), PF_OK);
+    assert_int_equal(pf_dataset_about(d)->kind, PF_DATA_CONTINUOUS);
+    assert_int_equal(pf_dataset_x(d, 0, 3, got), PF_OK);
+    assert_memory_equal(got, x, sizeof x);
+    pf_dataset_close(d);
+
+    info.kind = PF_DATA_TOKENS;
+    info.shape.c = 3;
+    info.levels = 70001;
+    assert_int_equal(
+        pf_dataset_write(in_dir("t.h5"), &info, &(pf_dataset_split){"train", 2, t, NULL}, 1),
+        PF_OK);
+    assert_int_equal(pf_dataset_open(in_dir("t.h5"), "train", &d), PF_OK);
+    assert_int_equal(pf_dataset_about(d)->kind, PF_DATA_TOKENS);
+    assert_int_equal(pf_dataset_x(d, 0, 2, got), PF_OK);
+    for (int i = 0; i < 6; i++) assert_true(got[i] == (double)t[i]);
+    pf_dataset_close(d);
+}
+
+/* 0 clean error, 1 right content, else worse. */
+static int dataset_outcome(const char *path)
+{
+    uint8_t x[ROWS * D];
+    int32_t y[ROWS];
+    pf_dataset *d = NULL;
+    if (pf_dataset_open(path, "train", &d)) return 0;
+    int out = !pf_dataset_images(d, 0, ROWS, x) && !pf_dataset_labels(d, 0, ROWS, y);
+    if (out && (memcmp(x, images, sizeof x) || memcmp(y, labels, sizeof y))) out = 3;
+    pf_dataset_close(d);
+    return out;
+}
+
+static void damaged_or_truncated_datasets_are_not_believed(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    pf_dataset *d = NULL;
+    write_dataset(in_dir("d.h5"));
+    unsigned char *b = slurp(in_dir("d.h5"), &n);
+    for (size_t i = 0; i < n; i += 7) {
+        b[i] ^= 0x81;
+        spill(in_dir("flip.h5"), b, n);
+        b[i] ^= 0x81;
+        assert_in_range(dataset_outcome(in_dir("flip.h5")), 0, 1);
+    }
+    for (size_t keep = 48; keep < n; keep += 119) {
+        spill(in_dir("short.h5"), b, keep);
+        assert_int_equal(pf_dataset_open(in_dir("short.h5"), "train", &d), PF_EIO);
+        assert_non_null(strstr(pf_error_message(), "short.h5"));
+    }
+    free(b);
+}
+
+static void info_tells_what_a_dataset_holds(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"dataset ", "/train/images", "[10,4,3,3]", "made here"};
+    static char text[8192];
+    write_dataset(in_dir("d.h5"));
+    FILE *f = fmemopen(text, sizeof text, "w");
+    assert_int_equal(pf_store_info(in_dir("d.h5"), f), PF_OK);
+    fclose(f);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strstr(text, words[i])) fail_msg("info lacks '%s'", words[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dataset_rows_come_back),
+        cmocka_unit_test(continuous_and_token_datasets_come_back),
+        cmocka_unit_test(damaged_or_truncated_datasets_are_not_believed),
+        cmocka_unit_test(info_tells_what_a_dataset_holds),
+    };
+    pf_log_setup(0);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}

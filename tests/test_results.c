@@ -1,0 +1,265 @@
+/* Results of bpd: a finished group is never lost, and never believed when it is damaged. */
+#include <probflow/log.h>
+#include <probflow/memory.h>
+#include <probflow/store.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include "scratch.h"
+
+static pf_ledger ledger_row(int64_t image, int draw)
+{
+    double v = (double)image + 0.25 * draw;
+    return (pf_ledger){.image = image,
+                       .draw = draw,
+                       .label = (int32_t)(image % 10),
+                       .prior = v,
+                       .integral = v + 1,
+                       .dequantisation = 0,
+                       .offset = 7,
+                       .nll = 3 + v,
+                       .bound = NAN,
+                       .probe_variance = NAN,
+                       .solver_error = 1e-9,
+                       .steps = 10,
+                       .evaluations = 100 + image};
+}
+
+static void put_group(pf_results *r, int64_t g)
+{
+    pf_ledger rows[6];
+    int n = 0, B = g == 3 ? 1 : 3; /* 10 images in groups of 3 */
+    for (int d = 0; d < 2; d++)
+        for (int b = 0; b < B; b++) rows[n++] = ledger_row(g * 3 + b, d);
+    assert_int_equal(pf_results_put(r, g, rows, n), PF_OK);
+}
+
+static const pf_results_info result_info = {
+    .images = 10, .draws = 2, .group = 3, .config = "seed: 1\nrtol: 1e-5\n"};
+
+static void expect_rows(pf_results *r, const int *groups, int n_groups)
+{
+    pf_ledger *rows = NULL;
+    int64_t n = 0, k = 0;
+    assert_int_equal(pf_results_rows(r, &rows, &n), PF_OK);
+    for (int i = 0; i < n_groups; i++)
+        for (int b = 0; b < (groups[i] == 3 ? 1 : 3); b++)
+            for (int d = 0; d < 2; d++, k++) {
+                pf_ledger want = ledger_row(groups[i] * 3 + b, d);
+                assert_true(k < n);
+                assert_memory_equal(&rows[k], &want, sizeof want);
+            }
+    assert_int_equal(n, k);
+    pf_free(rows);
+}
+
+static void results_resume_and_come_back_in_image_order(void **state)
+{
+    (void)state;
+    pf_results *r = NULL;
+    unlink(in_dir("r.h5"));
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &result_info, &r), PF_OK);
+    for (int g = 0; g < 4; g++) assert_false(pf_results_done(r, g));
+    put_group(r, 3);
+    put_group(r, 1);
+    assert_true(pf_results_done(r, 3) && pf_results_done(r, 1) && !pf_results_done(r, 0));
+    pf_ledger one = ledger_row(0, 0);
+    assert_int_equal(pf_results_put(r, 0, &one, 1), PF_EARG);
+    assert_int_equal(pf_results_close(r), PF_OK);
+
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &result_info, &r), PF_OK);
+    assert_true(pf_results_done(r, 3) && pf_results_done(r, 1) && !pf_results_done(r, 0));
+    expect_rows(r, (int[]){1, 3}, 2);
+    put_group(r, 0);
+    put_group(r, 2);
+    expect_rows(r, (int[]){0, 1, 2, 3}, 4);
+    pf_summary s = {.images = 10, .rows = 20, .nll = 3.25, .nll_se = 0.01, .bound = NAN};
+    assert_int_equal(pf_results_summary(r, &s), PF_OK);
+    expect_rows(r, (int[]){0, 1, 2, 3}, 4);
+    assert_int_equal(pf_results_close(r), PF_OK);
+    char *text = NULL;
+    assert_int_equal(pf_store_read_attr(in_dir("r.h5"), "nll", &text), PF_OK);
+    assert_true(strtod(text, NULL) == 3.25);
+    pf_free(text);
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &result_info, &r), PF_OK);
+    expect_rows(r, (int[]){0, 1, 2, 3}, 4);
+    assert_int_equal(pf_results_close(r), PF_OK);
+}
+
+static void results_of_another_configuration_are_refused(void **state)
+{
+    (void)state;
+    pf_results *r = NULL;
+    pf_results_info other = result_info;
+    unlink(in_dir("r.h5"));
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &result_info, &r), PF_OK);
+    assert_int_equal(pf_results_close(r), PF_OK);
+    other.config = "seed: 1\nrtol: 1e-6\n";
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &other, &r), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "rtol: 1e-5"));
+    assert_non_null(strstr(pf_error_message(), "rtol: 1e-6"));
+    other = result_info;
+    other.images = 11;
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &other, &r), PF_EARG);
+}
+
+static void finished_groups_are_adopted_from_other_files_bit_by_bit(void **state)
+{
+    (void)state;
+    static const int mine[] = {1, 2}, theirs[] = {0, 1};
+    pf_results *whole = NULL, *r = NULL;
+    int64_t n = 0;
+    int same = 0;
+    must(pf_results_open(in_dir("p0"), &result_info, &whole));
+    for (int g = 0; g < 4; g++) put_group(whole, g);
+    must(pf_results_close(whole));
+    must(pf_results_open(in_dir("p1"), &result_info, &r));
+    for (int i = 0; i < 2; i++) put_group(r, theirs[i]);
+    must(pf_results_close(r));
+    size_t bytes = 0, still = 0;
+    unsigned char *before = slurp(in_dir("p1"), &bytes);
+
+    must(pf_results_open(in_dir("p2"), &result_info, &r));
+    for (int i = 0; i < 2; i++) put_group(r, mine[i]);
+    must(pf_results_adopt(r, in_dir("p1"), &n));
+    assert_int_equal(n, 1);
+    expect_rows(r, (int[]){0, 1, 2}, 3);
+    must(pf_results_adopt(r, in_dir("p0"), &n));
+    assert_int_equal(n, 1);
+    must(pf_results_adopt(r, in_dir("p2"), &n)); /* itself */
+    assert_int_equal(n, 0);
+    must(pf_results_close(r));
+    FILE *f = fopen(in_dir("same.txt"), "w");
+    must(pf_store_compare(in_dir("p0"), in_dir("p2"), f, &same));
+    fclose(f);
+    assert_true(same);
+    unsigned char *after = slurp(in_dir("p1"), &still);
+    assert_true(bytes == still && !memcmp(before, after, bytes)); /* only read */
+    free(before);
+    free(after);
+}
+
+static void groups_of_another_definition_or_damaged_ones_are_not_adopted(void **state)
+{
+    (void)state;
+    pf_results *r = NULL;
+    pf_results_info other = result_info;
+    int64_t n = 0;
+    must(pf_results_open(in_dir("q0"), &result_info, &r));
+    put_group(r, 0);
+    put_group(r, 3);
+    must(pf_results_close(r));
+    other.config = "seed: 1\nrtol: 1e-6\n";
+    must(pf_results_open(in_dir("q1"), &other, &r));
+    assert_int_equal(pf_results_adopt(r, in_dir("q0"), &n), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "q0"));
+    assert_non_null(strstr(pf_error_message(), "rtol: 1e-5"));
+    assert_non_null(strstr(pf_error_message(), "rtol: 1e-6"));
+    assert_int_equal(pf_results_adopt(r, in_dir("nowhere"), &n), PF_EIO);
+    must(pf_results_close(r));
+
+    size_t bytes = 0;
+    unsigned char *b = slurp(in_dir("q0"), &bytes);
+    for (size_t i = 0; i + 8 <= bytes; i += 8) { /* one value of group 0 */
+        double v;
+        memcpy(&v, b + i, sizeof v);
+        if (v == 4.25) b[i] ^= 1; /* nll of image 1, draw 1, and others equal to it */
+    }
+    spill(in_dir("q0"), b, bytes);
+    free(b);
+    unlink(in_dir("q1"));
+    must(pf_results_open(in_dir("q1"), &result_info, &r));
+    must(pf_results_adopt(r, in_dir("q0"), &n));
+    assert_int_equal(n, 1);
+    expect_rows(r, (int[]){3}, 1);
+    must(pf_results_close(r));
+}
+
+static void killed_results_writer_loses_no_finished_group(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 20; k++) {
+        int p[2];
+        assert_int_equal(pipe(p), 0);
+        unlink(in_dir("kill.h5"));
+        pid_t pid = fork();
+        if (pid == 0) {
+            pf_results *r = NULL;
+            pf_results_info info = result_info;
+            info.images = 3000;
+            if (pf_results_open(in_dir("kill.h5"), &info, &r)) _exit(1);
+            for (int64_t g = 0; g < 1000; g++) {
+                pf_ledger rows[6];
+                for (int i = 0; i < 6; i++) rows[i] = ledger_row(g * 3 + i % 3, i / 3);
+                if (pf_results_put(r, g, rows, 6)) _exit(2);
+                (void)!write(p[1], &g, sizeof g);
+            }
+            _exit(0);
+        }
+        int64_t done = -1, g = 0;
+        close(p[1]);
+        assert_int_equal(read(p[0], &g, sizeof g), sizeof g);
+        done = g;
+        usleep((useconds_t)(k * 700));
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        while (read(p[0], &g, sizeof g) == sizeof g) done = g;
+        close(p[0]);
+        pf_results *r = NULL;
+        pf_results_info info = result_info;
+        info.images = 3000;
+        assert_int_equal(pf_results_open(in_dir("kill.h5"), &info, &r), PF_OK);
+        pf_ledger *rows = NULL;
+        int64_t n = 0;
+        for (g = 0; g <= done; g++) assert_true(pf_results_done(r, g));
+        assert_int_equal(pf_results_rows(r, &rows, &n), PF_OK);
+        for (int64_t i = 0; i < n; i++) {
+            pf_ledger want = ledger_row(i / 2, (int)(i % 2));
+            assert_memory_equal(&rows[i], &want, sizeof want);
+        }
+        pf_free(rows);
+        assert_int_equal(pf_results_close(r), PF_OK);
+    }
+}
+
+static void damaged_results_are_computed_again_or_refused(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    pf_results *r = NULL;
+    unlink(in_dir("r.h5"));
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &result_info, &r), PF_OK);
+    for (int g = 0; g < 4; g++) put_group(r, g);
+    assert_int_equal(pf_results_close(r), PF_OK);
+    unsigned char *b = slurp(in_dir("r.h5"), &n);
+    for (size_t i = 0; i < n; i += 5) {
+        b[i] ^= 0x42;
+        spill(in_dir("f.h5"), b, n);
+        b[i] ^= 0x42;
+        if (pf_results_open(in_dir("f.h5"), &result_info, &r)) continue;
+        int groups[4], k = 0;
+        for (int g = 0; g < 4; g++)
+            if (pf_results_done(r, g)) groups[k++] = g;
+        expect_rows(r, groups, k);
+        assert_int_equal(pf_results_close(r), PF_OK);
+    }
+    for (size_t keep = 48; keep < n; keep += 211) {
+        spill(in_dir("f.h5"), b, keep);
+        assert_int_equal(pf_results_open(in_dir("f.h5"), &result_info, &r), PF_EIO);
+    }
+    free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(results_resume_and_come_back_in_image_order),
+        cmocka_unit_test(results_of_another_configuration_are_refused),
+        cmocka_unit_test(finished_groups_are_adopted_from_other_files_bit_by_bit),
+        cmocka_unit_test(groups_of_another_definition_or_damaged_ones_are_not_adopted),
+        cmocka_unit_test(killed_results_writer_loses_no_finished_group),
+        cmocka_unit_test(damaged_results_are_computed_again_or_refused),
+    };
+    pf_log_setup(0);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
