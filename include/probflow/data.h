@@ -1,0 +1,45 @@
+/* Converters from public file formats to dataset HDF5, and shards for training. */
+#ifndef PROBFLOW_DATA_H
+#define PROBFLOW_DATA_H
+
+#include <probflow/option.h>
+#include <probflow/random.h>
+#include <probflow/store.h>
+
+/* Converts sources of one format (guessed from names and magic numbers: IDX with or without .gz,
+ * CIFAR-10 binary batches, PNG sheets of 1024 pixels a row, PNG folders, text, or points drawn from
+ * density:NAME:N[:SEED], see src/data/density.c) into out.  Sources whose names hold "test" or
+ * "t10k" become the test split.  shrink > 1: pixels become the means of squares of that side,
+ * rounded to whole levels; a size it does not divide fails PF_EARG.  Fails PF_EIO, PF_EFORMAT
+ * with the file's name; an existing out is then untouched.
+ * Test   points_lie_in_the_support_and_their_entropy_is_the_stated_one, shrunk_pixels_are_means */
+PF_MUST_USE pf_status pf_data_convert(const char *const *sources, int n, int shrink,
+                                      const char *out);
+
+/* Hex SHA-256 of a file. */
+PF_MUST_USE pf_status pf_sha256_file(const char *path, char hex[65]);
+
+/* Grid of n images [n,h,w,c], values 0..255, as a PNG with `columns` a row. */
+PF_MUST_USE pf_status pf_png_grid(const char *path, const uint8_t *images, int n, pf_shape s,
+                                  int columns);
+
+/* Section `data` of an experiment. */
+typedef struct pf_data_opt {
+    char path[PF_STR_MAX];
+    int uniform_dequantisation; /* training data: x = 2 (k+u)/levels - 1 instead of 2 k/(levels-1) - 1 */
+    int flip;                   /* random horizontal flips in training */
+    int64_t limit;              /* use the first `limit` training images; 0: all */
+} pf_data_opt;
+extern const pf_opt pf_data_opts[];
+
+/* A shard of the training split, held in memory by its owner: rows [N s/S, N (s+1)/S). */
+typedef struct pf_shard pf_shard;
+PF_MUST_USE pf_status pf_shard_open(pf_dataset *d, const pf_data_opt *opt, int shard,
+                                    int shards, uint64_t seed, pf_shard **out);
+void pf_shard_free(pf_shard *s);
+int64_t pf_shard_size(const pf_shard *s);
+/* Batch of B samples of this shard at `step`: its position in the shard's own shuffled epochs is
+ * step*B.  x [B,D] model scale, dequantised and flipped by f(seed, sample, step). */
+void pf_shard_batch(const pf_shard *s, int64_t step, int B, float *x);
+
+#endif

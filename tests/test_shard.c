@@ -1,0 +1,190 @@
+/* Shards: a partition whose batches depend on nothing but seed, row and epoch. */
+#include <probflow/data.h>
+#include <probflow/log.h>
+#include <math.h>
+#include "scratch.h"
+
+enum { ROWS = 103, D = 6 };
+static uint8_t ramp[ROWS * D];
+
+static pf_dataset *open_ramp(void)
+{
+    /* Row i is i + {0, 1, 2, 3, 4, 5}: a row tells its number, and a flip shows. */
+    pf_dataset *d = NULL;
+    pf_dataset_info info = {
+        .name = "ramp", .kind = PF_DATA_IMAGES, .levels = 256, .shape = {1, D, 1}};
+    for (int i = 0; i < ROWS * D; i++) ramp[i] = (uint8_t)(i / D + i % D);
+    assert_int_equal(pf_dataset_write(in_dir("ramp.h5"), &info,
+                                      &(pf_dataset_split){"train", ROWS, ramp, NULL}, 1),
+                     PF_OK);
+    assert_int_equal(pf_dataset_open(in_dir("ramp.h5"), "train", &d), PF_OK);
+    return d;
+}
+
+static int row_of(const float *x)
+{
+    return (int)lround((x[0] + 1.0) * 127.5);
+}
+
+static void shards_of_a_dataset_partition_it_in_every_epoch(void **state)
+{
+    (void)state;
+    pf_dataset *d = open_ramp();
+    pf_data_opt opt = {.path = "", .uniform_dequantisation = 0};
+    for (int shards = 1; shards <= 8; shards *= 2) {
+        int seen[3][ROWS] = {{0}};
+        for (int s = 0; s < shards; s++) {
+            pf_shard *sh = NULL;
+            assert_int_equal(pf_shard_open(d, &opt, s, shards, 42, &sh), PF_OK);
+            int64_t n = pf_shard_size(sh);
+            for (int64_t p = 0; p < 3 * n; p++) {
+                float x[D];
+                pf_shard_batch(sh, p, 1, x);
+                int row = row_of(x);
+                assert_in_range(row, 0, ROWS - 1);
+                seen[p / n][row]++;
+            }
+            pf_shard_free(sh);
+        }
+        for (int e = 0; e < 3; e++)
+            for (int i = 0; i < ROWS; i++) assert_int_equal(seen[e][i], 1);
+    }
+    pf_shard *sh = NULL;
+    opt.limit = 3;
+    assert_int_equal(pf_shard_open(d, &opt, 0, 4, 42, &sh), PF_EARG);
+    opt.limit = 10;
+    assert_int_equal(pf_shard_open(d, &opt, 3, 4, 42, &sh), PF_OK);
+    assert_int_equal(pf_shard_size(sh), 3);
+    pf_shard_free(sh);
+    pf_dataset_close(d);
+}
+
+static void batches_do_not_depend_on_how_they_are_cut(void **state)
+{
+    (void)state;
+    pf_dataset *d = open_ramp();
+    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1, .flip = 1};
+    pf_shard *sh = NULL;
+    float whole[60 * D], part[5 * D];
+    assert_int_equal(pf_shard_open(d, &opt, 1, 4, 7, &sh), PF_OK);
+    for (int step = 0; step < 2; step++) {
+        pf_shard_batch(sh, step, 60, whole);
+        for (int k = 0; k < 12; k++) {
+            pf_shard_batch(sh, step * 12 + k, 5, part);
+            assert_memory_equal(part, whole + k * 5 * D, sizeof part);
+        }
+    }
+    pf_shard_free(sh);
+    pf_dataset_close(d);
+}
+
+static void epochs_and_seeds_change_the_order(void **state)
+{
+    (void)state;
+    pf_dataset *d = open_ramp();
+    pf_data_opt opt = {.path = ""};
+    int order[3][ROWS];
+    for (int k = 0; k < 3; k++) {
+        pf_shard *sh = NULL;
+        assert_int_equal(pf_shard_open(d, &opt, 0, 1, k < 2 ? 1 : 2, &sh), PF_OK);
+        for (int i = 0; i < ROWS; i++) {
+            float x[D];
+            pf_shard_batch(sh, i + (k == 1) * ROWS, 1, x);
+            order[k][i] = row_of(x);
+        }
+        pf_shard_free(sh);
+    }
+    for (int a = 0; a < 3; a++)
+        for (int b = 0; b < a; b++) {
+            int same = 0;
+            for (int i = 0; i < ROWS; i++) same += order[a][i] == order[b][i];
+            /* Two random orders agree in one place on average; 10 has probability 1e-7. */
+            assert_in_range(same, 0, 10);
+        }
+    pf_dataset_close(d);
+}
+
+static void dequantised_values_stay_in_their_bins_and_fill_them(void **state)
+{
+    (void)state;
+    pf_dataset *d = open_ramp();
+    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1};
+    pf_shard *sh = NULL;
+    double sum = 0, square = 0;
+    float first[D], x[D];
+    assert_int_equal(pf_shard_open(d, &opt, 0, 1, 3, &sh), PF_OK);
+    enum { EPOCHS = 40 };
+    for (int64_t p = 0; p < EPOCHS * ROWS; p++) {
+        pf_shard_batch(sh, p, 1, x);
+        double k0 = floor((x[0] + 1.0) * 128);
+        for (int i = 0; i < D; i++) {
+            double u = (x[i] + 1.0) * 128 - (k0 + i);
+            assert_true(u >= -1e-4 &&
+                        u <= 1 + 1e-4); /* float has 24 bits for values up to 128 */
+            sum += u;
+            square += u * u;
+        }
+        if (p == 0) memcpy(first, x, sizeof x);
+        else assert_memory_not_equal(first, x, sizeof x);
+    }
+    double n = EPOCHS * ROWS * D;
+    /* Five standard errors of the mean and of the mean square of a uniform. */
+    assert_true(fabs(sum / n - 0.5) < 5 * sqrt(1 / 12.0 / n));
+    assert_true(fabs(square / n - 1 / 3.0) < 5 * sqrt(4 / 45.0 / n));
+    pf_shard_free(sh);
+    pf_dataset_close(d);
+}
+
+static void half_of_the_images_are_flipped(void **state)
+{
+    (void)state;
+    pf_dataset *d = open_ramp();
+    pf_data_opt opt = {.path = "", .flip = 1};
+    pf_shard *sh = NULL;
+    int flipped = 0, n = 0;
+    assert_int_equal(pf_shard_open(d, &opt, 0, 1, 3, &sh), PF_OK);
+    for (int64_t p = 0; p < 20 * ROWS; p++, n++) {
+        float x[D];
+        pf_shard_batch(sh, p, 1, x);
+        int down = x[0] > x[1];
+        for (int i = 0; i + 1 < D; i++) assert_true((x[i] > x[i + 1]) == down);
+        flipped += down;
+    }
+    assert_true(abs(2 * flipped - n) < 5 * sqrt(n)); /* five standard errors */
+    pf_shard_free(sh);
+    pf_dataset_close(d);
+}
+
+static void continuous_rows_pass_unscaled(void **state)
+{
+    (void)state;
+    double v[6] = {-3.5, 100, 0.25, 7, -1e3, 2};
+    float x[2];
+    pf_dataset *d = NULL;
+    pf_shard *sh = NULL;
+    pf_dataset_info info = {.name = "p", .kind = PF_DATA_CONTINUOUS, .shape = {1, 1, 2}};
+    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1, .flip = 1};
+    assert_int_equal(
+        pf_dataset_write(in_dir("p.h5"), &info, &(pf_dataset_split){"train", 3, v, NULL}, 1),
+        PF_OK);
+    assert_int_equal(pf_dataset_open(in_dir("p.h5"), "train", &d), PF_OK);
+    assert_int_equal(pf_shard_open(d, &opt, 2, 3, 1, &sh), PF_OK);
+    pf_shard_batch(sh, 0, 1, x);
+    assert_true(x[0] == -1e3f && x[1] == 2);
+    pf_shard_free(sh);
+    pf_dataset_close(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shards_of_a_dataset_partition_it_in_every_epoch),
+        cmocka_unit_test(batches_do_not_depend_on_how_they_are_cut),
+        cmocka_unit_test(epochs_and_seeds_change_the_order),
+        cmocka_unit_test(dequantised_values_stay_in_their_bins_and_fill_them),
+        cmocka_unit_test(half_of_the_images_are_flipped),
+        cmocka_unit_test(continuous_rows_pass_unscaled),
+    };
+    pf_log_setup(0);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
