@@ -1,0 +1,75 @@
+/* Models: a row builds a network graph, or fits an analytic density.  One file and one row of
+ * models.c each. */
+#ifndef PROBFLOW_MODEL_H
+#define PROBFLOW_MODEL_H
+
+#include <probflow/graph.h>
+#include <probflow/option.h>
+#include <probflow/score.h>
+#include <probflow/sde.h>
+
+/* Reads samples [first, first+n) in model scale into x [n,D]; Local. */
+typedef struct pf_sample_source {
+    void *self;
+    int64_t n;
+    int dim;
+    pf_status (*read)(void *self, int64_t first, int64_t n, double *x);
+} pf_sample_source;
+
+typedef struct pf_model_ops {
+    const char *name, *help;
+    size_t size;
+    const pf_opt *opts;
+    /* Networks: builds the graph from x of shape s and cond.  Parameter names are published ones. */
+    pf_node (*build)(const void *opt, pf_graph *g, pf_node x, pf_node cond);
+    /* Analytic models (build == NULL): views of the parameters for images of this shape ... */
+    pf_status (*views)(const void *opt, pf_shape s, int *n, pf_param **views);
+    /* ... their values from data (closed form), params [floats] ... */
+    pf_status (*fit)(const void *opt, const pf_sample_source *src, float *params);
+    /* ... shared read-only state derived from them once per process (factorisations) ... */
+    pf_status (*prepare)(const void *opt, pf_shape s, const float *params, void **state);
+    void (*release)(void *state);
+    /* ... and the score of x_t under sde when x_0 has this density; one per worker. */
+    pf_status (*score)(void *state, const pf_sde *sde, int batch, pf_score *out);
+    /* log p_0(x) of x [n,D] convolved with the marginal at t, closed form, nats: what tests compare with. */
+    pf_status (*logp)(void *state, const pf_sde *sde, double t, int n, const double *x,
+                      double *lp);
+} pf_model_ops;
+
+enum { PF_MODEL_BYTES = 1024 };
+typedef struct pf_model { /* options, plain data */
+    const pf_model_ops *ops;
+    union {
+        double align;
+        unsigned char bytes[PF_MODEL_BYTES];
+    } opt;
+} pf_model;
+
+extern const pf_model_ops *const pf_models[]; /* NULL-terminated */
+PF_MUST_USE pf_status pf_model_init(const char *name, pf_model *out);
+
+/* A model bound to image shape, SDE and parameters: shared by all workers of a process. */
+typedef struct pf_net {
+    pf_model model;
+    pf_sde sde;
+    pf_shape shape;
+    pf_graph *graph; /* networks; NULL for analytic models */
+    void *state;     /* analytic models, after pf_net_set_params */
+    int n_views;
+    const pf_param *views;
+    pf_param *own_views; /* analytic models: owned */
+    size_t floats;
+    const float *params; /* borrowed */
+} pf_net;
+
+/* Builds the graph or the views.  Fails PF_ESHAPE when the image size does not fit the model. */
+PF_MUST_USE pf_status pf_net_create(const pf_model *m, const pf_sde *sde, pf_shape shape,
+                                    pf_net **out);
+void pf_net_free(pf_net *n);
+/* Sets the parameters (borrowed, [floats]) for the scores made afterwards.  Fails PF_ENUMERIC
+ * naming the view when a value is not finite. */
+PF_MUST_USE pf_status pf_net_set_params(pf_net *n, const float *params);
+/* Score function for one worker: batch samples a call; with_vjp = 0 saves memory. */
+PF_MUST_USE pf_status pf_net_score(const pf_net *n, int batch, int with_vjp, pf_score *out);
+
+#endif

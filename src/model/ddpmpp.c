@@ -1,0 +1,250 @@
+/* DDPM++ and NCSN++: the U-nets of score-based diffusion.
+ *
+ *     cond -> embedding -> linear -> silu -> linear -> silu = e      (shared by every block)
+ *     x -> conv --> [ block, (attention) ] x blocks -> block down -> ... -> block attention block
+ *          skips '--------------------------------------------------------.
+ *     ... [ block of (h, skip) ] x (blocks + 1) -> (attention) -> block up -> norm silu conv -> net
+ *
+ *     block      r (short(x) + conv_1(drop(silu(norm(conv_0(S silu(norm(x))) + dense(e))))))
+ *                S resamples up, down or not at all; short is S, then a 1x1 convolution when the
+ *                channels or the size change; r = 1/sqrt(2) with skip_rescale, else 1
+ *     attention  r (x + out(softmax(q k'/sqrt(C)) v)),   q, k, v = linear maps of norm(x)
+ *     resampling nearest neighbour and 2x2 mean, or a FIR filter (fir)
+ *     residual input pyramid: the input, filtered and convolved down level by level, joins the
+ *                output of each down block and replaces it
+ *
+ * Modules are numbered all_modules.0, 1, ... in the order in which score_sde_pytorch registers
+ * them, so published checkpoints load by name.  DDPM++ is the defaults; NCSN++ is fir, fourier,
+ * residual, not centered, scale_by_sigma.
+ * Source: Song et al. 2021, appendix H; Ho et al. 2020; Brock et al. 2019 (block). */
+#include <probflow/model.h>
+#include <math.h>
+
+enum { MAX_BLOCKS = 64, MAX_SKIPS = PF_INTS_MAX * (MAX_BLOCKS + 1) + 1 };
+enum { POSITIONAL, FOURIER };
+enum { NONE, RESIDUAL };
+typedef enum resize { KEEP, UP, DOWN } resize;
+
+typedef struct ddpmpp {
+    int width, blocks, fir, skip_rescale, embedding, progressive_input, centered,
+        scale_by_sigma;
+    pf_ints multipliers, attention;
+    double dropout, init_scale, fourier_scale;
+} ddpmpp;
+
+static const char *const embeddings[] = {"positional", "fourier", NULL};
+static const char *const pyramids[] = {"none", "residual", NULL};
+
+/* clang-format off */
+static const pf_opt opts[] = {
+    PF_OPT(ddpmpp, width, PF_INT, 128, 4, 4096, "channels at full resolution"),
+    PF_OPT_INTS(ddpmpp, multipliers, "1,2,2,2", 1, 64, "channel multiplier of each level; each level halves the image"),
+    PF_OPT(ddpmpp, blocks, PF_INT, 4, 1, MAX_BLOCKS, "residual blocks a level"),
+    PF_OPT_INTS(ddpmpp, attention, "16", 1, 65536, "image widths at which attention follows each block"),
+    PF_OPT(ddpmpp, dropout, PF_F64, 0.1, 0.0, 0.99, "dropout rate inside the blocks, training only"),
+    PF_OPT(ddpmpp, fir, PF_BOOL, 0, 0, 1, "resample with the filter [1,3,3,1] instead of nearest and mean"),
+    PF_OPT(ddpmpp, skip_rescale, PF_BOOL, 1, 0, 1, "divide residual sums by sqrt(2)"),
+    PF_OPT(ddpmpp, init_scale, PF_F64, 0.0, 0.0, 10.0, "initial scale of the last convolution of blocks and network"),
+    PF_OPT_ENUM(ddpmpp, embedding, POSITIONAL, embeddings, "time embedding: positional of 999 t, or fourier of log sigma"),
+    PF_OPT(ddpmpp, fourier_scale, PF_F64, 16.0, 0.0, 1e3, "standard deviation of the fixed Fourier frequencies"),
+    PF_OPT_ENUM(ddpmpp, progressive_input, NONE, pyramids, "input pyramid"),
+    PF_OPT(ddpmpp, centered, PF_BOOL, 1, 0, 1, "1: data are in [-1,1]; 0: the network maps x to 2x - 1 first"),
+    PF_OPT(ddpmpp, scale_by_sigma, PF_BOOL, 0, 0, 1, "divide the output by the conditioning value sigma"),
+    { 0 }
+};
+/* clang-format on */
+
+/* A network under construction. */
+typedef struct unet {
+    const ddpmpp *c;
+    pf_graph *g;
+    int module; /* number of the next module */
+    double r;   /* residual rescale */
+    pf_node e;  /* silu of the time embedding */
+    int n_skips;
+    pf_node skip[MAX_SKIPS];
+} unet;
+
+static const char *part(unet *u, const char *name)
+{
+    return pf_namef(u->g, "all_modules.%d.%s", u->module, name);
+}
+
+static const char *whole(unet *u)
+{
+    return pf_namef(u->g, "all_modules.%d", u->module++);
+}
+
+static int min(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static pf_norm_opt norm_opt(unet *u, const char *name, pf_node x, int silu)
+{
+    int c = pf_graph_shape(u->g, x).c;
+    return (pf_norm_opt){.name = name, .groups = min(c / 4, 32), .eps = 1e-6, .silu = silu};
+}
+
+static pf_node resample(unet *u, pf_node x, resize how)
+{
+    if (how == KEEP) return x;
+    if (!u->c->fir) return how == UP ? pf_up2(u->g, x) : pf_down2(u->g, x);
+    /* four taps at factor 2: these pads keep the image aligned */
+    pf_fir_opt up = {.up = 2, .down = 1, .pad_lo = 2, .pad_hi = 1, .gain = 4.0};
+    pf_fir_opt down = {.up = 1, .down = 2, .pad_lo = 1, .pad_hi = 1, .gain = 1.0};
+    return pf_fir(u->g, x, how == UP ? &up : &down);
+}
+
+static pf_node block(unet *u, pf_node x, int cout, resize how)
+{
+    pf_graph *g = u->g;
+    pf_norm_opt first = norm_opt(u, part(u, "GroupNorm_0"), x, 1);
+    pf_node h = pf_group_norm(g, x, PF_NONE, &first);
+    int project = how != KEEP || pf_graph_shape(g, x).c != cout;
+
+    h = resample(u, h, how);
+    x = resample(u, x, how);
+    h = pf_conv_same(g, part(u, "Conv_0"), h, cout, 3, 1.0);
+    pf_node e = pf_linear(g, part(u, "Dense_0"), u->e, cout, 1.0);
+    pf_norm_opt second = norm_opt(u, part(u, "GroupNorm_1"), h, 1);
+    second.dropout = u->c->dropout;
+    h = pf_group_norm(g, h, e, &second);
+    h = pf_conv_same(g, part(u, "Conv_1"), h, cout, 3, u->c->init_scale);
+    if (project) x = pf_conv_same(g, part(u, "Conv_2"), x, cout, 1, 1.0);
+    u->module++;
+    return pf_add_scale(g, x, h, u->r);
+}
+
+static pf_node attention(unet *u, pf_node x)
+{
+    pf_graph *g = u->g;
+    int c = pf_graph_shape(g, x).c;
+    pf_norm_opt o = norm_opt(u, part(u, "GroupNorm_0"), x, 0);
+    pf_node h = pf_group_norm(g, x, PF_NONE, &o);
+    pf_node q = pf_nin(g, part(u, "NIN_0"), h, c, 0.1);
+    pf_node k = pf_nin(g, part(u, "NIN_1"), h, c, 0.1);
+    pf_node v = pf_nin(g, part(u, "NIN_2"), h, c, 0.1);
+
+    h = pf_nin(g, part(u, "NIN_3"), pf_attention(g, q, k, v), c, u->c->init_scale);
+    u->module++;
+    return pf_add_scale(g, x, h, u->r);
+}
+
+static pf_node attention_if_listed(unet *u, pf_node x)
+{
+    int w = pf_graph_shape(u->g, x).w;
+    for (int i = 0; i < u->c->attention.n; i++)
+        if (u->c->attention.v[i] == w) return attention(u, x);
+    return x;
+}
+
+/* The input pyramid, one level down to cout channels. */
+static pf_node pyramid_down(unet *u, pf_node p, int cout)
+{
+    pf_conv_opt o = {.cout = cout, .kernel = 3, .stride = 2, .scale = 1.0};
+
+    if (u->c->fir) {
+        pf_fir_opt f = {.up = 1, .down = 1, .pad_lo = 2, .pad_hi = 2, .gain = 1.0};
+        p = pf_fir(u->g, p, &f);
+        o.name = part(u, "Conv2d_0");
+    } else {
+        o.pad_hi = 1;
+        o.name = part(u, "Conv_0");
+    }
+    u->module++;
+    return pf_conv(u->g, p, &o);
+}
+
+static void embed(unet *u, pf_node cond)
+{
+    pf_graph *g = u->g;
+    int w = u->c->width;
+    pf_node e = u->c->embedding == FOURIER
+                    ? pf_fourier(g, whole(u), cond, w, u->c->fourier_scale)
+                    : pf_positional(g, cond, w);
+
+    e = pf_linear(g, whole(u), e, 4 * w, 1.0);
+    e = pf_linear(g, whole(u), pf_silu(g, e), 4 * w, 1.0);
+    u->e = pf_silu(g, e);
+}
+
+static pf_node push(unet *u, pf_node h)
+{
+    PF_ASSERT(u->n_skips < MAX_SKIPS);
+    u->skip[u->n_skips++] = h;
+    return h;
+}
+
+static pf_node down(unet *u, pf_node x)
+{
+    const ddpmpp *c = u->c;
+    pf_node p = x;
+    pf_node h = push(u, pf_conv_same(u->g, whole(u), x, c->width, 3, 1.0));
+
+    for (int i = 0; i < c->multipliers.n; i++) {
+        int cout = c->width * c->multipliers.v[i];
+        for (int b = 0; b < c->blocks; b++)
+            h = push(u, attention_if_listed(u, block(u, h, cout, KEEP)));
+        if (i + 1 == c->multipliers.n) break;
+        h = block(u, h, cout, DOWN);
+        if (c->progressive_input == RESIDUAL) {
+            p = pyramid_down(u, p, cout);
+            h = p = pf_add_scale(u->g, p, h, u->r);
+        }
+        push(u, h);
+    }
+    return h;
+}
+
+static pf_node up(unet *u, pf_node h)
+{
+    const ddpmpp *c = u->c;
+
+    for (int i = c->multipliers.n - 1; i >= 0; i--) {
+        int cout = c->width * c->multipliers.v[i];
+        for (int b = 0; b <= c->blocks; b++)
+            h = block(u, pf_concat(u->g, h, u->skip[--u->n_skips]), cout, KEEP);
+        h = attention_if_listed(u, h);
+        if (i > 0) h = block(u, h, cout, UP);
+    }
+    return h;
+}
+
+static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
+{
+    const ddpmpp *c = self;
+    pf_shape s = pf_graph_shape(g, x);
+    int levels = c->multipliers.n, unit = 1 << (levels > 0 ? levels - 1 : 0);
+    unet u = {.c = c, .g = g, .r = c->skip_rescale ? sqrt(0.5) : 1.0};
+
+    if (levels < 1) return pf_graph_fail(g, PF_EARG, "model.multipliers is empty");
+    if (s.h % unit || s.w % unit)
+        return pf_graph_fail(g, PF_ESHAPE,
+                             "images of %dx%d cannot be halved %d times, as the %d levels of "
+                             "model.multipliers ask: height and width must be multiples of %d",
+                             s.h, s.w, levels - 1, levels, unit);
+    if (c->width % 4)
+        return pf_graph_fail(g, PF_EARG, "model.width is %d, want a multiple of 4", c->width);
+
+    embed(&u, cond);
+    if (!c->centered) x = pf_affine(g, x, 2.0, -1.0);
+    pf_node h = down(&u, x);
+    int cmid = pf_graph_shape(g, h).c;
+    h = block(&u, h, cmid, KEEP);
+    h = attention(&u, h);
+    h = block(&u, h, cmid, KEEP);
+    h = up(&u, h);
+
+    pf_norm_opt o = norm_opt(&u, whole(&u), h, 1);
+    h = pf_conv_same(g, whole(&u), pf_group_norm(g, h, PF_NONE, &o), s.c, 3, c->init_scale);
+    return c->scale_by_sigma ? pf_divide(g, h, cond) : h;
+}
+
+const pf_model_ops pf_model_ddpmpp = {
+    .name = "ddpmpp",
+    .help = "DDPM++ (defaults) and NCSN++ U-nets for images",
+    .size = sizeof(ddpmpp),
+    .opts = opts,
+    .build = build,
+};

@@ -1,0 +1,145 @@
+/* Score of a network:
+ *
+ *     s(x, t) = c(t) net(x, cond(t)),      v' ds/dx = c(t) v' dnet/dx
+ *
+ * with c = pf_sde_score_scale.  State and score are double, the network is float32.  A call
+ * with fewer samples than the plan's batch repeats its last row: the operators never mix samples,
+ * so the padding changes no result.  K probes cost one forward and K backward passes. */
+#include "model/network_score.h"
+#include <probflow/memory.h>
+#include <probflow/plan.h>
+
+typedef struct net_score {
+    const pf_net *net;
+    pf_plan *plan;
+    int batch, dim;
+    float *x, *cond; /* [batch,D], [batch] */
+    float *out;      /* [batch,D] raw network output */
+    float *v, *jv;   /* [batch,D] one probe and its product; NULL without vjp */
+    double *scale;   /* [batch] pf_sde_score_scale */
+} net_score;
+
+static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const double *x)
+{
+    const pf_sde *sde = &s->net->sde;
+    size_t D = (size_t)s->dim;
+
+    PF_REQUIRE(B > 0 && B <= s->batch, PF_EARG, "score of %d samples, made for 1 to %d", B,
+               s->batch);
+    for (int b = 0; b < s->batch; b++) {
+        int from = b < B ? b : B - 1;
+        const double *row = x + (size_t)from * D;
+        s->cond[b] = (float)sde->ops->cond(&sde->opt, t[from]);
+        s->scale[b] = pf_sde_score_scale(sde, t[from]);
+        for (size_t i = 0; i < D; i++) s->x[(size_t)b * D + i] = (float)row[i];
+    }
+    pf_run run = {.x = s->x, .cond = s->cond};
+    PF_TRY(pf_plan_forward(s->plan, &run, s->out));
+    return PF_OK;
+}
+
+static void scaled(const net_score *s, int B, const float *in, double *out)
+{
+    size_t D = (size_t)s->dim;
+    for (int b = 0; b < B; b++)
+        for (size_t i = (size_t)b * D; i < (size_t)(b + 1) * D; i++)
+            out[i] = s->scale[b] * (double)in[i];
+}
+
+static pf_status eval(void *self, int B, const double *t, const double *x, double *score)
+{
+    net_score *s = self;
+    PF_TRY(forward(s, B, t, x));
+    scaled(s, B, s->out, score);
+    return PF_OK;
+}
+
+static pf_status vjp(void *self, int B, const double *t, const double *x, int K,
+                     const double *v, double *score, double *jv)
+{
+    net_score *s = self;
+    size_t D = (size_t)s->dim, n = (size_t)B * D, pad = (size_t)(s->batch - B) * D;
+
+    PF_REQUIRE(s->v, PF_EARG, "this score was made without vector-Jacobian products");
+    PF_TRY(forward(s, B, t, x));
+    scaled(s, B, s->out, score);
+    for (size_t i = 0; i < pad; i++) s->v[n + i] = 0.0f;
+    for (int k = 0; k < K; k++) {
+        const double *vk = v + (size_t)k * n;
+        for (size_t i = 0; i < n; i++) s->v[i] = (float)vk[i];
+        PF_TRY(pf_plan_backward(s->plan, s->v, NULL, s->jv));
+        /* scaled afterwards, in double: 1/std would cost the probe a rounding before the pass */
+        scaled(s, B, s->jv, jv + (size_t)k * n);
+    }
+    return PF_OK;
+}
+
+static const float *raw(void *self)
+{
+    net_score *s = self;
+    return s->out;
+}
+
+static void release(void *self)
+{
+    net_score *s = self;
+    if (!s) return;
+    pf_plan_free(s->plan);
+    pf_free(s->x);
+    pf_free(s->cond);
+    pf_free(s->out);
+    pf_free(s->v);
+    pf_free(s->jv);
+    pf_free(s->scale);
+    pf_free(s);
+}
+
+static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_network_opt *o)
+{
+    pf_plan_opt po = {.batch = o->batch,
+                      .pass = o->with_vjp ? PF_PASS_VJP : PF_PASS_FORWARD,
+                      .backend = o->backend};
+    size_t rows = (size_t)o->batch, floats;
+
+    s->net = n;
+    s->batch = o->batch;
+    s->dim = n->shape.h * n->shape.w * n->shape.c;
+    floats = rows * (size_t)s->dim * sizeof(float);
+    s->x = pf_zalloc(floats);
+    s->out = pf_zalloc(floats);
+    s->cond = pf_zalloc(rows * sizeof(float));
+    s->scale = pf_zalloc(rows * sizeof(double));
+    PF_REQUIRE(s->x && s->out && s->cond && s->scale, PF_EMEM,
+               "no memory for the buffers of a score function");
+    if (o->with_vjp) {
+        s->v = pf_zalloc(floats);
+        s->jv = pf_zalloc(floats);
+        PF_REQUIRE(s->v && s->jv, PF_EMEM,
+                   "no memory for the probe buffers of a score function");
+    }
+    PF_TRY(pf_plan_create(n->graph, &po, &s->plan));
+    PF_TRY(pf_plan_set_params(s->plan, n->params));
+    return PF_OK;
+}
+
+pf_status pf_network_score(const pf_net *n, const pf_network_opt *o, pf_score *out)
+{
+    PF_REQUIRE(n->graph && n->params, PF_EARG,
+               "a network score needs a network with parameters");
+    PF_REQUIRE(o->batch > 0, PF_EARG, "batch %d, want > 0", o->batch);
+    net_score *s = pf_zalloc(sizeof *s);
+    if (!s) PF_FAIL(PF_EMEM, "no memory for a score function");
+    pf_status st = create(s, n, o);
+    if (st) {
+        release(s);
+        return pf_trail(st, PF_WHERE);
+    }
+    *out = (pf_score){.self = s,
+                      .dim = s->dim,
+                      .batch = s->batch,
+                      .eval = eval,
+                      .vjp = o->with_vjp ? vjp : NULL,
+                      .raw = raw,
+                      .free = release};
+    return PF_OK;
+}
