@@ -1,0 +1,208 @@
+/* The objective: times follow their law, the loss is what its formula says, its gradient is its
+ * derivative. */
+#include <probflow/memory.h>
+#include <probflow/objective.h>
+#include <probflow/random.h>
+#include "checks.h"
+
+enum { N_SDE = 3 };
+static const char *const names[N_SDE] = {"vp", "subvp", "ve"};
+
+static pf_sde sde_of(int i)
+{
+    pf_sde s;
+    assert_int_equal(pf_sde_init(names[i], &s), PF_OK);
+    return s;
+}
+
+static pf_objective_opt options(int weight, int time, int reduce)
+{
+    pf_objective_opt o;
+    pf_opt_defaults(pf_objective_opts, &o);
+    o.weight = weight;
+    o.time = time;
+    o.reduce = reduce;
+    return o;
+}
+
+static void a_part_of_the_batch_has_the_times_of_the_whole(void **state)
+{
+    (void)state;
+    enum { TOTAL = 96 };
+    for (int i = 0; i < 2 * N_SDE; i++) {
+        pf_sde s = sde_of(i / 2);
+        pf_objective_opt o = options(PF_WEIGHT_LIKELIHOOD, i % 2, PF_REDUCE_MEAN);
+        double whole[TOTAL], part[TOTAL];
+        pf_objective_times(&s, &o, 0.37, 0, TOTAL, TOTAL, whole);
+        for (int first = 0; first < TOTAL; first += 12)
+            pf_objective_times(&s, &o, 0.37, first, 12, TOTAL, part + first);
+        assert_memory_equal(whole, part, sizeof whole);
+    }
+}
+
+/* Integral of t^k g^2/std^2 from t_min to 1 by Simpson's rule in log t. */
+static double moment(const pf_sde *s, double t_min, int k)
+{
+    enum { N = 4000 };
+    double h = -log(t_min) / N, sum = 0.0;
+    for (int i = 0; i <= N; i++) {
+        double t = t_min * exp(i * h), m, std, f, g2;
+        pf_sde_marginal(s, t, &m, &std);
+        pf_sde_coef(s, t, &f, &g2);
+        sum += (i == 0 || i == N ? 1.0 : i % 2 ? 4.0 : 2.0) * pow(t, k + 1) * g2 / (std * std);
+    }
+    return sum * h / 3.0;
+}
+
+static void importance_times_follow_the_likelihood_weight(void **state)
+{
+    (void)state;
+    enum { TOTAL = 20000 };
+    static double t[TOTAL];
+    for (int i = 0; i < N_SDE; i++) {
+        pf_sde s = sde_of(i);
+        pf_objective_opt o = options(PF_WEIGHT_LIKELIHOOD, PF_TIME_IMPORTANCE, PF_REDUCE_MEAN);
+        pf_objective_times(&s, &o, 0.81, 0, TOTAL, TOTAL, t);
+        double z = moment(&s, o.t_min, 0), mean = 0.0, square = 0.0;
+        for (int b = 0; b < TOTAL; b++) {
+            assert_true(t[b] >= o.t_min && t[b] <= 1.0);
+            mean += t[b] / TOTAL;
+            square += t[b] * t[b] / TOTAL;
+        }
+        /* a shifted grid of N points errs by at most the function's range / N */
+        assert_near(mean, moment(&s, o.t_min, 1) / z, 1.0 / TOTAL);
+        assert_near(square, moment(&s, o.t_min, 2) / z, 1.0 / TOTAL);
+    }
+}
+
+static void uniform_times_fill_every_cell_once(void **state)
+{
+    (void)state;
+    enum { TOTAL = 64 };
+    pf_sde s = sde_of(0);
+    pf_objective_opt o = options(PF_WEIGHT_SIGMA2, PF_TIME_UNIFORM, PF_REDUCE_MEAN);
+    for (int k = 0; k < 10; k++) {
+        double t[TOTAL];
+        int seen[TOTAL] = {0};
+        pf_objective_times(&s, &o, (k + 0.3) / 10, 0, TOTAL, TOTAL, t);
+        for (int b = 0; b < TOTAL; b++)
+            seen[(int)((t[b] - o.t_min) / (1.0 - o.t_min) * TOTAL)]++;
+        for (int c = 0; c < TOTAL; c++) assert_int_equal(seen[c], 1);
+    }
+}
+
+enum { B = 3, D = 7 };
+typedef struct batch {
+    float x[B * D], z[B * D], net[B * D];
+    double t[B];
+} batch;
+
+static batch some_batch(void)
+{
+    batch b = {.t = {1e-5, 0.03, 0.9}};
+    pf_draw d = {.seed = 5, .stream = PF_STREAM_TEST};
+    pf_draw_normal(&d, 0, B * D, b.x);
+    d.sample = 1;
+    pf_draw_normal(&d, 0, B * D, b.z);
+    d.sample = 2;
+    pf_draw_normal(&d, 0, B * D, b.net);
+    return b;
+}
+
+static pf_dsm dsm(const pf_sde *s, const pf_objective_opt *o, const batch *b)
+{
+    return (pf_dsm){.sde = s, .opt = o, .B = B, .dim = D, .x = b->x, .z = b->z, .t = b->t};
+}
+
+static void gradient_is_the_derivative_of_the_loss(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8 * N_SDE; i++) {
+        pf_sde s = sde_of(i / 8);
+        pf_objective_opt o = options(i & 1, i >> 1 & 1, i >> 2 & 1);
+        batch b = some_batch();
+        pf_dsm d = dsm(&s, &o, &b);
+        double loss[B], up[B], dn[B];
+        float g[B * D];
+        pf_objective_loss(&d, b.net, 0.25, loss, g);
+        for (int e = 0; e < B * D; e++) {
+            float n = b.net[e], h = 0.5f; /* the loss is quadratic: any step is exact */
+            b.net[e] = n + h;
+            pf_objective_loss(&d, b.net, 1.0, up, NULL);
+            b.net[e] = n - h;
+            pf_objective_loss(&d, b.net, 1.0, dn, NULL);
+            b.net[e] = n;
+            double want = 0.25 * (up[e / D] - dn[e / D]) / ((double)(n + h) - (double)(n - h));
+            assert_near(g[e], want, 1e-6 * fabs(want) + 1e-9 * loss[e / D]);
+        }
+    }
+}
+
+static void likelihood_weight_is_g2_over_variance(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SDE; i++) {
+        pf_sde s = sde_of(i);
+        pf_objective_opt flat = options(PF_WEIGHT_SIGMA2, PF_TIME_UNIFORM, PF_REDUCE_HALF_SUM);
+        pf_objective_opt lw =
+            options(PF_WEIGHT_LIKELIHOOD, PF_TIME_UNIFORM, PF_REDUCE_HALF_SUM);
+        pf_objective_opt is = options(PF_WEIGHT_LIKELIHOOD, PF_TIME_IMPORTANCE, PF_REDUCE_MEAN);
+        batch b = some_batch();
+        double l0[B], l1[B], l2[B];
+        pf_dsm d = dsm(&s, &flat, &b);
+        pf_objective_loss(&d, b.net, 1.0, l0, NULL);
+        d.opt = &lw;
+        pf_objective_loss(&d, b.net, 1.0, l1, NULL);
+        d.opt = &is;
+        pf_objective_loss(&d, b.net, 1.0, l2, NULL);
+        for (int k = 0; k < B; k++) {
+            double m, std, f, g2;
+            pf_sde_marginal(&s, b.t[k], &m, &std);
+            pf_sde_coef(&s, b.t[k], &f, &g2);
+            assert_near(l1[k] * std * std / g2, l0[k], 1e-12 * l0[k]);
+            assert_near(l2[k] * D / 2, l0[k], 1e-12 * l0[k]);
+        }
+    }
+}
+
+static void the_true_score_of_a_point_has_no_loss(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SDE; i++) {
+        pf_sde s = sde_of(i);
+        pf_objective_opt o = options(PF_WEIGHT_SIGMA2, PF_TIME_UNIFORM, PF_REDUCE_MEAN);
+        batch b = some_batch();
+        float xt[B * D], cond[B];
+        double loss[B];
+        pf_dsm d = dsm(&s, &o, &b);
+        pf_objective_inputs(&d, xt, cond);
+        for (int e = 0; e < B * D; e++) {
+            double m, std, t = b.t[e / D];
+            pf_sde_marginal(&s, t, &m, &std);
+            double score = (m * b.x[e] - xt[e]) / (std * std);
+            b.net[e] = (float)(score / pf_sde_score_scale(&s, t));
+            assert_true(cond[e / D] == (float)s.ops->cond(&s.opt, t));
+        }
+        pf_objective_loss(&d, b.net, 1.0, loss, NULL);
+        /* x_t is float32: its rounding, divided by std, is what is left of z */
+        for (int k = 0; k < B; k++) {
+            double m, std;
+            pf_sde_marginal(&s, b.t[k], &m, &std);
+            double r = 4e-7 / std + 1e-6;
+            assert_true(loss[k] <= r * r);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_part_of_the_batch_has_the_times_of_the_whole),
+        cmocka_unit_test(importance_times_follow_the_likelihood_weight),
+        cmocka_unit_test(uniform_times_fill_every_cell_once),
+        cmocka_unit_test(gradient_is_the_derivative_of_the_loss),
+        cmocka_unit_test(likelihood_weight_is_g2_over_variance),
+        cmocka_unit_test(the_true_score_of_a_point_has_no_loss),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
