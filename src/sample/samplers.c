@@ -1,0 +1,54 @@
+/* The table of samplers and their options.  To add one: write its file after ode.c, add its row
+ * here and its name to meson.build. */
+#include "sampler.h"
+
+#include <probflow/memory.h>
+#include <probflow/option.h>
+#include <string.h>
+
+extern const pf_sampler_ops pf_sampler_ode, pf_sampler_reverse_diffusion,
+    pf_sampler_euler_maruyama, pf_sampler_ancestral;
+
+const pf_sampler_ops *const pf_samplers[] = {&pf_sampler_ode, &pf_sampler_reverse_diffusion,
+                                             &pf_sampler_euler_maruyama, &pf_sampler_ancestral,
+                                             NULL};
+
+/* clang-format off */
+const pf_opt pf_sample_opts[] = {
+    PF_OPT(pf_sample_opt, steps, PF_INT, 1000, 1, 1000000, "predictor steps"),
+    PF_OPT(pf_sample_opt, corrector_steps, PF_INT, 0, 0, 1000, "Langevin steps after each predictor step"),
+    PF_OPT(pf_sample_opt, snr, PF_F64, 0.16, 1e-6, 10.0, "Langevin signal-to-noise ratio: step = 2 a (snr |z|/|score|)^2, norms of each sample alone"),
+    PF_OPT(pf_sample_opt, denoise, PF_BOOL, 1, 0, 1, "end on the mean: last step without noise"),
+    PF_OPT(pf_sample_opt, t_min, PF_F64, 1e-3, 1e-12, 0.5, "time at which sampling ends"),
+    PF_OPT(pf_sample_opt, seed, PF_I64, 1, 0, 9e18, "seed of the samples"),
+    PF_ODE_SOLVER_ROWS(offsetof(pf_sample_opt, ode)), /* sampler ode */
+    { 0 }
+};
+/* clang-format on */
+
+pf_status pf_sample_prior(const pf_sde *sde, const pf_sample_opt *opt, int64_t first, int B,
+                          int D, double *x)
+{
+    double std = sde->ops->prior_std(&sde->opt);
+    float *z = pf_zalloc((size_t)D * sizeof *z);
+    PF_REQUIRE(z, PF_EMEM, "no memory for a draw of %d", D);
+    for (int b = 0; b < B; b++) {
+        pf_draw d = {(uint64_t)opt->seed, PF_STREAM_PRIOR, (uint64_t)(first + b), 0};
+        pf_draw_normal(&d, 0, (size_t)D, z);
+        for (int i = 0; i < D; i++) x[(size_t)b * D + i] = std * (double)z[i];
+    }
+    pf_free(z);
+    return PF_OK;
+}
+
+pf_status pf_sampler_find(const char *name, const pf_sampler_ops **out)
+{
+    const char *names[sizeof pf_samplers / sizeof *pf_samplers] = {0};
+    for (int i = 0; pf_samplers[i]; i++) {
+        names[i] = pf_samplers[i]->name;
+        if (strcmp(name, names[i])) continue;
+        *out = pf_samplers[i];
+        return PF_OK;
+    }
+    return pf_trail(pf_unknown("sampler", name, names), PF_WHERE);
+}
