@@ -1,0 +1,55 @@
+/* An experiment: every section of a configuration, typed.  Its canonical text is stored in each
+ * checkpoint and result and alone reproduces the run. */
+#ifndef PROBFLOW_EXPERIMENT_H
+#define PROBFLOW_EXPERIMENT_H
+
+#include <probflow/config.h>
+#include <probflow/data.h>
+#include <probflow/likelihood.h>
+#include <probflow/model.h>
+#include <probflow/objective.h>
+#include <probflow/sample.h>
+
+typedef struct pf_train_opt {
+    int64_t steps;
+    int batch; /* global */
+    double lr, beta1, beta2, eps;
+    int64_t warmup; /* steps of linear warm-up */
+    double clip;    /* global gradient norm; 0: off */
+    double ema;     /* decay; checkpoint /ema is what is evaluated */
+    int64_t eval_every, log_every, checkpoint_every;
+    int eval_images;    /* test images of the evaluation loss */
+    int keep;           /* newest checkpoints kept */
+    int64_t keep_every; /* checkpoints of every n-th step are kept too; 0: none */
+    double max_hours;   /* of one call, then PF_ESTOP; 0: none */
+    int overlap;        /* 1: gradients are exchanged while the backward pass goes on */
+    int precision;      /* enum: f32; bf16 is known and refused */
+    int device;         /* enum: cpu; gpu is known and refused */
+} pf_train_opt;
+extern const pf_opt pf_train_opts[];
+
+typedef struct pf_run_opt { /* top level */
+    char name[PF_STR_MAX];
+    int64_t seed;
+    int shards;
+} pf_run_opt;
+extern const pf_opt pf_run_opts[];
+
+typedef struct pf_experiment {
+    pf_run_opt run;
+    pf_data_opt data;
+    pf_sde sde;
+    pf_model model;
+    pf_objective_opt objective;
+    pf_train_opt train;
+    pf_likelihood_opt likelihood;
+    char sampler[64];
+    pf_sample_opt sample;
+} pf_experiment;
+
+/* Reads and checks all sections (unknown keys, ranges, cross-field rules). */
+PF_MUST_USE pf_status pf_experiment_read(pf_config *c, pf_experiment *out);
+/* Canonical text, owned by the caller. */
+PF_MUST_USE pf_status pf_experiment_text(const pf_experiment *e, pf_text *out);
+
+#endif

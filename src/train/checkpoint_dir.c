@@ -1,0 +1,135 @@
+/* Checkpoints of a run directory: the newest good one, and those that are kept. */
+#include "train/loop.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct steps {
+    int n, cap;
+    int64_t *v; /* owned; newest first */
+} steps;
+
+static int newest_first(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+static PF_MUST_USE pf_status add(steps *s, int64_t step)
+{
+    if (s->n == s->cap) {
+        int cap = s->cap ? 2 * s->cap : 64;
+        int64_t *v = pf_zalloc((size_t)cap * sizeof *v);
+        PF_REQUIRE(v, PF_EMEM, "no memory to list %d checkpoints", cap);
+        if (s->n) memcpy(v, s->v, (size_t)s->n * sizeof *v);
+        pf_free(s->v);
+        s->v = v;
+        s->cap = cap;
+    }
+    s->v[s->n++] = step;
+    return PF_OK;
+}
+
+/* Is this "checkpoint-STEP.h5" + end? */
+static int is_name(const char *name, const char *end, long long *step)
+{
+    char whole[64];
+    if (sscanf(name, "checkpoint-%lld.h5", step) != 1) return 0;
+    snprintf(whole, sizeof whole, "checkpoint-%08lld.h5%s", *step, end);
+    return !strcmp(whole, name);
+}
+
+/* s->v is to be freed in any case. */
+static PF_MUST_USE pf_status list(const char *dir, steps *s)
+{
+    DIR *d = opendir(dir);
+    PF_REQUIRE(d, PF_EIO, "cannot open run directory %s: %s", dir, strerror(errno));
+    const struct dirent *f;
+    long long step;
+    pf_status st = PF_OK;
+    while (!st && (f = readdir(d)) != NULL)
+        if (is_name(f->d_name, "", &step)) st = add(s, step);
+    closedir(d);
+    if (s->n) qsort(s->v, (size_t)s->n, sizeof s->v[0], newest_first);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status newest_of(const steps *s, const char *dir, int with_state,
+                                       char *path, size_t n)
+{
+    for (int i = 0; i < s->n; i++) {
+        pf_checkpoint c = {0};
+        pf_checkpoint_path(dir, s->v[i], path, n);
+        pf_status st = pf_checkpoint_read(path, with_state, &c);
+        pf_checkpoint_free(&c);
+        if (!st) return PF_OK;
+        PF_REQUIRE(st != PF_EMEM, PF_EMEM, "no memory to read %s", path);
+        pf_log("skipping a damaged checkpoint: %s", pf_error_message());
+    }
+    path[0] = 0;
+    PF_REQUIRE(s->n == 0, PF_EFORMAT, "all %d checkpoints of %s are damaged", s->n, dir);
+    return PF_OK;
+}
+
+void pf_checkpoint_path(const char *dir, int64_t step, char *path, size_t n)
+{
+    snprintf(path, n, "%s/checkpoint-%08lld.h5", dir, (long long)step);
+}
+
+pf_status pf_checkpoint_newest(const char *dir, int with_state, char *path, size_t n)
+{
+    steps s = {0};
+    pf_status st = list(dir, &s);
+    if (!st) st = newest_of(&s, dir, with_state, path, n);
+    pf_free(s.v);
+    if (st) return pf_trail(st, PF_WHERE);
+    return PF_OK;
+}
+
+void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o)
+{
+    steps s = {0};
+    char path[PF_PATH_MAX];
+    int kept = 0;
+    pf_status st = list(dir, &s); /* a failure keeps all: the next one prunes more */
+    for (int i = 0; !st && i < s.n; i++) {
+        if (s.v[i] > step || kept++ < o->keep) continue;
+        if (o->keep_every > 0 && s.v[i] % o->keep_every == 0) continue;
+        pf_checkpoint_path(dir, s.v[i], path, sizeof path);
+        unlink(path);
+    }
+    pf_free(s.v);
+}
+
+void pf_checkpoint_tidy(const char *dir)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *f;
+    long long step;
+    while (d && (f = readdir(d)) != NULL)
+        if (is_name(f->d_name, ".tmp", &step)) unlinkat(dirfd(d), f->d_name, 0);
+    if (d) closedir(d);
+}
+
+pf_status pf_checkpoint_find(const char *run_or_file, char *path, size_t n)
+{
+    struct stat about;
+    PF_REQUIRE(stat(run_or_file, &about) == 0, PF_EIO, "%s does not exist", run_or_file);
+    PF_REQUIRE(strlen(run_or_file) + 32 < n, PF_EARG, "path %.60s... is too long", run_or_file);
+    if (!S_ISDIR(about.st_mode)) {
+        snprintf(path, n, "%s", run_or_file);
+        return PF_OK;
+    }
+    pf_status st = pf_checkpoint_newest(run_or_file, 0, path, n);
+    if (st == PF_EFORMAT) PF_FAIL(PF_EIO, "%s", pf_error_message());
+    PF_TRY(st);
+    PF_REQUIRE(path[0], PF_EIO, "run directory %s holds no checkpoint", run_or_file);
+    return PF_OK;
+}

@@ -1,0 +1,112 @@
+/* Evaluation loss: the training objective of the averaged parameters on the first test images,
+ * without dropout, at times and with noise that never change, so that its curve shows the
+ * parameters alone.  Image i of n has time position i and noise f(seed, EVAL_NOISE, i); shard s
+ * of S holds images [n s/S, n (s+1)/S). */
+#include "train/loop.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+
+#include <string.h>
+
+static int64_t cut(const pf_trainer *t, int shard)
+{
+    return t->n_eval * shard / t->shards;
+}
+
+/* Images first .. first+n-1 (n <= b); the rest of the batch repeats the last one. */
+static void draw_batch(pf_trainer *t, pf_worker *w, int64_t first, int n)
+{
+    const pf_experiment *e = t->e;
+    size_t dim = (size_t)t->dim;
+    pf_draw u = {t->seed, PF_STREAM_EVAL_TIME, 0, 0};
+    double u0 = pf_draw_uniform_f64(&u, 0);
+    for (int i = 0; i < t->b; i++) {
+        int64_t image = first + (i < n ? i : n - 1);
+        pf_draw d = {t->seed, PF_STREAM_EVAL_NOISE, (uint64_t)image, 0};
+        memcpy(w->x + (size_t)i * dim, t->eval_x + (size_t)(image - t->eval_first) * dim,
+               dim * sizeof *w->x);
+        pf_draw_normal(&d, 0, dim, w->z + (size_t)i * dim);
+        pf_objective_times(&e->sde, &e->objective, u0, image, 1, t->n_eval, w->t + i);
+    }
+}
+
+static PF_MUST_USE pf_status shard_loss(pf_trainer *t, pf_worker *w, int shard)
+{
+    const pf_experiment *e = t->e;
+    double sum = 0.0;
+    for (int64_t at = cut(t, shard); at < cut(t, shard + 1); at += t->b) {
+        int64_t left = cut(t, shard + 1) - at;
+        int n = left < t->b ? (int)left : t->b;
+        draw_batch(t, w, at, n);
+        pf_dsm dsm = {&e->sde, &e->objective, t->b, t->dim, w->x, w->z, w->t};
+        pf_objective_inputs(&dsm, w->xt, w->cond);
+        pf_run run = {.x = w->xt, .cond = w->cond};
+        PF_TRY(pf_plan_forward(w->plan, &run, w->net));
+        pf_objective_loss(&dsm, w->net, 1.0, w->loss, NULL);
+        for (int i = 0; i < n; i++) sum += w->loss[i];
+    }
+    t->shard_loss[shard - t->first] = sum;
+    return PF_OK;
+}
+
+static pf_status worker_loss(pf_trainer *t, int index)
+{
+    pf_worker *w = &t->w[index];
+    int n = t->own / t->n_workers;
+    PF_TRY(pf_plan_set_params(w->plan, t->ema));
+    for (int i = 0; i < n; i++) PF_TRY(shard_loss(t, w, t->first + index * n + i));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d)
+{
+    const pf_experiment *e = t->e;
+    int64_t n = pf_dataset_about(d)->n;
+    const pf_shape s = pf_dataset_about(d)->shape;
+    PF_REQUIRE(s.h == t->net->shape.h && s.w == t->net->shape.w && s.c == t->net->shape.c,
+               PF_ESHAPE,
+               "the test split of %s holds %dx%dx%d values a row, the training split %d",
+               e->data.path, s.h, s.w, s.c, t->dim);
+    t->n_eval = n < e->train.eval_images ? n : e->train.eval_images;
+    t->eval_first = cut(t, t->first);
+    int64_t mine = cut(t, t->first + t->own) - t->eval_first;
+    size_t values = (size_t)mine * (size_t)t->dim;
+    t->eval_x = pf_zalloc(values * sizeof *t->eval_x);
+    double *x = pf_zalloc(values * sizeof *x);
+    pf_draw draw = {t->seed, PF_STREAM_EVAL_DEQUANT, 0, 0};
+    pf_status st = PF_OK;
+    if (!x || !t->eval_x)
+        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld test images", (long long)mine);
+    if (!st) st = pf_rows_read(d, &e->data, &draw, t->eval_first, mine, x);
+    for (size_t i = 0; !st && i < values; i++) t->eval_x[i] = (float)x[i];
+    t->data_bytes += values * sizeof *t->eval_x;
+    pf_free(x);
+    if (st) return pf_trail(st, PF_WHERE);
+    return PF_OK;
+}
+
+pf_status pf_eval_open(pf_trainer *t)
+{
+    const pf_train_opt *o = &t->e->train;
+    if (o->eval_every == 0 || o->eval_images == 0) return PF_OK;
+    pf_dataset *d = NULL;
+    pf_status st = pf_dataset_open(t->e->data.path, "test", &d);
+    if (st == PF_EFORMAT) { /* a dataset without a test split trains without evaluation */
+        pf_log("no evaluation loss: %s", pf_error_message());
+        return PF_OK;
+    }
+    if (!st) st = read_images(t, d);
+    pf_dataset_close(d);
+    if (st) return pf_trail(st, PF_WHERE);
+    return PF_OK;
+}
+
+pf_status pf_eval_loss(pf_trainer *t, double *loss)
+{
+    PF_TRY(pf_exchange_gather(t->x, t->ema));
+    PF_TRY(pf_comm_agree(t->c, pf_workers_run(t, worker_loss)));
+    PF_TRY(pf_comm_allgather(t->c, t->shard_loss, (size_t)t->own * sizeof *t->sums, t->sums));
+    *loss = pf_tree_sum(t->sums, t->shards) / (double)t->n_eval;
+    return PF_OK;
+}

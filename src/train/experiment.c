@@ -1,0 +1,127 @@
+/* The sections of a configuration, typed and checked together. */
+#include <probflow/experiment.h>
+#include <probflow/memory.h>
+
+#include <string.h>
+
+static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const devices[] = {"cpu", "gpu", NULL};
+static const char *const sections[] = {"data",  "sde",        "model",  "objective",
+                                       "train", "likelihood", "sample", NULL};
+
+/* clang-format off */
+const pf_opt pf_train_opts[] = {
+    PF_OPT(pf_train_opt, steps, PF_I64, 100000, 1, 1e12, "optimiser steps"),
+    PF_OPT(pf_train_opt, batch, PF_INT, 128, 1, 1048576, "samples a step, over all ranks; a multiple of shards"),
+    PF_OPT(pf_train_opt, lr, PF_F64, 2e-4, 0, 10, "learning rate of Adam"),
+    PF_OPT(pf_train_opt, beta1, PF_F64, 0.9, 0, 0.999999, "decay of the first moment"),
+    PF_OPT(pf_train_opt, beta2, PF_F64, 0.999, 0, 0.99999999, "decay of the second moment"),
+    PF_OPT(pf_train_opt, eps, PF_F64, 1e-8, 1e-30, 1, "added to the root of the second moment"),
+    PF_OPT(pf_train_opt, warmup, PF_I64, 5000, 0, 1e12, "steps over which the rate grows from 0"),
+    PF_OPT(pf_train_opt, clip, PF_F64, 1, 0, 1e30, "largest global gradient norm; 0: no limit"),
+    PF_OPT(pf_train_opt, ema, PF_F64, 0.9999, 0, 1, "decay of the averaged parameters, which are evaluated"),
+    PF_OPT(pf_train_opt, eval_every, PF_I64, 1000, 0, 1e12, "steps between evaluation losses; 0: never"),
+    PF_OPT(pf_train_opt, log_every, PF_I64, 50, 1, 1e12, "steps between rows of metrics"),
+    PF_OPT(pf_train_opt, checkpoint_every, PF_I64, 5000, 0, 1e12, "steps between checkpoints; 0: only the last"),
+    PF_OPT(pf_train_opt, eval_images, PF_INT, 1024, 0, 1e9, "test images of the evaluation loss"),
+    PF_OPT(pf_train_opt, keep, PF_INT, 2, 1, 1e9, "newest checkpoints kept"),
+    PF_OPT(pf_train_opt, keep_every, PF_I64, 0, 0, 1e12, "checkpoints of multiples of this step are kept too; 0: none"),
+    PF_OPT(pf_train_opt, max_hours, PF_F64, 0.0, 0.0, 1e6, "time limit of one call, which then writes a checkpoint and exits with 75; 0: none"),
+    PF_OPT(pf_train_opt, overlap, PF_BOOL, 1, 0, 1, "exchange gradients between ranks while the backward pass goes on"),
+    PF_OPT_ENUM(pf_train_opt, precision, 0, precisions, "arithmetic of the network"),
+    PF_OPT_ENUM(pf_train_opt, device, 0, devices, "where the network runs"),
+    { 0 }
+};
+
+const pf_opt pf_run_opts[] = {
+    PF_OPT_STR(pf_run_opt, name, "run", "name of the experiment"),
+    PF_OPT(pf_run_opt, seed, PF_I64, 42, 0, 9e18, "seed of initialisation, data order and noise"),
+    PF_OPT(pf_run_opt, shards, PF_INT, 8, 1, 65536, "parts of the batch and the data; a power of two; ranks must divide it"),
+    { 0 }
+};
+/* clang-format on */
+
+/* The name of a section that chooses a plugin, or the default. */
+static PF_MUST_USE pf_status plugin_name(pf_config *c, const char *section, const char *def,
+                                         const char **name)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s.name", section);
+    *name = pf_config_get(c, key);
+    if (!*name) *name = def;
+    PF_REQUIRE(*name, PF_EARG, "%s is missing; a run must name it", key);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_plugins(pf_config *c, pf_experiment *e)
+{
+    const char *name;
+    const pf_sampler_ops *sampler;
+    PF_TRY(plugin_name(c, "sde", NULL, &name));
+    PF_TRY(pf_sde_init(name, &e->sde));
+    PF_TRY(pf_config_section(c, "sde", e->sde.ops->opts, &e->sde.opt));
+    PF_TRY(plugin_name(c, "model", NULL, &name));
+    PF_TRY(pf_model_init(name, &e->model));
+    PF_TRY(pf_config_section(c, "model", e->model.ops->opts, &e->model.opt));
+    PF_TRY(plugin_name(c, "sample", "ode", &name));
+    PF_TRY(pf_sampler_find(name, &sampler));
+    snprintf(e->sampler, sizeof e->sampler, "%s", sampler->name);
+    PF_TRY(pf_config_section(c, "sample", pf_sample_opts, &e->sample));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status check(const pf_experiment *e)
+{
+    int s = e->run.shards;
+    PF_REQUIRE((s & (s - 1)) == 0, PF_EARG, "shards is %d; want a power of two", s);
+    PF_REQUIRE(e->train.batch % s == 0, PF_EARG,
+               "train.batch is %d, which does not divide by %d shards", e->train.batch, s);
+    const pf_objective_opt *o = &e->objective;
+    PF_REQUIRE(o->weight == PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_UNIFORM, PF_EARG,
+               "objective.time is importance, which samples t by the likelihood weight, but "
+               "objective.weight is sigma2; set objective.time=uniform");
+    PF_REQUIRE(e->train.precision == 0, PF_ENOSUPP,
+               "train.precision is bf16, which this build cannot train in; use f32");
+    PF_REQUIRE(e->train.device == 0, PF_ENOSUPP,
+               "train.device is gpu, which this build has no kernels for; use cpu");
+    return PF_OK;
+}
+
+pf_status pf_experiment_read(pf_config *c, pf_experiment *out)
+{
+    memset(out, 0, sizeof *out);
+    PF_TRY(pf_config_section(c, "", pf_run_opts, &out->run));
+    PF_TRY(pf_config_section(c, "data", pf_data_opts, &out->data));
+    PF_TRY(read_plugins(c, out));
+    PF_TRY(pf_config_section(c, "objective", pf_objective_opts, &out->objective));
+    PF_TRY(pf_config_section(c, "train", pf_train_opts, &out->train));
+    PF_TRY(pf_config_section(c, "likelihood", pf_likelihood_opts, &out->likelihood));
+    PF_TRY(pf_config_check(c, sections));
+    PF_TRY(check(out));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status write_all(const pf_experiment *e, pf_text *t)
+{
+    PF_TRY(pf_config_write(t, "", NULL, pf_run_opts, &e->run));
+    PF_TRY(pf_config_write(t, "data", NULL, pf_data_opts, &e->data));
+    PF_TRY(pf_config_write(t, "sde", e->sde.ops->name, e->sde.ops->opts, &e->sde.opt));
+    PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
+    PF_TRY(pf_config_write(t, "objective", NULL, pf_objective_opts, &e->objective));
+    PF_TRY(pf_config_write(t, "train", NULL, pf_train_opts, &e->train));
+    PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, &e->likelihood));
+    PF_TRY(pf_config_write(t, "sample", e->sampler, pf_sample_opts, &e->sample));
+    return PF_OK;
+}
+
+pf_status pf_experiment_text(const pf_experiment *e, pf_text *out)
+{
+    *out = (pf_text){0};
+    pf_status st = write_all(e, out);
+    if (st) {
+        pf_free(out->s);
+        *out = (pf_text){0};
+        return pf_trail(st, PF_WHERE);
+    }
+    return PF_OK;
+}

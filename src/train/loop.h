@@ -1,0 +1,145 @@
+/* What the files of the training loop share. */
+#ifndef PROBFLOW_SRC_TRAIN_LOOP_H
+#define PROBFLOW_SRC_TRAIN_LOOP_H
+
+#include <probflow/file.h>
+#include <probflow/train.h>
+
+#include <stdatomic.h>
+
+enum { PF_PATH_MAX = 4096, PF_LANES = 16 };
+
+/* ---- run directory: Local, rank 0 ---- */
+
+/* Creates dir, locks it (release *lock, also after a failure) and refuses one that belongs to
+ * another configuration.  It is claimed only when everything else is ready, so that a first
+ * attempt with, say, a wrong path leaves it free. */
+PF_MUST_USE pf_status pf_run_dir_open(const char *dir, const pf_experiment *e, pf_lock **lock);
+/* Stores the configuration: the directory belongs to it from now on. */
+PF_MUST_USE pf_status pf_run_dir_claim(const char *dir, const pf_experiment *e);
+
+void pf_checkpoint_path(const char *dir, int64_t step, char *path, size_t n);
+/* Newest checkpoint of a directory that reads without error; "" when there is none at all;
+ * PF_EFORMAT when every one is damaged.  with_state = 1: its optimiser state too. */
+PF_MUST_USE pf_status pf_checkpoint_newest(const char *dir, int with_state, char *path,
+                                           size_t n);
+/* After the checkpoint of `step` was written: removes older ones but the newest o->keep, that one
+ * included, and every o->keep_every-th step.  Newer ones are left alone: they are damaged, else
+ * training would have continued from them, and must not push out a good one. */
+void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o);
+/* Removes what a killed write left. */
+void pf_checkpoint_tidy(const char *dir);
+
+/* ---- one worker: a plan, a tree and the buffers of one shard's batch ---- */
+
+typedef struct pf_worker {
+    pf_plan *plan;
+    pf_tree *tree;
+    float *x, *z, *xt, *cond, *net, *gout; /* [b,D], cond [b] */
+    double *t, *loss;                      /* [b] */
+    uint64_t *sample;                      /* [b] */
+    struct pf_trainer *trainer;
+    int bucket, last; /* of the shard's gradient: buckets not yet final; 1: no shard follows */
+    size_t bytes;
+    pf_status failed; /* of the last task, with its sentence: threads have their own record */
+    char sentence[512];
+} pf_worker;
+
+typedef struct pf_trainer {
+    pf_comm *c;
+    const pf_experiment *e;
+    const char *dir;
+    pf_lock *lock; /* of dir, rank 0 */
+    char *config;  /* canonical text, owned */
+    uint64_t seed;
+    int shards, own, first; /* own shards first .. first+own-1 on this rank */
+    int b, dim;             /* samples a shard and step, entries a sample */
+    pf_net *net;
+    size_t floats, padded; /* padded: a multiple of shards * PF_LANES, as every bucket */
+    pf_exchange *x;        /* of gradients and parameters */
+    size_t pieces;         /* floats of this rank's pieces of all buckets */
+    float *params, *ema;   /* [padded]; ema is up to date on the pieces only */
+    float *m, *v;          /* [pieces], bucket by bucket */
+    float *whole;          /* [padded] the second moment to be saved, more than one rank */
+    float *gradient;       /* [padded] worker 0's root, borrowed */
+    atomic_int *arrived;   /* [buckets, n_workers] workers that are through with a bucket */
+    pf_shard **data;       /* [own] */
+    double *shard_loss;    /* [own] sums of the last task */
+    double *norm;          /* [own] sums of squares, chunk by chunk */
+    double *mean;          /* [pieces] of gradients, where their variance is measured */
+    double *message, *messages; /* the one exchange of a step */
+    double *sums;               /* [shards] */
+    int n_workers;
+    pf_worker *w;
+    int64_t n_eval, eval_first; /* images of the evaluation loss; this rank's first */
+    float *eval_x;              /* this rank's images; NULL: no evaluation */
+    size_t data_bytes, worker_bytes;
+    int64_t step; /* finished steps */
+    int seen;     /* gradients in the mean */
+    int stop;     /* agreed on: somebody asked to stop */
+    double loss, squares, grad_norm, lr;
+    double waited; /* seconds in which this rank's steps waited for other ranks */
+} pf_trainer;
+
+/* Local. */
+PF_MUST_USE pf_status pf_workers_create(pf_trainer *t);
+void pf_workers_free(pf_trainer *t);
+/* Runs task(t, worker index) on every worker, each on its own thread. */
+PF_MUST_USE pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w));
+/* Gradient and loss sums of the worker's shards at t->step. */
+PF_MUST_USE pf_status pf_worker_gradient(pf_trainer *t, int w);
+
+/* Floats of a bucket of the flat vector, given those of the smallest part (shards * PF_LANES). */
+size_t pf_bucket_floats(size_t padded, size_t unit);
+/* Where the piece of bucket b lies in the moments. */
+size_t pf_piece_at(const pf_trainer *t, int b);
+
+/* The chunks of this rank's pieces that fall to a worker: from .. to-1. */
+void pf_worker_chunks(const pf_trainer *t, int w, int *from, int *to);
+/* Floats of chunks from .. to-1 of this rank's piece of bucket b, counted from v's begin. */
+pf_slice pf_chunks(const pf_trainer *t, int b, int from, int to);
+
+/* Sum of n (a power of two) numbers in one fixed tree; x is scratch. */
+double pf_tree_sum(double *x, int n);
+
+/* Local: whether the shards of e can be spread over these ranks. */
+PF_MUST_USE pf_status pf_check_ranks(const pf_comm *c, const pf_experiment *e);
+/* Local.  What of the batch is this rank's; c and e are borrowed. */
+PF_MUST_USE pf_status pf_trainer_create(pf_comm *c, const pf_experiment *e, pf_trainer **out);
+/* Local: data, network, buffers and workers; parameters are zero, the optimiser has no state. */
+PF_MUST_USE pf_status pf_trainer_open(pf_trainer *t);
+/* NULL and half-built ones allowed. */
+void pf_trainer_free(pf_trainer *t);
+
+/* Collective.  The gradient of the next step, summed over all shards, on this rank's pieces;
+ * loss and grad_norm.  Fails PF_ENUMERIC when one of the two is not finite. */
+PF_MUST_USE pf_status pf_trainer_gradient(pf_trainer *t);
+/* The small exchange of a step.  Collective: all ranks leave it with one verdict, the loss of the
+ * batch and the sum `squares` of all ranks' norm. */
+PF_MUST_USE pf_status pf_trainer_share(pf_trainer *t, pf_status mine);
+/* Collective. */
+PF_MUST_USE pf_status pf_trainer_step(pf_trainer *t);
+PF_MUST_USE pf_status pf_trainer_save(pf_trainer *t);
+/* Local: from the file, or the initial values when path is "". */
+PF_MUST_USE pf_status pf_trainer_load(pf_trainer *t, const char *path);
+/* Local: the parameters alone.  `path` names the checkpoint in messages. */
+PF_MUST_USE pf_status pf_trainer_use_params(pf_trainer *t, const pf_checkpoint *c,
+                                            const char *path);
+
+/* Local: this rank's part of the first test images; none when there is no test split. */
+PF_MUST_USE pf_status pf_eval_open(pf_trainer *t);
+/* Collective: mean loss of the averaged parameters, times and noise fixed. */
+PF_MUST_USE pf_status pf_eval_loss(pf_trainer *t, double *loss);
+
+/* Fills v from its losses, from |mean gradient|^2 and from residual_sq [v->batches], where entry j
+ * is |g_j - mean of g_0 .. g_(j-1)|^2 j/(j+1); entry 0 is not used. */
+void pf_variance_estimate(const double *residual_sq, double mean_sq, pf_variance *v);
+
+/* Collective: closed-form models. */
+PF_MUST_USE pf_status pf_train_analytic(pf_comm *c, const pf_experiment *e, const char *dir);
+
+/* Rows first .. first+n-1 of a split in model scale, noise of dequantisation from `stream`. */
+PF_MUST_USE pf_status pf_rows_read(pf_dataset *d, const pf_data_opt *opt, const pf_draw *draw,
+                                   int64_t first, int64_t n, double *x);
+
+#endif

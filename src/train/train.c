@@ -1,0 +1,318 @@
+/* Training: preparation, the loop, and what is said about it.
+ *
+ * Rank r of R owns shards [r S/R, (r+1) S/R).  Between two collectives there is only local work
+ * whose verdict is agreed on, so all ranks go on together or stop together. */
+#include "train/loop.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+#include <probflow/stop.h>
+
+#include <math.h>
+#include <string.h>
+
+static const char *const columns[] = {"step",         "loss",    "grad_norm", "lr",
+                                      "images_per_s", "seconds", "eval_loss", "comm_seconds"};
+enum { COLUMNS = sizeof columns / sizeof *columns };
+
+typedef struct clockwork {                   /* rates and progress; rank 0 shows them */
+    double begun, row_at, line_at, loss_sum; /* of the steps since the last line */
+    double row_waited;
+    int64_t first, row_step, line_step;
+} clockwork;
+
+pf_status pf_check_ranks(const pf_comm *c, const pf_experiment *e)
+{
+    int ranks = pf_comm_size(c), shards = e->run.shards;
+    PF_REQUIRE((ranks & (ranks - 1)) == 0 && shards % ranks == 0, PF_EARG,
+               "training on %d ranks with %d shards; the ranks must be a power of two that "
+               "divides the shards",
+               ranks, shards);
+    PF_REQUIRE(e->train.batch % shards == 0, PF_EARG,
+               "train.batch is %d, which does not divide by %d shards", e->train.batch, shards);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status open_data(pf_trainer *t)
+{
+    const pf_experiment *e = t->e;
+    pf_dataset *d = NULL;
+    PF_TRY(pf_dataset_open(e->data.path, "train", &d));
+    pf_shape s = pf_dataset_about(d)->shape;
+    t->dim = s.h * s.w * s.c;
+    pf_status st = pf_net_create(&e->model, &e->sde, s, &t->net);
+    t->data = pf_zalloc((size_t)t->own * sizeof *t->data);
+    if (!st && !t->data) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d shards", t->own);
+    for (int i = 0; !st && i < t->own; i++) {
+        st = pf_shard_open(d, &e->data, t->first + i, t->shards, t->seed, &t->data[i]);
+        int wide = pf_dataset_about(d)->kind == PF_DATA_CONTINUOUS ? (int)sizeof(double) : 1;
+        if (!st)
+            t->data_bytes += (size_t)pf_shard_size(t->data[i]) * (size_t)t->dim * (size_t)wide;
+    }
+    pf_dataset_close(d);
+    if (st) return pf_trail(st, PF_WHERE);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status allocate(pf_trainer *t)
+{
+    size_t unit = (size_t)t->shards * PF_LANES, ranks = (size_t)pf_comm_size(t->c);
+    size_t own = (size_t)t->own, words = 3 + 2 * own;
+    t->floats = t->net->floats;
+    t->padded = (t->floats + unit - 1) / unit * unit;
+    t->pieces = t->padded / ranks;
+    PF_TRY(pf_exchange_create(t->c, t->padded, pf_bucket_floats(t->padded, unit),
+                              t->e->train.overlap, &t->x));
+    t->params = pf_zalloc(t->padded * sizeof(float));
+    t->shard_loss = pf_zalloc(own * sizeof(double));
+    t->norm = pf_zalloc(own * sizeof(double));
+    t->message = pf_zalloc(words * sizeof(double));
+    t->messages = pf_zalloc(ranks * words * sizeof(double));
+    t->sums = pf_zalloc((size_t)t->shards * sizeof(double));
+    PF_REQUIRE(t->params && t->shard_loss && t->norm && t->message && t->messages && t->sums,
+               PF_EMEM, "no memory for %zu parameters", t->floats);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status allocate_state(pf_trainer *t)
+{
+    t->ema = pf_zalloc(t->padded * sizeof(float));
+    t->m = pf_zalloc(t->pieces * sizeof(float));
+    t->v = pf_zalloc(t->pieces * sizeof(float));
+    t->whole = pf_zalloc(pf_comm_size(t->c) > 1 ? t->padded * sizeof(float) : 0);
+    PF_REQUIRE(t->ema && t->m && t->v && t->whole, PF_EMEM,
+               "no memory for the optimiser's state of %zu parameters", t->floats);
+    return PF_OK;
+}
+
+pf_status pf_trainer_create(pf_comm *c, const pf_experiment *e, pf_trainer **out)
+{
+    pf_trainer *t = pf_zalloc(sizeof *t);
+    PF_REQUIRE(t, PF_EMEM, "no memory for training");
+    t->c = c;
+    t->e = e;
+    t->seed = (uint64_t)e->run.seed;
+    t->shards = e->run.shards;
+    t->own = t->shards / pf_comm_size(c);
+    t->first = pf_comm_rank(c) * t->own;
+    t->b = e->train.batch / t->shards;
+    *out = t;
+    return PF_OK;
+}
+
+void pf_trainer_free(pf_trainer *t)
+{
+    if (!t) return;
+    pf_workers_free(t);
+    for (int i = 0; t->data && i < t->own; i++) pf_shard_free(t->data[i]);
+    pf_free(t->data);
+    pf_net_free(t->net);
+    pf_free(t->params);
+    pf_free(t->ema);
+    pf_free(t->m);
+    pf_free(t->v);
+    pf_free(t->whole);
+    pf_free(t->mean);
+    pf_exchange_free(t->x);
+    pf_free(t->shard_loss);
+    pf_free(t->norm);
+    pf_free(t->message);
+    pf_free(t->messages);
+    pf_free(t->sums);
+    pf_free(t->eval_x);
+    pf_lock_release(t->lock);
+    pf_free(t->config);
+    pf_free(t);
+}
+
+pf_status pf_trainer_open(pf_trainer *t)
+{
+    PF_TRY(open_data(t));
+    PF_TRY(allocate(t));
+    size_t before = pf_alloc_live();
+    PF_TRY(pf_workers_create(t));
+    t->worker_bytes = pf_alloc_live() - before;
+    return PF_OK;
+}
+
+/* Local: everything but the directory. */
+static PF_MUST_USE pf_status prepare(pf_trainer *t, const char *path)
+{
+    pf_text config = {0};
+    PF_TRY(pf_experiment_text(t->e, &config));
+    t->config = config.s;
+    PF_TRY(pf_trainer_open(t));
+    PF_TRY(allocate_state(t));
+    PF_TRY(pf_eval_open(t));
+    PF_TRY(pf_trainer_load(t, path));
+    return PF_OK;
+}
+
+/* What a rank holds, by kind.  The libraries are what is in memory beyond our own blocks; the
+ * checkpoint comes on top while it is written (rank 0) or read (all). */
+static void report_memory(const pf_trainer *t)
+{
+    double mb = 1e-6, plans = 0, trees = 0;
+    int levels = 1;
+    while ((t->own / t->n_workers) >> levels) levels++;
+    for (int i = 0; i < t->n_workers; i++)
+        plans += (double)(pf_plan_bytes(t->w[i].plan) + t->w[i].bytes);
+    trees = (double)t->n_workers * levels * (double)t->padded * sizeof(float);
+    double state = (double)(2 * t->padded + 2 * t->pieces) * sizeof(float);
+    double exchange = (double)pf_exchange_bytes(t->x);
+    if (pf_comm_size(t->c) > 1) exchange += (double)t->padded * sizeof(float);
+    double prepared = (double)t->worker_bytes - trees - plans;
+    double resident = (double)pf_resident_bytes();
+    double libraries = fmax(resident - (double)pf_alloc_live(), 0.0);
+    double checkpoint = 1.125 * 4.0 * (double)t->floats * sizeof(float); /* and HDF5's room */
+    double data = (double)t->data_bytes;
+    pf_log(
+        "memory a rank [MB]: parameters, average and moments %.1f, gradients %.1f, exchange "
+        "%.1f, activations %.1f, prepared weights %.1f, data %.1f, libraries %.1f; %.0f with "
+        "the %.1f of a checkpoint",
+        mb * state, mb * trees, mb * exchange, mb * plans, mb * prepared, mb * data,
+        mb * libraries, mb * ((double)pf_alloc_live() + libraries + checkpoint),
+        mb * checkpoint);
+}
+
+static void report(const pf_trainer *t)
+{
+    pf_log("%s: %zu parameters, %d ranks, %d threads a rank, %d shards of %d samples",
+           t->net->model.ops->name, t->floats, pf_comm_size(t->c), t->n_workers, t->shards,
+           t->b);
+    report_memory(t);
+}
+
+static void show_progress(const pf_trainer *t, clockwork *k)
+{
+    int64_t steps = t->e->train.steps;
+    int last = t->step == steps || t->stop;
+    k->loss_sum += t->loss;
+    if (pf_comm_rank(t->c) != 0 || (!last && !pf_progress_due())) return;
+    double now = pf_seconds(), spent = now - k->begun;
+    double done = (double)(t->step - k->line_step), rate = done / fmax(now - k->line_at, 1e-9);
+    char eta[32];
+    double left = (double)(steps - t->step) * spent / (double)(t->step - k->first);
+    pf_progress(last, "step %lld/%lld  loss %.4g  %.4g images/s  %s %s", (long long)t->step,
+                (long long)steps, k->loss_sum / done, rate * t->e->train.batch,
+                last ? "took" : "ETA", pf_duration(last ? spent : left, eta, sizeof eta));
+    k->loss_sum = 0;
+    k->line_at = now;
+    k->line_step = t->step;
+}
+
+static int due(int64_t step, int64_t every, int64_t last)
+{
+    return step == last || (every > 0 && step % every == 0);
+}
+
+static PF_MUST_USE pf_status write_row(const pf_trainer *t, clockwork *k, pf_metrics *metrics,
+                                       double eval_loss)
+{
+    double now = pf_seconds();
+    double rate = (double)(t->step - k->row_step) / fmax(now - k->row_at, 1e-9);
+    double waited = (t->waited - k->row_waited) / (double)(t->step - k->row_step);
+    double row[COLUMNS] = {(double)t->step,          t->loss,        t->grad_norm, t->lr,
+                           rate * t->e->train.batch, now - k->begun, eval_loss,    waited};
+    k->row_at = now;
+    k->row_waited = t->waited;
+    k->row_step = t->step;
+    PF_TRY(pf_metrics_append(metrics, row));
+    return PF_OK;
+}
+
+/* Collective: one step and what is due after it. */
+static PF_MUST_USE pf_status advance(pf_trainer *t, clockwork *k, pf_metrics *metrics)
+{
+    const pf_train_opt *o = &t->e->train;
+    double eval_loss = NAN;
+    PF_TRY(pf_trainer_step(t));
+    show_progress(t, k);
+    int evaluate = t->n_eval > 0 && due(t->step, o->eval_every, o->steps);
+    if (evaluate) PF_TRY(pf_eval_loss(t, &eval_loss));
+    int save = t->stop || due(t->step, o->checkpoint_every, o->steps);
+    int row = evaluate || save || due(t->step, o->log_every, o->steps);
+    if (row) {
+        /* Rows stand on disk before the checkpoint that makes them final. */
+        pf_status st = metrics ? write_row(t, k, metrics, eval_loss) : PF_OK;
+        PF_TRY(pf_comm_agree(t->c, st));
+    }
+    if (evaluate) pf_log("step %lld: evaluation loss %.6g", (long long)t->step, eval_loss);
+    if (save) PF_TRY(pf_trainer_save(t));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status loop(pf_trainer *t, pf_metrics *metrics)
+{
+    double now = pf_seconds();
+    clockwork k = {now, now, now, 0, t->waited, t->step, t->step, t->step};
+    int64_t steps = t->e->train.steps;
+    if (t->step >= steps) {
+        pf_log("nothing to do: step %lld of %lld is done", (long long)t->step,
+               (long long)steps);
+        return PF_OK;
+    }
+    report(t);
+    while (t->step < steps && !t->stop) PF_TRY(advance(t, &k, metrics));
+    if (pf_comm_size(t->c) > 1)
+        pf_log("communication %.1f%% of the time",
+               100.0 * t->waited / fmax(pf_seconds() - k.begun, 1e-9));
+    PF_REQUIRE(t->step == steps, PF_ESTOP,
+               "stopped after step %lld of %lld; the same command continues",
+               (long long)t->step, (long long)steps);
+    return PF_OK;
+}
+
+/* Rank 0's directory and newest checkpoint, known to all. */
+static PF_MUST_USE pf_status open_dir(pf_trainer *t, char path[PF_PATH_MAX])
+{
+    pf_status st = PF_OK;
+    if (pf_comm_rank(t->c) == 0) {
+        st = pf_run_dir_open(t->dir, t->e, &t->lock);
+        if (!st) st = pf_checkpoint_newest(t->dir, 1, path, PF_PATH_MAX);
+    }
+    PF_TRY(pf_comm_agree(t->c, st));
+    PF_TRY(pf_comm_bcast(t->c, 0, path, PF_PATH_MAX));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status run(pf_trainer *t)
+{
+    char path[PF_PATH_MAX] = "", file[PF_PATH_MAX];
+    pf_metrics *metrics = NULL;
+    PF_TRY(open_dir(t, path));
+    PF_TRY(pf_comm_agree(t->c, prepare(t, path)));
+    pf_status st = PF_OK;
+    snprintf(file, sizeof file, "%.4000s/metrics.h5", t->dir);
+    if (pf_comm_rank(t->c) == 0) {
+        st = pf_run_dir_claim(t->dir, t->e);
+        if (!st) st = pf_metrics_open(file, columns, COLUMNS, t->step, &metrics);
+    }
+    st = pf_comm_agree(t->c, st);
+    if (!st) st = loop(t, metrics);
+    PF_TRY(pf_comm_agree(t->c, pf_metrics_close(metrics, st)));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status train_network(pf_comm *c, const pf_experiment *e, const char *dir)
+{
+    pf_trainer *t = NULL;
+    pf_status st = pf_comm_agree(c, pf_trainer_create(c, e, &t));
+    if (!st) {
+        t->dir = dir;
+        st = run(t);
+    }
+    pf_trainer_free(t);
+    if (st) return pf_trail(st, PF_WHERE);
+    return PF_OK;
+}
+
+pf_status pf_train(pf_comm *c, const pf_experiment *e, const char *dir)
+{
+    pf_status st = pf_comm_agree(c, pf_check_ranks(c, e));
+    if (e->train.max_hours > 0) pf_stop_after(3600.0 * e->train.max_hours);
+    if (!st) st = e->model.ops->build ? train_network(c, e, dir) : pf_train_analytic(c, e, dir);
+    pf_stop_clear(); /* this call has answered it */
+    if (st) return pf_trail(st, PF_WHERE);
+    return PF_OK;
+}

@@ -1,0 +1,145 @@
+/* Variance of the training gradient from batch to batch at fixed parameters.
+ *
+ *     e_j = sqrt((j-1)/j) (g_j - mean of g_1 .. g_(j-1)),   j = 2 .. N     (Helmert)
+ *     sum_j |e_j|^2 = sum_j |g_j - mean g|^2 = sum_j |g_j|^2 - N |mean g|^2
+ *
+ * So one running mean is all that is kept, nothing cancels, and as the e_j of independent batches
+ * are uncorrelated with E|e_j|^2 = tr Cov(g) each, the spread of |e_j|^2 gives the standard error
+ * of their mean.  Each rank keeps the mean on its pieces of the buckets; squares are summed over
+ * chunks by the fixed tree of the gradient norm. */
+#include "train/loop.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+
+#include <math.h>
+
+/* Moves the mean by one gradient; norm: squared distance of that gradient from the mean before. */
+static pf_status move_mean(pf_trainer *t, int w)
+{
+    double share = 1.0 / (t->seen + 1);
+    int from, to;
+    pf_worker_chunks(t, w, &from, &to);
+    for (int k = from; k < to; k++) {
+        double lane[PF_LANES] = {0};
+        for (int b = 0; b < pf_exchange_buckets(t->x); b++) {
+            pf_slice s = pf_chunks(t, b, k, k + 1);
+            const float *g = t->gradient + s.first;
+            double *mean =
+                t->mean + pf_piece_at(t, b) + (s.first - pf_exchange_piece(t->x, b).first);
+            for (size_t j = 0; j < s.n; j += PF_LANES)
+                for (int l = 0; l < PF_LANES; l++) {
+                    double d = (double)g[j + l] - mean[j + l];
+                    lane[l] += d * d;
+                    mean[j + l] += share * d;
+                }
+        }
+        t->norm[k] = pf_tree_sum(lane, PF_LANES);
+    }
+    return PF_OK;
+}
+
+static pf_status square_mean(pf_trainer *t, int w)
+{
+    int from, to;
+    pf_worker_chunks(t, w, &from, &to);
+    for (int k = from; k < to; k++) {
+        double lane[PF_LANES] = {0};
+        for (int b = 0; b < pf_exchange_buckets(t->x); b++) {
+            pf_slice s = pf_chunks(t, b, k, k + 1);
+            const double *mean =
+                t->mean + pf_piece_at(t, b) + (s.first - pf_exchange_piece(t->x, b).first);
+            for (size_t j = 0; j < s.n; j += PF_LANES)
+                for (int l = 0; l < PF_LANES; l++) lane[l] += mean[j + l] * mean[j + l];
+        }
+        t->norm[k] = pf_tree_sum(lane, PF_LANES);
+    }
+    return PF_OK;
+}
+
+/* Mean and unbiased variance of n >= 2 numbers; NAN for fewer. */
+static void moments(const double *x, int n, double *mean, double *variance)
+{
+    double sum = 0, sq = 0;
+    for (int i = 0; i < n; i++) sum += x[i];
+    *mean = sum / n;
+    for (int i = 0; i < n; i++) sq += (x[i] - *mean) * (x[i] - *mean);
+    *variance = n > 1 ? sq / (n - 1) : NAN;
+}
+
+void pf_variance_estimate(const double *residual_sq, double mean_sq, pf_variance *v)
+{
+    double spread;
+    moments(v->loss, v->batches, &v->loss_mean, &v->loss_variance);
+    moments(residual_sq + 1, v->batches - 1, &v->variance, &spread);
+    v->variance_se = sqrt(spread / (v->batches - 1));
+    v->mean_sq = mean_sq - v->variance / v->batches;
+    v->relative = v->mean_sq > 0 ? v->variance / v->mean_sq : INFINITY;
+}
+
+/* Local. */
+static PF_MUST_USE pf_status prepare(pf_trainer *t, const pf_checkpoint *at)
+{
+    PF_TRY(pf_trainer_open(t));
+    pf_shape a = at->shape, b = t->net->shape;
+    PF_REQUIRE(a.h == b.h && a.w == b.w && a.c == b.c, PF_ESHAPE,
+               "%s holds %dx%dx%d values a row, the checkpoint was made for %dx%dx%d",
+               t->e->data.path, b.h, b.w, b.c, a.h, a.w, a.c);
+    PF_TRY(pf_trainer_use_params(t, at, "the checkpoint"));
+    t->mean = pf_zalloc(t->pieces * sizeof *t->mean);
+    PF_REQUIRE(t->mean, PF_EMEM, "no memory for the mean of %zu gradients", t->floats);
+    return PF_OK;
+}
+
+/* Collective. */
+static PF_MUST_USE pf_status measure(pf_trainer *t, const pf_checkpoint *at,
+                                     double *residual_sq, pf_variance *v)
+{
+    PF_TRY(pf_comm_agree(t->c, prepare(t, at)));
+    for (t->seen = 0; t->seen < v->batches; t->seen++) {
+        int j = t->seen;
+        t->step = at->step + j;
+        PF_TRY(pf_trainer_gradient(t));
+        v->loss[j] = t->loss;
+        v->grad_sq[j] = t->squares;
+        PF_TRY(pf_trainer_share(t, pf_workers_run(t, move_mean)));
+        residual_sq[j] = t->squares * j / (j + 1.0);
+        if (pf_comm_rank(t->c) == 0 && (j + 1 == v->batches || pf_progress_due()))
+            pf_progress(j + 1 == v->batches, "batch %d/%d", j + 1, v->batches);
+    }
+    PF_TRY(pf_trainer_share(t, pf_workers_run(t, square_mean)));
+    pf_variance_estimate(residual_sq, t->squares, v);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status check(const pf_comm *c, const pf_experiment *e,
+                                   const pf_variance *v)
+{
+    PF_TRY(pf_check_ranks(c, e));
+    PF_REQUIRE(v->batches >= 2, PF_EARG, "a variance of %d batches; want 2 or more",
+               v->batches);
+    PF_REQUIRE(e->model.ops->build, PF_ENOSUPP,
+               "model %s is fitted in closed form and has no training gradient",
+               e->model.ops->name);
+    return PF_OK;
+}
+
+pf_status pf_train_variance(pf_comm *c, const pf_experiment *e, const pf_checkpoint *at,
+                            pf_variance *v)
+{
+    pf_trainer *t = NULL;
+    double *residual_sq = NULL;
+    pf_status st = check(c, e, v);
+    if (!st) st = pf_trainer_create(c, e, &t);
+    if (!st) {
+        residual_sq = pf_zalloc((size_t)v->batches * sizeof *residual_sq);
+        if (!residual_sq)
+            st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d batches", v->batches);
+    }
+    st = pf_comm_agree(c, st);
+    if (!st) st = measure(t, at, residual_sq, v);
+    pf_trainer_free(t);
+    pf_free(residual_sq);
+    if (st) return pf_trail(st, PF_WHERE);
+    return PF_OK;
+}

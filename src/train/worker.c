@@ -1,0 +1,180 @@
+/* Workers: each thread has its own plan, tree and batch buffers and runs whole shards.
+ *
+ * What a shard computes depends on (seed, step, shard) alone: noise and dropout are keyed by the
+ * sample's number step * batch + position, times by one u0 a step.  So neither threads nor ranks
+ * change a bit.
+ *
+ * Backward makes the last parameters' gradients final first.  As soon as they are, they go up the
+ * worker's tree, bucket by bucket, and after the worker's last shard over the workers and, while
+ * the rest of the gradient is still being computed, to the other ranks. */
+#include "train/loop.h"
+
+#include <probflow/memory.h>
+
+#include <omp.h>
+#include <string.h>
+
+static void *take(pf_worker *w, size_t bytes)
+{
+    w->bytes += bytes;
+    return pf_zalloc(bytes);
+}
+
+/* A worker's root is final on bucket b.  Of two neighbours in the tree the later one adds both
+ * and goes on up; whoever makes the last sum hands the bucket to the other ranks.  So the order of
+ * arrival changes who adds, not what is added. */
+static void climb(pf_trainer *t, int index, int b)
+{
+    pf_slice s = pf_exchange_bucket(t->x, b);
+    for (int stride = 1; stride < t->n_workers; stride *= 2) {
+        int left = index & ~(2 * stride - 1), right = left + stride;
+        if (atomic_fetch_add(&t->arrived[b * t->n_workers + right], 1) == 0) return;
+        float *restrict sum = pf_tree_root(t->w[left].tree) + s.first;
+        const float *restrict more = pf_tree_root(t->w[right].tree) + s.first;
+        for (size_t j = 0; j < s.n; j++) sum[j] += more[j];
+    }
+    pf_exchange_ready(t->x, b);
+}
+
+/* The shard's gradient is final from `from` on: whole buckets go up the tree. */
+static void on_gradient(void *self, size_t from)
+{
+    pf_worker *w = self;
+    pf_trainer *t = w->trainer;
+    while (w->bucket > 0) {
+        size_t first = pf_exchange_bucket(t->x, w->bucket - 1).first;
+        if (first < from) return;
+        pf_tree_push(w->tree, first);
+        w->bucket--;
+        if (w->last) climb(t, (int)(w - t->w), w->bucket);
+    }
+}
+
+static pf_status create(pf_trainer *t, int index)
+{
+    pf_worker *w = &t->w[index];
+    size_t n = (size_t)t->b, floats = n * (size_t)t->dim * sizeof(float);
+    pf_plan_opt opt = {.batch = t->b, .pass = PF_PASS_PARAM};
+    PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
+    PF_TRY(pf_tree_create(t->own / t->n_workers, t->padded, &w->tree));
+    w->trainer = t;
+    pf_plan_watch(w->plan, on_gradient, w);
+    w->x = take(w, floats);
+    w->z = take(w, floats);
+    w->xt = take(w, floats);
+    w->net = take(w, floats);
+    w->gout = take(w, floats);
+    w->cond = take(w, n * sizeof *w->cond);
+    w->t = take(w, n * sizeof *w->t);
+    w->loss = take(w, n * sizeof *w->loss);
+    w->sample = take(w, n * sizeof *w->sample);
+    PF_REQUIRE(w->x && w->z && w->xt && w->net && w->gout && w->cond && w->t && w->loss &&
+                   w->sample,
+               PF_EMEM, "no memory for a batch of %d samples", t->b);
+    return PF_OK;
+}
+
+static void release(pf_worker *w)
+{
+    pf_plan_free(w->plan);
+    pf_tree_free(w->tree);
+    pf_free(w->x);
+    pf_free(w->z);
+    pf_free(w->xt);
+    pf_free(w->net);
+    pf_free(w->gout);
+    pf_free(w->cond);
+    pf_free(w->t);
+    pf_free(w->loss);
+    pf_free(w->sample);
+}
+
+/* Clean batch, noise and times of one shard at this step. */
+static void draw_batch(pf_trainer *t, pf_worker *w, int shard)
+{
+    const pf_experiment *e = t->e;
+    int64_t at = (int64_t)shard * t->b, batch = e->train.batch;
+    pf_draw u = {t->seed, PF_STREAM_TIME, (uint64_t)t->step, 0};
+    pf_shard_batch(t->data[shard - t->first], t->step, t->b, w->x);
+    for (int i = 0; i < t->b; i++) {
+        w->sample[i] = (uint64_t)(t->step * batch + at + i);
+        pf_draw d = {t->seed, PF_STREAM_NOISE, w->sample[i], 0};
+        pf_draw_normal(&d, 0, (size_t)t->dim, w->z + (size_t)i * (size_t)t->dim);
+    }
+    pf_objective_times(&e->sde, &e->objective, pf_draw_uniform_f64(&u, 0), at, t->b, batch,
+                       w->t);
+}
+
+static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int shard)
+{
+    const pf_experiment *e = t->e;
+    draw_batch(t, w, shard);
+    pf_dsm dsm = {&e->sde, &e->objective, t->b, t->dim, w->x, w->z, w->t};
+    pf_objective_inputs(&dsm, w->xt, w->cond);
+    pf_run run = {.x = w->xt,
+                  .cond = w->cond,
+                  .train = 1,
+                  .seed = t->seed,
+                  .sample = w->sample,
+                  .step = (uint32_t)t->step};
+    PF_TRY(pf_plan_forward(w->plan, &run, w->net));
+    pf_objective_loss(&dsm, w->net, 1.0 / e->train.batch, w->loss, w->gout);
+    double sum = 0.0;
+    for (int i = 0; i < t->b; i++) sum += w->loss[i];
+    t->shard_loss[shard - t->first] = sum;
+    w->bucket = pf_exchange_buckets(t->x);
+    PF_TRY(pf_plan_backward(w->plan, w->gout, pf_tree_leaf(w->tree), NULL));
+    return PF_OK;
+}
+
+pf_status pf_worker_gradient(pf_trainer *t, int index)
+{
+    pf_worker *w = &t->w[index];
+    int n = t->own / t->n_workers;
+    PF_TRY(pf_plan_set_params(w->plan, t->params));
+    for (int i = 0; i < n; i++) {
+        w->last = i == n - 1;
+        PF_TRY(shard_gradient(t, w, t->first + index * n + i));
+    }
+    return PF_OK;
+}
+
+pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w))
+{
+#pragma omp parallel for num_threads(t->n_workers) schedule(static, 1)
+    for (int i = 0; i < t->n_workers; i++) {
+        int before = omp_get_max_threads();
+        omp_set_num_threads(1); /* a plan and the libraries under it stay on this thread */
+        pf_worker *w = &t->w[i];
+        w->failed = task(t, i);
+        if (w->failed) snprintf(w->sentence, sizeof w->sentence, "%s", pf_error_message());
+        omp_set_num_threads(before);
+    }
+    for (int i = 0; i < t->n_workers; i++)
+        if (t->w[i].failed)
+            return pf_trail(pf_error_adopt(t->w[i].failed, t->w[i].sentence), PF_WHERE);
+    return PF_OK;
+}
+
+pf_status pf_workers_create(pf_trainer *t)
+{
+    int threads = pf_comm_threads(t->c);
+    t->n_workers = 1;
+    while (2 * t->n_workers <= threads && 2 * t->n_workers <= t->own) t->n_workers *= 2;
+    t->w = pf_zalloc((size_t)t->n_workers * sizeof *t->w);
+    size_t arrivals = (size_t)pf_exchange_buckets(t->x) * (size_t)t->n_workers;
+    t->arrived = pf_zalloc(arrivals * sizeof *t->arrived);
+    PF_REQUIRE(t->w && t->arrived, PF_EMEM, "no memory for %d workers", t->n_workers);
+    PF_TRY(pf_workers_run(t, create));
+    t->gradient = pf_tree_root(t->w[0].tree);
+    return PF_OK;
+}
+
+void pf_workers_free(pf_trainer *t)
+{
+    for (int i = 0; t->w && i < t->n_workers; i++) release(&t->w[i]);
+    pf_free(t->w);
+    pf_free(t->arrived);
+    t->w = NULL;
+    t->arrived = NULL;
+}

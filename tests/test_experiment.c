@@ -1,0 +1,249 @@
+/* Experiments: reading, cross-field rules, canonical text and run directories. */
+#include <probflow/experiment.h>
+#include <probflow/log.h>
+#include <probflow/memory.h>
+#include <probflow/train.h>
+#include "train/loop.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static const char base[] =
+    "name: tiny\nseed: 7\nshards: 4\nsde: {name: vp}\nmodel: {name: mlp}\n";
+
+static pf_status read_with(const char *more, pf_experiment *e)
+{
+    char text[2048];
+    pf_config *c = NULL;
+    snprintf(text, sizeof text, "%s%s", base, more);
+    assert_int_equal(pf_config_parse(text, "test.yaml", &c), PF_OK);
+    pf_status st = pf_experiment_read(c, e);
+    pf_config_free(c);
+    return st;
+}
+
+static void refused(const char *more, pf_status code, const char *sentence)
+{
+    pf_experiment e;
+    assert_int_equal(read_with(more, &e), code);
+    assert_string_equal(pf_error_message(), sentence);
+}
+
+static void sections_reach_their_structs(void **state)
+{
+    (void)state;
+    pf_experiment e;
+    assert_int_equal(read_with("data: {path: /d.h5, flip: yes}\n"
+                               "train: {steps: 30, batch: 16, lr: 1e-3, clip: 0}\n"
+                               "objective: {t_min: 1e-3}\nlikelihood: {group: 5}\n"
+                               "sample: {name: ode, steps: 3}\n",
+                               &e),
+                     PF_OK);
+    assert_string_equal(e.run.name, "tiny");
+    assert_int_equal(e.run.seed, 7);
+    assert_string_equal(e.sde.ops->name, "vp");
+    assert_string_equal(e.model.ops->name, "mlp");
+    assert_string_equal(e.data.path, "/d.h5");
+    assert_int_equal(e.data.flip, 1);
+    assert_int_equal(e.train.steps, 30);
+    assert_true(e.train.lr == 1e-3);
+    assert_true(e.train.beta1 == 0.9);
+    assert_true(e.objective.t_min == 1e-3);
+    assert_int_equal(e.likelihood.group, 5);
+    assert_int_equal(e.sample.steps, 3);
+    assert_string_equal(e.sampler, "ode");
+}
+
+static void fields_that_do_not_fit_each_other_are_refused(void **state)
+{
+    (void)state;
+    refused("train: {batch: 6}\n", PF_EARG,
+            "train.batch is 6, which does not divide by 4 shards");
+    refused("train: {precision: bf16}\n", PF_ENOSUPP,
+            "train.precision is bf16, which this build cannot train in; use f32");
+    refused("train: {device: gpu}\n", PF_ENOSUPP,
+            "train.device is gpu, which this build has no kernels for; use cpu");
+    refused("train: {bach: 6}\n", PF_EARG,
+            "unknown option train.bach; did you mean train.batch?");
+    refused("trian: {batch: 8}\n", PF_EARG, "unknown section trian; did you mean train?");
+    pf_config *c = NULL;
+    pf_experiment e;
+    assert_int_equal(
+        pf_config_parse("shards: 6\nsde: {name: vp}\nmodel: {name: mlp}\n", "x", &c), PF_OK);
+    assert_int_equal(pf_experiment_read(c, &e), PF_EARG);
+    assert_string_equal(pf_error_message(), "shards is 6; want a power of two");
+    pf_config_free(c);
+    assert_int_equal(pf_config_parse("sde: {name: vp}\n", "x", &c), PF_OK);
+    assert_int_equal(pf_experiment_read(c, &e), PF_EARG);
+    assert_string_equal(pf_error_message(), "model.name is missing; a run must name it");
+    pf_config_free(c);
+}
+
+static void canonical_text_reads_back_to_itself(void **state)
+{
+    (void)state;
+    pf_experiment e, back;
+    pf_text a, b;
+    pf_config *c = NULL;
+    assert_int_equal(read_with("data: {path: \"a b.h5\"}\ntrain: {lr: 0.1}\n", &e), PF_OK);
+    assert_int_equal(pf_experiment_text(&e, &a), PF_OK);
+    assert_int_equal(pf_config_parse(a.s, "canonical", &c), PF_OK);
+    assert_int_equal(pf_experiment_read(c, &back), PF_OK);
+    assert_int_equal(pf_experiment_text(&back, &b), PF_OK);
+    assert_string_equal(a.s, b.s);
+    pf_config_free(c);
+    pf_free(a.s);
+    pf_free(b.s);
+}
+
+static pf_status open_dir(const char *dir, const pf_experiment *e)
+{
+    pf_lock *lock = NULL;
+    pf_status st = pf_run_dir_open(dir, e, &lock);
+    pf_lock_release(lock);
+    return st;
+}
+
+static void a_run_directory_belongs_to_one_configuration(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/pf_experiment_XXXXXX", dir[64], want[512];
+    assert_non_null(mkdtemp(root));
+    snprintf(dir, sizeof dir, "%s/a/b", root);
+    pf_experiment e;
+    assert_int_equal(read_with("train: {steps: 10}\n", &e), PF_OK);
+    assert_int_equal(open_dir(dir, &e), PF_OK);
+    assert_int_equal(pf_run_dir_claim(dir, &e), PF_OK);
+    e.train.steps = 20; /* when to stop, what to show and keep may change */
+    e.train.log_every = e.train.keep = 3;
+    e.train.keep_every = 4;
+    e.train.eval_every = e.train.checkpoint_every = 5;
+    e.likelihood.draws = e.sample.steps = 7; /* chosen again at each evaluation */
+    assert_int_equal(open_dir(dir, &e), PF_OK);
+    e.train.lr = 0.125;
+    assert_int_equal(open_dir(dir, &e), PF_EARG);
+    snprintf(want, sizeof want,
+             "run directory %s belongs to another configuration: its train.lr is 0.0002, not "
+             "0.125; choose another directory",
+             dir);
+    assert_string_equal(pf_error_message(), want);
+    assert_int_equal(read_with("train: {steps: 10}\n", &e), PF_OK);
+    assert_int_equal(pf_sde_init("subvp", &e.sde), PF_OK);
+    assert_int_equal(open_dir(dir, &e), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "its sde.name is vp, not subvp"));
+    assert_int_equal(open_dir("/proc/no/such", &e), PF_EIO);
+    char cmd[96];
+    snprintf(cmd, sizeof cmd, "rm -rf %s", root);
+    assert_int_equal(system(cmd), 0);
+}
+
+static void write_checkpoint(const char *dir, int64_t step)
+{
+    static float values[64];
+    char path[256];
+    pf_param view = {.name = "w", .rank = 1, .dim = {64}, .size = 64, .trainable = 1};
+    pf_checkpoint c = {.n_views = 1,
+                       .views = &view,
+                       .floats = 64,
+                       .params = values,
+                       .ema = values,
+                       .adam_m = values,
+                       .adam_v = values,
+                       .step = step,
+                       .shards = 1,
+                       .shape = {1, 1, 1},
+                       .config = (char *)"seed: 1\n"};
+    for (int i = 0; i < 64; i++) values[i] = (float)(step + i);
+    pf_checkpoint_path(dir, step, path, sizeof path);
+    assert_int_equal(pf_checkpoint_write(path, &c), PF_OK);
+}
+
+static void the_newest_good_checkpoint_is_found_and_the_oldest_are_pruned(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/pf_experiment_XXXXXX", path[256], want[256];
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(pf_checkpoint_find(dir, path, sizeof path), PF_EIO);
+    assert_non_null(strstr(pf_error_message(), "holds no checkpoint"));
+    for (int64_t step = 5; step <= 20; step += 5) write_checkpoint(dir, step);
+    pf_checkpoint_prune(dir, 20, &(pf_train_opt){.keep = 3});
+    pf_checkpoint_path(dir, 5, path, sizeof path);
+    assert_int_not_equal(access(path, F_OK), 0);
+
+    pf_checkpoint_path(dir, 20, want, sizeof want);
+    assert_int_equal(pf_checkpoint_find(dir, path, sizeof path), PF_OK);
+    assert_string_equal(path, want);
+    assert_int_equal(pf_checkpoint_find(want, path, sizeof path), PF_OK);
+    assert_string_equal(path, want);
+
+    assert_int_equal(truncate(want, 1000), 0); /* half a file, as a full disk leaves it */
+    assert_int_equal(pf_checkpoint_find(dir, path, sizeof path), PF_OK);
+    pf_checkpoint_path(dir, 15, want, sizeof want);
+    assert_string_equal(path, want);
+
+    assert_int_equal(truncate(want, 0), 0);
+    pf_checkpoint_path(dir, 10, want, sizeof want);
+    assert_int_equal(truncate(want, 0), 0);
+    assert_int_equal(pf_checkpoint_find(dir, path, sizeof path), PF_EIO);
+    assert_non_null(strstr(pf_error_message(), "all 3 checkpoints"));
+    assert_int_equal(pf_checkpoint_find("/no/such/run", path, sizeof path), PF_EIO);
+    char cmd[96];
+    snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
+    assert_int_equal(system(cmd), 0);
+}
+
+static int is_there(const char *dir, int64_t step)
+{
+    char path[256];
+    pf_checkpoint_path(dir, step, path, sizeof path);
+    return access(path, F_OK) == 0;
+}
+
+static void what_is_pruned_is_neither_new_nor_a_multiple_nor_the_way_back(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/pf_experiment_XXXXXX", path[256];
+    assert_non_null(mkdtemp(dir));
+    for (int64_t step = 1; step <= 9; step++) write_checkpoint(dir, step);
+    for (int64_t step = 7; step <= 9; step++) { /* the run goes on from 6 */
+        pf_checkpoint_path(dir, step, path, sizeof path);
+        assert_int_equal(truncate(path, 1000), 0);
+    }
+    pf_checkpoint_prune(dir, 6, &(pf_train_opt){.keep = 2, .keep_every = 3});
+    for (int64_t step = 1; step <= 9; step++)
+        assert_int_equal(is_there(dir, step), step == 3 || step >= 5);
+    pf_checkpoint_path(dir, 6, path, sizeof path);
+    char found[256];
+    assert_int_equal(pf_checkpoint_find(dir, found, sizeof found), PF_OK);
+    assert_string_equal(found, path);
+
+    strcat(path, ".tmp"); /* of a killed write: no checkpoint, and gone with the next start */
+    assert_int_equal(rename(found, path), 0);
+    assert_int_equal(pf_checkpoint_find(dir, found, sizeof found), PF_OK);
+    assert_non_null(strstr(found, "checkpoint-00000005.h5"));
+    pf_checkpoint_tidy(dir);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_true(is_there(dir, 5));
+    char cmd[96];
+    snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
+    assert_int_equal(system(cmd), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sections_reach_their_structs),
+        cmocka_unit_test(fields_that_do_not_fit_each_other_are_refused),
+        cmocka_unit_test(canonical_text_reads_back_to_itself),
+        cmocka_unit_test(a_run_directory_belongs_to_one_configuration),
+        cmocka_unit_test(the_newest_good_checkpoint_is_found_and_the_oldest_are_pruned),
+        cmocka_unit_test(what_is_pruned_is_neither_new_nor_a_multiple_nor_the_way_back),
+    };
+    pf_log_setup(0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
