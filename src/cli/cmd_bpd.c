@@ -1,0 +1,412 @@
+/* probflow bpd: exact bits per dimension of a split, one ledger row per image and draw.
+ *
+ * The images are cut into fixed groups of consecutive indices, one ODE solve a group; workers of
+ * all ranks take groups from a queue and rank 0 stores their rows, so an interrupted run
+ * continues where it stopped, on any number of ranks.  A part is a range of the same groups in a
+ * file of the same definition, so files of parts merge into the file of the whole. */
+#include "cli/common.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+#include <probflow/stop.h>
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+typedef struct job {
+    pf_args args;
+    const char *data, *split, *limit, *out, *part;
+    const char *from[PF_CLI_MAX]; /* result files to adopt groups from */
+    int n_from;
+    pf_loaded model;
+    pf_dataset *set;
+    pf_dataset_info about;
+    int64_t images, groups;
+    int64_t first, last; /* groups of this part */
+    int64_t done, fresh; /* of them */
+    pf_results *results; /* rank 0 */
+    pf_score *scores;    /* [threads], made by their worker */
+    pthread_mutex_t io;  /* HDF5 is not thread-safe */
+    char path[4200], part_name[64];
+    /* running mean over the images of this part, rank 0 */
+    double sum, sum2, started;
+    int64_t rows;
+} job;
+
+static const pf_likelihood_opt *options(const job *j)
+{
+    return &j->model.e.likelihood;
+}
+
+static int group_size(const job *j, int64_t group)
+{
+    int64_t left = j->images - group * options(j)->group;
+    return (int)(left < options(j)->group ? left : options(j)->group);
+}
+
+/* Which groups are solved again at a tenth of the tolerances: spread over the split. */
+static int is_repeated(const job *j, int64_t group)
+{
+    int64_t n = options(j)->check_groups < j->groups ? options(j)->check_groups : j->groups;
+    return n > 0 && (group * n) / j->groups != ((group - 1) * n + j->groups) / j->groups - 1;
+}
+
+static pf_status read_group(job *j, int64_t group, pf_group *g, int32_t *labels)
+{
+    size_t dim = (size_t)j->about.shape.h * (size_t)j->about.shape.w * (size_t)j->about.shape.c;
+    g->first = group * options(j)->group;
+    g->B = group_size(j, group);
+    g->levels = j->about.levels;
+    g->repeat = is_repeated(j, group);
+    int continuous = j->about.kind == PF_DATA_CONTINUOUS;
+    void *values = pf_zalloc((size_t)g->B * dim * (continuous ? sizeof(double) : 1));
+    PF_REQUIRE(values, PF_EMEM, "no memory for %d images", g->B);
+    pthread_mutex_lock(&j->io);
+    pf_status st = continuous ? pf_dataset_x(j->set, g->first, g->B, values)
+                              : pf_dataset_images(j->set, g->first, g->B, values);
+    if (!st && j->about.has_labels) st = pf_dataset_labels(j->set, g->first, g->B, labels);
+    pthread_mutex_unlock(&j->io);
+    if (continuous) g->x = values;
+    else g->pixels = values;
+    if (!st) return PF_OK;
+    pf_free(values);
+    return pf_trail(st, PF_WHERE);
+}
+
+static pf_status open_score(const job *j, pf_score *score)
+{
+    int64_t group = options(j)->group;
+    PF_TRY(pf_net_score(j->model.net, (int)(j->images < group ? j->images : group), 1, score));
+    return PF_OK;
+}
+
+/* Opens the first worker's score, to tell what each of them will hold. */
+static pf_status report_memory(job *j, int workers)
+{
+    size_t model = pf_alloc_live();
+    size_t libraries = pf_resident_bytes() > model ? pf_resident_bytes() - model : 0;
+    PF_TRY(open_score(j, &j->scores[0]));
+    double mb = 1e-6, score = (double)(pf_alloc_live() - model), n = workers;
+    double solver = (double)pf_likelihood_bytes(options(j), j->scores[0].dim);
+    pf_log("memory a rank [MB]: model and results %.1f, activations and prepared weights %.1f, "
+           "solver %.1f, libraries %.1f; %.0f in all with %d workers",
+           mb * (double)model, mb * n * score, mb * n * solver, mb * (double)libraries,
+           mb * ((double)model + n * (score + solver) + (double)libraries), workers);
+    return PF_OK;
+}
+
+static pf_status work(void *self, int worker, int64_t item, void *result)
+{
+    job *j = self;
+    const pf_likelihood_opt *o = options(j);
+    pf_score *score = &j->scores[worker];
+    PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped before group %lld", (long long)item);
+    if (!score->eval) PF_TRY(open_score(j, score));
+    int32_t *labels = pf_zalloc(sizeof *labels * (size_t)o->group);
+    PF_REQUIRE(labels, PF_EMEM, "no memory for %d labels", o->group);
+    pf_group g = {0};
+    pf_ledger *rows = result;
+    pf_status st = read_group(j, item, &g, labels);
+    if (!st) st = pf_likelihood_group(&j->model.net->sde, score, o, &g, rows);
+    for (int r = 0; !st && r < o->draws * g.B; r++)
+        rows[r].label = j->about.has_labels ? labels[rows[r].image - g.first] : -1;
+    pf_free((void *)g.pixels);
+    pf_free((void *)g.x);
+    pf_free(labels);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static int is_mine(const job *j, int64_t group)
+{
+    return group >= j->first && group < j->last;
+}
+
+static void account(job *j, const pf_ledger *rows, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double v = options(j)->estimand == PF_BOUND ? rows[i].bound : rows[i].nll;
+        if (!is_mine(j, rows[i].image / options(j)->group)) continue;
+        j->sum += v;
+        j->sum2 += v * v;
+        j->rows++;
+    }
+}
+
+static void report_progress(const job *j, int last)
+{
+    double n = (double)j->rows, mean = j->sum / n, var = j->sum2 / n - mean * mean;
+    double left =
+        (pf_seconds() - j->started) * (double)(j->last - j->first - j->done) / (double)j->fresh;
+    int64_t end = j->last * options(j)->group, begin = j->first * options(j)->group;
+    char eta[32];
+    pf_progress(last, "bpd %lld/%lld images  %.4f +- %.4f bits/dim  eta %s",
+                (long long)(j->rows / options(j)->draws),
+                (long long)((end < j->images ? end : j->images) - begin), mean,
+                sqrt(fmax(var, 0) / n), pf_duration(left, eta, sizeof eta));
+}
+
+static pf_status done(void *self, int64_t item, const void *result)
+{
+    job *j = self;
+    int n = options(j)->draws * group_size(j, item);
+    pthread_mutex_lock(&j->io);
+    pf_status st = pf_results_put(j->results, item, result, n);
+    pthread_mutex_unlock(&j->io);
+    PF_TRY(st);
+    account(j, result, n);
+    j->done++;
+    j->fresh++;
+    if (pf_progress_due()) report_progress(j, 0);
+    return PF_OK;
+}
+
+static int skip(void *self, int64_t item)
+{
+    job *j = self;
+    return !is_mine(j, item) || pf_results_done(j->results, item);
+}
+
+/* Everything that defines the numbers; a result file is continued only under the same text. */
+static pf_status define(const job *j, pf_text *t)
+{
+    const pf_experiment *e = &j->model.e;
+    char sum[65];
+    PF_TRY(pf_sha256_file(j->model.path, sum));
+    PF_TRY(pf_text_add(t, "bpd:\n  checkpoint_sha256: %s\n  checkpoint_step: %lld\n", sum,
+                       (long long)j->model.file.step));
+    PF_TRY(pf_text_add(t, "  dataset: %s\n  dataset_sha256: %s\n  split: %s\n  images: %lld\n",
+                       j->about.name, j->about.sha256, j->split, (long long)j->images));
+    PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, &e->likelihood));
+    PF_TRY(pf_config_write(t, "sde", e->sde.ops->name, e->sde.ops->opts, &e->sde.opt));
+    PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
+    return PF_OK;
+}
+
+static pf_status adopt(job *j)
+{
+    for (int i = 0; i < j->n_from; i++) {
+        int64_t n = 0;
+        PF_TRY(pf_results_adopt(j->results, j->from[i], &n));
+        pf_log("%s: %lld groups from %s", j->path, (long long)n, j->from[i]);
+    }
+    return PF_OK;
+}
+
+static pf_status open_results(job *j)
+{
+    pf_text t = {0};
+    pf_results_info info = {j->images, options(j)->draws, options(j)->group, NULL};
+    pf_status st = define(j, &t);
+    info.config = t.s;
+    if (!st) st = pf_results_open(j->path, &info, &j->results);
+    pf_free(t.s);
+    PF_TRY(st);
+    PF_TRY(adopt(j));
+    pf_ledger *rows = NULL;
+    int64_t n = 0;
+    PF_TRY(pf_results_rows(j->results, &rows, &n));
+    account(j, rows, n);
+    pf_free(rows);
+    for (int64_t g = j->first; g < j->last; g++) j->done += pf_results_done(j->results, g);
+    if (j->done)
+        pf_log("%s: continues, %lld of %lld groups are done", j->path, (long long)j->done,
+               (long long)(j->last - j->first));
+    return PF_OK;
+}
+
+static void default_path(job *j)
+{
+    size_t n = strlen(j->model.path);
+    if (n > 3 && !strcmp(j->model.path + n - 3, ".h5")) n -= 3;
+    snprintf(j->path, sizeof j->path, "%.*s-bpd-%s%s.h5", (int)n, j->model.path, j->split,
+             j->part_name);
+    if (j->out) snprintf(j->path, sizeof j->path, "%s", j->out);
+}
+
+static pf_status check_dataset(const job *j)
+{
+    pf_shape a = j->about.shape, b = j->model.file.shape;
+    PF_REQUIRE(j->about.kind != PF_DATA_TOKENS, PF_EARG,
+               "%s holds tokens; bpd scores images or continuous data", j->data);
+    PF_REQUIRE(a.h == b.h && a.w == b.w && a.c == b.c, PF_ESHAPE,
+               "%s holds %dx%dx%d images, the model was made for %dx%dx%d", j->data, a.h, a.w,
+               a.c, b.h, b.w, b.c);
+    int none = options(j)->dequantisation == PF_DEQUANT_NONE;
+    PF_REQUIRE(
+        !none || j->about.kind == PF_DATA_CONTINUOUS, PF_EARG,
+        "likelihood.dequantisation is none but %s holds %d-level pixels: their density has "
+        "no bound; choose uniform or truncated_normal",
+        j->data, j->about.levels);
+    PF_REQUIRE(none || j->about.kind == PF_DATA_IMAGES, PF_EARG,
+               "%s holds continuous data: set likelihood.dequantisation=none", j->data);
+    return PF_OK;
+}
+
+/* Part I of N: an N-th of the groups, consecutive. */
+static pf_status choose_part(job *j)
+{
+    long i = 1, n = 1;
+    char slash = '/', more;
+    int read = j->part ? sscanf(j->part, "%ld%c%ld%c", &i, &slash, &n, &more) : 3;
+    if (read != 3 || slash != '/' || i < 1 || i > n || n > 1000000)
+        return pf_usage_error(PF_WHERE, "--part: '%s' is not I/N with 1 <= I <= N", j->part);
+    j->first = j->groups * (i - 1) / n;
+    j->last = j->groups * i / n;
+    if (j->part) snprintf(j->part_name, sizeof j->part_name, "-part%ldof%ld", i, n);
+    return PF_OK;
+}
+
+static pf_status prepare(job *j)
+{
+    PF_TRY(pf_load(j->args.positional[0], &j->args, &j->model));
+    if (!j->data) j->data = j->model.e.data.path;
+    PF_TRY(pf_dataset_open(j->data, j->split, &j->set));
+    j->about = *pf_dataset_about(j->set);
+    PF_TRY(check_dataset(j));
+    j->images = j->about.n;
+    if (j->limit) {
+        long limit;
+        PF_TRY(pf_arg_int("--limit", j->limit, 1, 1000000000, &limit));
+        if (limit < j->images) j->images = limit;
+    }
+    j->groups = (j->images + options(j)->group - 1) / options(j)->group;
+    PF_TRY(choose_part(j));
+    default_path(j);
+    return PF_OK;
+}
+
+static void print_summary(const job *j, const pf_summary *s)
+{
+    int estimand = options(j)->estimand;
+    if (!s->images) {
+        printf("images        none: this part holds no group\n");
+        return;
+    }
+    printf("images        %lld of the %s split of %s, %d draw%s each\n", (long long)s->images,
+           j->split, j->about.name, options(j)->draws, options(j)->draws == 1 ? "" : "s");
+    if (estimand != PF_BOUND)
+        printf("nll_ode       %.5f +- %.5f bits/dim\n", s->nll, s->nll_se);
+    if (estimand != PF_NLL_ODE)
+        printf("bound         %.5f +- %.5f bits/dim\n", s->bound, s->bound_se);
+    printf("ledger        prior %.5f  integral %.5f  dequantisation %.5f  offset %.5f\n",
+           s->prior, s->integral, s->dequantisation, s->offset);
+    if (!isnan(s->probe_se)) printf("  of the s.e.: probes %.5f\n", s->probe_se);
+    if (!isnan(s->dequant_se))
+        printf("  of the s.e.: dequantisation draws %.5f\n", s->dequant_se);
+    if (!isnan(s->solver_error))
+        printf("solver        mean |error| %.1e, largest %.1e bits/dim against a tenth of the "
+               "tolerances\n",
+               s->solver_error, s->solver_error_max);
+    printf("evaluations   %.1f a group of %d\n", s->evaluations, options(j)->group);
+    if (j->fresh)
+        printf("speed         %.2f images/s\n",
+               (double)(j->fresh * options(j)->group) / (pf_seconds() - j->started));
+    printf("results       %s\n", j->path);
+}
+
+static pf_status finish(job *j)
+{
+    pf_ledger *rows = NULL;
+    int64_t n = 0;
+    PF_TRY(pf_results_rows(j->results, &rows, &n));
+    pf_summary s;
+    pf_likelihood_summary(rows, n, &s);
+    pf_free(rows);
+    PF_TRY(pf_results_summary(j->results, &s));
+    pf_results *r = j->results;
+    j->results = NULL;
+    PF_TRY(pf_results_close(r));
+    if (j->fresh) report_progress(j, 1);
+    print_summary(j, &s);
+    return PF_OK;
+}
+
+static pf_status score_all(pf_comm *c, job *j)
+{
+    PF_TRY(pf_comm_agree(c, prepare(j)));
+    int threads = pf_comm_threads(c), root = pf_comm_rank(c) == 0;
+    j->scores = pf_zalloc(sizeof *j->scores * (size_t)threads);
+    pf_status st =
+        j->scores ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d workers", threads);
+    if (!st && root) st = open_results(j);
+    if (!st) st = report_memory(j, (int)(threads < j->groups ? threads : j->groups));
+    PF_TRY(pf_comm_agree(c, st));
+    j->started = pf_seconds();
+    pf_queue_job q = {
+        .n = j->groups,
+        .result_bytes = sizeof(pf_ledger) * (size_t)(options(j)->draws * options(j)->group),
+        .threads = threads,
+        .self = j,
+        .work = work,
+        .done = done,
+        .skip = skip,
+    };
+    st = pf_queue_run(c, &q);
+    for (int i = 0; i < threads; i++)
+        if (j->scores[i].free) pf_score_free(&j->scores[i]);
+    PF_REQUIRE(st != PF_ESTOP, PF_ESTOP,
+               "stopped with %lld of %lld groups done; the same command continues",
+               (long long)j->done, (long long)(j->last - j->first));
+    PF_TRY(st);
+    PF_TRY(pf_comm_agree(c, root ? finish(j) : PF_OK));
+    return PF_OK;
+}
+
+static pf_status body(pf_comm *c, void *self)
+{
+    job *j = self;
+    pf_catch_signals();
+    pthread_mutex_init(&j->io, NULL);
+    pf_status st = score_all(c, j);
+    if (j->results) {
+        pf_status closed = pf_results_close(j->results);
+        if (!st) st = closed;
+    }
+    pf_free(j->scores);
+    pf_dataset_close(j->set);
+    pf_loaded_free(&j->model);
+    pthread_mutex_destroy(&j->io);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static pf_status run(int argc, char **argv)
+{
+    job j = {.split = "test"};
+    const char *minutes = NULL;
+    const pf_arg flags[] = {{"--data", &j.data, NULL},         {"--split", &j.split, NULL},
+                            {"--limit", &j.limit, NULL},       {"--out", &j.out, NULL},
+                            {"--part", &j.part, NULL},         {"--from", j.from, &j.n_from},
+                            {"--max-minutes", &minutes, NULL}, {0}};
+    PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
+    PF_TRY(pf_arg_minutes(minutes));
+    PF_TRY(pf_with_comm(body, &j));
+    return PF_OK;
+}
+
+const pf_command pf_command_bpd = {
+    .name = "bpd",
+    .usage = "RUN_OR_CKPT [--data D.h5] [--split test] [--limit N] [--out F.h5] "
+             "[--part I/N] [--from F.h5]... [--max-minutes M] [--set k=v]...",
+    .help =
+        "exact bits per dimension of a data split, with error bars\n\n"
+        "  --data D.h5   dataset; default: the one it was trained on\n"
+        "  --split S     default test\n"
+        "  --limit N     the first N images only\n"
+        "  --out F.h5    result file, continued when it exists; default beside the checkpoint\n"
+        "  --part I/N    the I-th of N equal parts, for jobs that share the work; default file "
+        "then\n"
+        "                ...-partIofN.h5\n"
+        "  --from F.h5   takes over what another file of the same definition has; may be "
+        "repeated,\n"
+        "                so `bpd RUN --from PART1.h5 --from PART2.h5 --out F.h5` merges parts "
+        "and\n"
+        "                computes what they lack\n"
+        "  --max-minutes M  stops in time for a batch system's limit, like SIGTERM, SIGUSR1 "
+        "and\n"
+        "                SIGINT: exit status 75, and the same command continues\n"
+        "  --set K=V     likelihood options, for example --set "
+        "likelihood.estimand=nll_and_bound,\n"
+        "                likelihood.probes=4, likelihood.rtol=1e-6",
+    .run = run,
+};

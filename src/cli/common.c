@@ -1,0 +1,91 @@
+/* Experiments with their --set, loaded checkpoints, points read from a file. */
+#include "cli/common.h"
+
+#include "model/published.h"
+
+#include <probflow/memory.h>
+#include <probflow/train.h>
+
+#include <string.h>
+
+/* The network is what its checkpoint says; only how it is used may change. */
+static PF_MUST_USE pf_status check_override(const char *set)
+{
+    PF_REQUIRE(strncmp(set, "model.", 6) && strncmp(set, "sde.", 4), PF_EARG,
+               "%.*s is fixed by the checkpoint and cannot be set here", (int)strcspn(set, "="),
+               set);
+    return PF_OK;
+}
+
+pf_status pf_read_experiment(pf_config *c, const pf_args *args, pf_experiment *out)
+{
+    pf_status st = PF_OK;
+    for (int i = 0; !st && i < args->n_sets; i++) st = pf_config_set(c, args->sets[i]);
+    if (!st) st = pf_experiment_read(c, out);
+    pf_config_free(c);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_load(const char *run_or_file, const pf_args *args, pf_loaded *out)
+{
+    pf_config *c = NULL;
+    memset(out, 0, sizeof *out);
+    for (int i = 0; i < args->n_sets; i++) PF_TRY(check_override(args->sets[i]));
+    PF_TRY(pf_checkpoint_find(run_or_file, out->path, sizeof out->path));
+    PF_TRY(pf_checkpoint_read(out->path, 0, &out->file));
+    PF_TRY(pf_config_parse(out->file.config, out->path, &c));
+    PF_TRY(pf_read_experiment(c, args, &out->e));
+    PF_TRY(pf_net_create(&out->e.model, &out->e.sde, out->file.shape, &out->net));
+    out->params = pf_zalloc(out->net->floats * sizeof *out->params);
+    PF_REQUIRE(out->params, PF_EMEM, "no memory for the parameters of %s", out->path);
+
+    pf_named from = {.origin = out->path,
+                     .n = out->file.n_views,
+                     .views = out->file.views,
+                     .flat = out->file.ema ? out->file.ema : out->file.params};
+    PF_TRY(pf_match_params(out->net, &from, out->params));
+    PF_TRY(pf_net_set_params(out->net, out->params));
+    return PF_OK;
+}
+
+void pf_loaded_free(pf_loaded *l)
+{
+    pf_net_free(l->net);
+    pf_free(l->params);
+    pf_checkpoint_free(&l->file);
+    memset(l, 0, sizeof *l);
+}
+
+static const char *join(const char *group, const char *name, char *buf, size_t n)
+{
+    snprintf(buf, n, "%s%s%s", group ? group : "", group && *group ? "/" : "", name);
+    return buf;
+}
+
+int pf_has_points(const char *path, const char *group, const char *name)
+{
+    char full[1024];
+    return pf_store_has(path, join(group, name, full, sizeof full));
+}
+
+static int fits(const pf_array *a, pf_shape s)
+{
+    if (a->rank == 4) return a->dim[1] == s.h && a->dim[2] == s.w && a->dim[3] == s.c;
+    return a->rank == 2 && s.h == 1 && s.w == 1 && a->dim[1] == s.c;
+}
+
+pf_status pf_read_points(const pf_loaded *l, const char *path, const char *group,
+                         const char *name, int64_t n, pf_array *out)
+{
+    char full[1024];
+    pf_shape s = l->net->shape;
+
+    PF_TRY(pf_store_read_array(path, join(group, name, full, sizeof full), out));
+    PF_REQUIRE(fits(out, s), PF_ESHAPE,
+               "%s: %s does not hold points of the model, [N,%d,%d,%d]", path, full, s.h, s.w,
+               s.c);
+    PF_REQUIRE(n <= 0 || out->dim[0] == n, PF_ESHAPE, "%s: %s holds %lld points, want %lld",
+               path, full, (long long)out->dim[0], (long long)n);
+    PF_REQUIRE(out->dim[0] > 0, PF_ESHAPE, "%s: %s holds no points", path, full);
+    return PF_OK;
+}

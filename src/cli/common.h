@@ -1,0 +1,40 @@
+/* What several commands share: an experiment with its --set, a loaded checkpoint, and points read
+ * from a file. */
+#ifndef PROBFLOW_SRC_CLI_COMMON_H
+#define PROBFLOW_SRC_CLI_COMMON_H
+
+#include "cli/cli.h"
+
+#include <probflow/experiment.h>
+#include <probflow/store.h>
+
+/* The experiment that c describes once every --set of args is in it.  Frees c. */
+PF_MUST_USE pf_status pf_read_experiment(pf_config *c, const pf_args *args, pf_experiment *out);
+
+/* A checkpoint ready for evaluation: its experiment, and its network with EMA parameters
+ * (parameters where the file has no EMA). */
+typedef struct pf_loaded {
+    char path[4096]; /* of the file */
+    pf_checkpoint file;
+    pf_experiment e;
+    pf_net *net;
+    float *params; /* in the network's layout; owned */
+} pf_loaded;
+
+/* run_or_file as in pf_checkpoint_find; sets override keys of the stored experiment ("likelihood.
+ * group=64"); they may not change the network.  Local.  Free with pf_loaded_free (also after a
+ * failure). */
+PF_MUST_USE pf_status pf_load(const char *run_or_file, const pf_args *args, pf_loaded *out);
+void pf_loaded_free(pf_loaded *l);
+
+/* Reads GROUP/NAME [n,H,W,C] (or [n,D] for vectors) that must fit the network; n <= 0: any n.
+ * PF_EIO when it is absent. */
+PF_MUST_USE pf_status pf_read_points(const pf_loaded *l, const char *path, const char *group,
+                                     const char *name, int64_t n, pf_array *out);
+/* Collective.  Prints latency and bandwidth of the exchange between ranks; about `budget` seconds. */
+PF_MUST_USE pf_status pf_bench_exchange(pf_comm *c, double budget);
+
+/* 1 when GROUP/NAME exists. */
+int pf_has_points(const char *path, const char *group, const char *name);
+
+#endif

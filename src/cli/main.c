@@ -1,0 +1,111 @@
+/* probflow: the command line.  The only place that turns a status into an exit. */
+#include "cli/cli.h"
+
+#include <probflow/log.h>
+#include <probflow/option.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern const pf_command pf_command_data, pf_command_train, pf_command_bpd, pf_command_logp,
+    pf_command_score, pf_command_sample, pf_command_import, pf_command_info, pf_command_bench,
+    pf_command_variance;
+
+static const pf_command *const commands[] = {
+    &pf_command_data,
+    &pf_command_train,
+    &pf_command_bpd,
+    &pf_command_logp,
+    &pf_command_score,
+    &pf_command_sample,
+    &pf_command_import,
+    &pf_command_info,
+    &pf_command_bench,
+    &pf_command_variance,
+    NULL,
+};
+
+static void overview(FILE *f)
+{
+    fprintf(f, "probflow %s: likelihood experiments with score-based diffusion models\n\n",
+            PF_VERSION);
+    fprintf(f,
+            "usage: probflow COMMAND ...        (probflow COMMAND --help for its options)\n\n");
+    for (int i = 0; commands[i]; i++)
+        fprintf(f, "  %-8s %.*s\n", commands[i]->name, (int)strcspn(commands[i]->help, "\n"),
+                commands[i]->help);
+    fprintf(
+        f,
+        "\nEvery command runs alone or under mpirun / srun.  Exit status: 0 done, 1 failed, "
+        "2 wrong usage,\n%d stopped by a signal or a time limit (the same command "
+        "continues).\n",
+        PF_EXIT_STOPPED);
+}
+
+static const pf_command *find(const char *name)
+{
+    for (int i = 0; commands[i]; i++)
+        if (!strcmp(name, commands[i]->name)) return commands[i];
+    return NULL;
+}
+
+static pf_status unknown_command(const char *name)
+{
+    const char *names[sizeof commands / sizeof *commands] = {0};
+    for (int i = 0; commands[i]; i++) names[i] = commands[i]->name;
+    const char *near = pf_nearest(name, names);
+    if (!near) return pf_usage_error(PF_WHERE, "unknown command '%s'", name);
+    return pf_usage_error(PF_WHERE, "unknown command '%s'; did you mean '%s'?", name, near);
+}
+
+/* One rank speaks for all: the launcher says which we are before MPI is up. */
+static int first_rank(void)
+{
+    static const char *const vars[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+    for (size_t i = 0; i < sizeof vars / sizeof *vars; i++) {
+        const char *v = getenv(vars[i]);
+        if (v) return atoi(v) == 0;
+    }
+    return 1;
+}
+
+static int wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return 1;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    pf_log_setup(first_rank());
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is met as a full disk is: by a sentence */
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        overview(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("probflow %s\n", PF_VERSION);
+        return 0;
+    }
+    const pf_command *c = find(argv[1]);
+    if (c && wants_help(argc - 1, argv + 1)) {
+        printf("usage: probflow %s %s\n\n%s\n", c->name, c->usage, c->help);
+        if (strstr(c->usage, "--set")) pf_print_options(stdout);
+        return 0;
+    }
+    pf_status st = c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
+    if (!st) return 0;
+    if (first_rank()) {
+        pf_tell_end(st);
+        if (pf_usage_failed())
+            fprintf(stderr, "usage: probflow %s %s\n", c ? c->name : "COMMAND",
+                    c ? c->usage : "...");
+    } else if (pf_usage_failed()) {
+        sleep(1); /* found before the ranks met: the launcher kills the rest when one leaves */
+    }
+    if (st == PF_ESTOP) return PF_EXIT_STOPPED;
+    return pf_usage_failed() ? 2 : 1;
+}
