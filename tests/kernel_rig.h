@@ -118,6 +118,7 @@ static inline void more_inputs(pf_site *s)
     case PF_OP_ADD_CHANNEL:
         s->in[1] = shape(1, 1, in.c);
         break;
+    case PF_OP_SINE:
     case PF_OP_DIVIDE:
         s->in[1] = shape(1, 1, 1);
         break;
@@ -154,13 +155,15 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_CONCAT) s->out.c += s->in[1].c;
     if (op == PF_OP_ADD_SCALE) s->attr.a = 0.7071;
     if (op == PF_OP_AFFINE) s->attr = (pf_attr){.a = -1.5, .b = 0.25};
+    if (op == PF_OP_SINE) s->attr = (pf_attr){.a = 0.3, .b = 0.1};
     if (op == PF_OP_POSITIONAL || op == PF_OP_FOURIER) {
         s->in[0] = shape(1, 1, 1);
         s->out = shape(1, 1, 8);
         s->n_param = op == PF_OP_FOURIER;
         s->param_size[0] = s->n_param ? 4 : 0;
     }
-    for (int k = 0; k < s->n_in; k++) s->want_dx[k] = op != PF_OP_DIVIDE || k == 0;
+    for (int k = 0; k < s->n_in; k++)
+        s->want_dx[k] = k == 0 || (op != PF_OP_DIVIDE && op != PF_OP_SINE);
     s->want_dp = s->n_param > 0;
 }
 

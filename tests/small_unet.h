@@ -65,7 +65,9 @@ static inline pf_graph *unet(void)
     pf_node x = pf_input_x(g, (pf_shape){H, W, C}), t = pf_input_cond(g);
     pf_node e = pf_concat(g, pf_positional(g, t, 8), pf_fourier(g, "four", t, 3, 0.3));
     e = pf_linear(g, "t1", pf_silu(g, pf_linear(g, "t0", e, 8, 1.0)), 8, 1.0);
-    pf_node h0 = pf_conv_same(g, "in", pf_affine(g, x, 2.0, -0.5), 4, 3, 1.0);
+    pf_node h0 = pf_conv_same(
+        g, "in", pf_sine(g, pf_affine(g, x, 2.0, -0.5), pf_input_sigma(g), 0.2, 0.1), 4, 3,
+        1.0);
     pf_node h1 = block(g, "b0", h0, e, 4);
     pf_linear(g, "nowhere", h1, 5, 1.0);
     pf_node low = attend(g, block(g, "b1", pf_down2(g, h1), e, 6));
@@ -87,7 +89,7 @@ typedef struct world { /* a plan with everything it reads and writes */
     pf_plan *plan;
     pf_run run;
     float *params, *x, *gout, *out, *gx, *gp;
-    float cond[B];
+    float cond[B], sigma[B];
 } world;
 
 static inline void world_open_with(world *w, const pf_graph *g, const char *backend,
@@ -104,9 +106,17 @@ static inline void world_open_with(world *w, const pf_graph *g, const char *back
     w->out = noise(B * D, 4);
     w->gx = noise(B * D, 5);
     w->gp = noise(n, 6);
-    for (int b = 0; b < B; b++) w->cond[b] = 0.7f + (float)b;
-    w->run = (pf_run){
-        .x = w->x, .cond = w->cond, .train = 1, .seed = 12, .sample = samples, .step = 3};
+    for (int b = 0; b < B; b++) {
+        w->cond[b] = 0.7f + (float)b;
+        w->sigma[b] = 0.3f * (float)b;
+    }
+    w->run = (pf_run){.x = w->x,
+                      .cond = w->cond,
+                      .sigma = w->sigma,
+                      .train = 1,
+                      .seed = 12,
+                      .sample = samples,
+                      .step = 3};
     must(pf_plan_set_params(w->plan, w->params));
 }
 

@@ -86,6 +86,8 @@ static void begin(bench *t)
     assert_non_null(t->row[1]);
     for (int k = 0; k < s->n_in; k++) t->in[k] = normals(in_size(t, k));
     for (int k = 0; k < s->n_param; k++) t->param[k] = normals(s->param_size[k]);
+    if (s->op == PF_OP_SINE) /* noise that leaves the waves visible */
+        for (int b = 0; b < s->B; b++) t->in[1][b] *= 0.2f / (float)s->attr.a;
     t->gout = normals(out_size(t));
     for (int b = 0; b < s->B; b++) t->sample[b] = (uint64_t)pick(0, 1000);
     t->run.sample = t->sample;
@@ -327,6 +329,11 @@ static void elementwise_operators_agree(void **state)
         t = site(PF_OP_AFFINE, 1, in, in);
         t.site.attr = (pf_attr){.a = 2.0, .b = -1.0};
         check(&t);
+        t = site(PF_OP_SINE, 2, in, in);
+        t.site.in[1] = (pf_shape){1, 1, 1};
+        t.site.want_dx[1] = 0;
+        t.site.attr = (pf_attr){.a = 1 << (i % 7), .b = 0.25 * (i % 2)};
+        check(&t);
         t = site(PF_OP_ADD_SCALE, 2, in, in);
         t.site.attr.a = 0.70710678118654752;
         check(&t);
@@ -420,11 +427,12 @@ static void fir_filters_agree(void **state)
 static void elementwise_operators_work_in_place(void **state)
 {
     (void)state;
-    static const pf_op ops[] = {PF_OP_SILU, PF_OP_AFFINE, PF_OP_ADD_SCALE, PF_OP_DIVIDE};
-    for (int i = 0; i < 4; i++) {
+    static const pf_op ops[] = {PF_OP_SILU, PF_OP_AFFINE, PF_OP_ADD_SCALE, PF_OP_SINE,
+                                PF_OP_DIVIDE};
+    for (int i = 0; i < 5; i++) {
         pf_shape in = {5, 7, 33};
         bench t = site(ops[i], 1 + (i >= 2), in, in);
-        if (ops[i] == PF_OP_DIVIDE) t.site.in[1] = (pf_shape){1, 1, 1};
+        if (ops[i] == PF_OP_SINE || ops[i] == PF_OP_DIVIDE) t.site.in[1] = (pf_shape){1, 1, 1};
         t.site.attr.a = 0.5;
         begin(&t);
         forward(&t);

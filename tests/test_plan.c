@@ -261,6 +261,7 @@ static void a_sample_does_not_depend_on_its_batch(void **state)
         pf_run run = w.run;
         run.x += (size_t)b * D;
         run.cond += b;
+        run.sigma += b;
         run.sample += b;
         must(pf_plan_forward(alone, &run, out));
         must(pf_plan_backward(alone, w.gout + (size_t)b * D, NULL, gx));

@@ -63,10 +63,11 @@ const char *pf_namef(pf_graph *g, const char *fmt, ...) __attribute__((format(pr
 
 /* ---- operators: y = f(x); names prefix the parameters ---------------------------------- */
 
-/* The two inputs of every network: the image x [h,w,c] and the conditioning value [1,1,1]
- * (999 t or sigma(t)). */
+/* The inputs of a network, each made at most once: the image x [h,w,c], the conditioning value
+ * [1,1,1] (999 t or sigma(t)), and the noise in x [1,1,1], std over mean factor of its marginal. */
 pf_node pf_input_x(pf_graph *g, pf_shape s);
 pf_node pf_input_cond(pf_graph *g);
+pf_node pf_input_sigma(pf_graph *g);
 
 typedef struct pf_conv_opt {
     const char *name; /* parameters NAME.weight [cout,cin,k,k] and NAME.bias [cout] */
@@ -114,12 +115,15 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e);         /* x [h,w,c] 
 pf_node pf_affine(pf_graph *g, pf_node x, double a, double b);     /* a x + b */
 /* softmax(q k' c^-1/2) v over all h*w pixels, one head. */
 pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
-/* The conditioning value v of the next three is [1,1,1] and depends on neither the image nor a
+/* The value v of the next four is [1,1,1] and depends on neither the image nor a
  * trained parameter. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */
 pf_node pf_positional(pf_graph *g, pf_node v, int n);
 /* [sin(2 pi W log v), cos(...)], NAME.W [n] fixed ~ N(0, scale^2), 2n features. */
 pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int n, double scale);
 pf_node pf_divide(pf_graph *g, pf_node x, pf_node v); /* x / v */
+/* exp(-2 (pi a v)^2) sin(2 pi (a x + b)): the mean of the sine when x has noise of std v, so it fades
+ * once a wave drowns in the noise.  a turns a unit of x, b turns. */
+pf_node pf_sine(pf_graph *g, pf_node x, pf_node v, double a, double b);
 
 #endif

@@ -44,6 +44,8 @@ typedef struct pf_run {
     uint64_t seed;          /* dropout: stream DROPOUT, sample = sample[b], step */
     const uint64_t *sample; /* [B] global sample numbers; NULL when train = 0 */
     uint32_t step;
+    const float
+        *sigma; /* [B] std over mean factor of x's marginal; NULL: for networks without it */
 } pf_run;
 
 /* out [B,h,w,c] is written.  Local. */

@@ -28,7 +28,7 @@ typedef struct job {
 typedef struct bench { /* one worker */
     pf_plan *plan;
     int batch;
-    float *x, *cond, *out, *gout, *grad;
+    float *x, *cond, *sigma, *out, *gout, *grad;
     uint64_t *sample;
     pf_status status;
     char message[512];
@@ -51,6 +51,7 @@ static void bench_free(bench *b)
     pf_plan_free(b->plan);
     pf_free(b->x);
     pf_free(b->cond);
+    pf_free(b->sigma);
     pf_free(b->out);
     pf_free(b->gout);
     pf_free(b->grad);
@@ -64,25 +65,29 @@ static pf_status bench_open(const job *j, pf_pass pass, int batch, bench *b)
     b->batch = batch;
     PF_TRY(pf_plan_create(j->net->graph, &po, &b->plan));
     b->x = pf_zalloc(n * sizeof(float));
+    b->sigma = pf_zalloc((size_t)batch * sizeof(float));
     b->cond = pf_zalloc((size_t)batch * sizeof(float));
     b->out = pf_zalloc(n * sizeof(float));
     b->gout = pf_zalloc(n * sizeof(float));
     b->grad = pf_zalloc((pass == PF_PASS_PARAM ? j->net->floats : n) * sizeof(float));
     b->sample = pf_zalloc((size_t)batch * sizeof(uint64_t));
-    PF_REQUIRE(b->x && b->cond && b->out && b->gout && b->grad && b->sample, PF_EMEM,
-               "no memory for a batch of %d", batch);
+    PF_REQUIRE(b->x && b->cond && b->sigma && b->out && b->gout && b->grad && b->sample,
+               PF_EMEM, "no memory for a batch of %d", batch);
     pf_draw d = {1, PF_STREAM_TEST, 0, 0};
     pf_draw_normal(&d, 0, n, b->x);
     d.step = 1;
     pf_draw_normal(&d, 0, n, b->gout);
-    for (int i = 0; i < batch; i++) b->cond[i] = 10.0f + (float)i;
+    for (int i = 0; i < batch; i++) {
+        b->cond[i] = 10.0f + (float)i;
+        b->sigma[i] = 0.01f * (float)(1 + i);
+    }
     PF_TRY(pf_plan_set_params(b->plan, j->params));
     return PF_OK;
 }
 
 static pf_status one_pass(const job *j, pf_pass pass, bench *b)
 {
-    pf_run run = {b->x, b->cond, pass == PF_PASS_PARAM, 1, b->sample, 0};
+    pf_run run = {b->x, b->cond, pass == PF_PASS_PARAM, 1, b->sample, 0, b->sigma};
     if (pass == PF_PASS_PARAM) { /* as in a step */
         double start = pf_seconds();
         PF_TRY(pf_plan_set_params(b->plan, j->params));

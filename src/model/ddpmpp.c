@@ -28,7 +28,7 @@ typedef enum resize { KEEP, UP, DOWN } resize;
 typedef struct ddpmpp {
     int width, blocks, fir, skip_rescale, embedding, progressive_input, centered,
         scale_by_sigma;
-    pf_ints multipliers, attention;
+    pf_ints multipliers, attention, input_fourier;
     double dropout, init_scale, fourier_scale;
 } ddpmpp;
 
@@ -48,6 +48,7 @@ static const pf_opt opts[] = {
     PF_OPT_ENUM(ddpmpp, embedding, POSITIONAL, embeddings, "time embedding: positional of 999 t, or fourier of log sigma"),
     PF_OPT(ddpmpp, fourier_scale, PF_F64, 16.0, 0.0, 1e3, "standard deviation of the fixed Fourier frequencies"),
     PF_OPT_ENUM(ddpmpp, progressive_input, NONE, pyramids, "input pyramid"),
+    PF_OPT_INTS(ddpmpp, input_fourier, "", 0, 20, "the network also sees sin and cos of 2^n pi x for each n of the list, faded by the noise; 7 and 8 tell where in its bin of 256 a value lies"),
     PF_OPT(ddpmpp, centered, PF_BOOL, 1, 0, 1, "1: data are in [-1,1]; 0: the network maps x to 2x - 1 first"),
     PF_OPT(ddpmpp, scale_by_sigma, PF_BOOL, 0, 0, 1, "divide the output by the conditioning value sigma"),
     { 0 }
@@ -176,11 +177,27 @@ static pf_node push(unet *u, pf_node h)
     return h;
 }
 
+/* x beside sin(2^n pi x) and cos(2^n pi x), each fading where noise hides it: the density of
+ * dequantised data has an edge at every bin, far finer than the scale of x.
+ * Source: Kingma et al. 2021, appendix C; fading as in Barron et al. 2021, eq. 11. */
+static pf_node with_waves(unet *u, pf_node x)
+{
+    const pf_ints *n = &u->c->input_fourier;
+    pf_node h = x, sigma = n->n > 0 ? pf_input_sigma(u->g) : PF_NONE;
+
+    for (int i = 0; i < n->n; i++) {
+        double a = ldexp(0.5, n->v[i]);
+        h = pf_concat(u->g, h, pf_sine(u->g, x, sigma, a, 0.0));
+        h = pf_concat(u->g, h, pf_sine(u->g, x, sigma, a, 0.25));
+    }
+    return h;
+}
+
 static pf_node down(unet *u, pf_node x)
 {
     const ddpmpp *c = u->c;
     pf_node p = x;
-    pf_node h = push(u, pf_conv_same(u->g, whole(u), x, c->width, 3, 1.0));
+    pf_node h = push(u, pf_conv_same(u->g, whole(u), with_waves(u, x), c->width, 3, 1.0));
 
     for (int i = 0; i < c->multipliers.n; i++) {
         int cout = c->width * c->multipliers.v[i];

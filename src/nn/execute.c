@@ -47,6 +47,11 @@ pf_status pf_plan_set_params(pf_plan *p, const float *params)
     return PF_OK;
 }
 
+static int reads(const pf_plan *p, int input)
+{
+    return input >= 0 && input < p->n_step && p->step[input].live;
+}
+
 /* The caller's arrays may be gone when backward runs. */
 static PF_MUST_USE pf_status keep_run(pf_plan *p, const pf_run *run)
 {
@@ -54,9 +59,9 @@ static PF_MUST_USE pf_status keep_run(pf_plan *p, const pf_run *run)
     PF_REQUIRE(p->state != PF_PLAN_FRESH || g->n_param == 0, PF_EARG,
                "a plan runs after its parameters are set");
     PF_REQUIRE(run->x, PF_EARG, "a run without an image");
-    PF_REQUIRE(run->cond || g->input_cond < 0 || g->input_cond >= p->n_step ||
-                   !p->step[g->input_cond].live,
-               PF_EARG, "a run without conditioning values");
+    PF_REQUIRE(run->cond || !reads(p, g->input_cond), PF_EARG,
+               "a run without conditioning values");
+    PF_REQUIRE(run->sigma || !reads(p, g->input_sigma), PF_EARG, "a run without noise levels");
     PF_REQUIRE(!run->train || run->sample, PF_EARG, "a training run without sample numbers");
     p->run = *run;
     p->run.sample = run->train ? p->sample : NULL;
@@ -81,7 +86,7 @@ pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out)
         PF_TRY(st->row->forward(st->ctx, &c));
         if (p->profile) st->forward_s += pf_seconds() - t0;
     }
-    p->run.x = p->run.cond = NULL; /* backward reads the plan's own copies */
+    p->run.x = p->run.cond = p->run.sigma = NULL; /* backward reads the plan's own copies */
     int o = p->graph->output;
     memcpy(out, at(p, p->step[o].value), floats_of(p, o) * sizeof *out);
     p->state = PF_PLAN_FORWARDED;

@@ -74,16 +74,26 @@ pf_node pf_input_x(pf_graph *g, pf_shape s)
     return r;
 }
 
-pf_node pf_input_cond(pf_graph *g)
+/* A number a sample. */
+static pf_node input_number(pf_graph *g, pf_op op, const char *name, int *id)
 {
     pf_gnode n;
-    if (!pf_graph_begin(g, &n, PF_OP_INPUT_COND, "cond")) return PF_NONE;
-    if (g->input_cond >= 0)
-        return pf_graph_fail_at(g, &n, "a graph has one conditioning input");
+    if (!pf_graph_begin(g, &n, op, name)) return PF_NONE;
+    if (*id >= 0) return pf_graph_fail_at(g, &n, "a graph has one input of this kind");
     n.shape = (pf_shape){1, 1, 1};
     pf_node r = pf_graph_push(g, &n);
-    g->input_cond = r.id;
+    *id = r.id;
     return r;
+}
+
+pf_node pf_input_cond(pf_graph *g)
+{
+    return input_number(g, PF_OP_INPUT_COND, "cond", &g->input_cond);
+}
+
+pf_node pf_input_sigma(pf_graph *g)
+{
+    return input_number(g, PF_OP_INPUT_SIGMA, "sigma", &g->input_sigma);
 }
 
 pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
@@ -329,5 +339,14 @@ pf_node pf_divide(pf_graph *g, pf_node x, pf_node v)
 {
     pf_gnode n;
     if (!binary(g, &n, PF_OP_DIVIDE, x, v) || !check_condition(g, &n, 1)) return PF_NONE;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_sine(pf_graph *g, pf_node x, pf_node v, double a, double b)
+{
+    pf_gnode n;
+    if (!binary(g, &n, PF_OP_SINE, x, v) || !check_condition(g, &n, 1)) return PF_NONE;
+    n.attr.a = a;
+    n.attr.b = b;
     return pf_graph_push(g, &n);
 }

@@ -43,7 +43,7 @@ void pf_objective_times(const pf_sde *sde, const pf_objective_opt *opt, double u
     }
 }
 
-void pf_objective_inputs(const pf_dsm *d, float *xt, float *cond)
+void pf_objective_inputs(const pf_dsm *d, float *xt, float *cond, float *sigma)
 {
     size_t D = (size_t)d->dim;
 
@@ -51,6 +51,7 @@ void pf_objective_inputs(const pf_dsm *d, float *xt, float *cond)
         double m, s;
         pf_sde_marginal(d->sde, d->t[b], &m, &s);
         cond[b] = (float)d->sde->ops->cond(&d->sde->opt, d->t[b]);
+        sigma[b] = (float)(s / m);
         for (size_t i = (size_t)b * D; i < (size_t)(b + 1) * D; i++)
             xt[i] = (float)(m * (double)d->x[i] + s * (double)d->z[i]);
     }

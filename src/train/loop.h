@@ -35,9 +35,9 @@ void pf_checkpoint_tidy(const char *dir);
 typedef struct pf_worker {
     pf_plan *plan;
     pf_tree *tree;
-    float *x, *z, *xt, *cond, *net, *gout; /* [b,D], cond [b] */
-    double *t, *loss;                      /* [b] */
-    uint64_t *sample;                      /* [b] */
+    float *x, *z, *xt, *cond, *sigma, *net, *gout; /* [b,D]; cond, sigma [b] */
+    double *t, *loss;                              /* [b] */
+    uint64_t *sample;                              /* [b] */
     struct pf_trainer *trainer;
     int bucket, last; /* of the shard's gradient: buckets not yet final; 1: no shard follows */
     size_t bytes;

@@ -57,6 +57,57 @@ static pf_status affine_backward(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+/* y = k sin(2 pi (a x + b)), times g if there is one.  The phase is reduced before b is added: a x
+ * is exact when a is a power of 2. */
+typedef struct wave {
+    float k, a, b;
+} wave;
+
+PF_INLINE float at_phase(const wave *w, float x)
+{
+    float r = w->a * x;
+    r -= (r + 12582912.0f) - 12582912.0f;
+    return w->k * pf_sin_turns(r + w->b);
+}
+
+PF_CLONES static void waves(size_t n, const wave *w, const float *x, const float *g, float *y)
+{
+    if (g) {
+        PF_SIMD
+        for (size_t i = 0; i < n; i++) y[i] = g[i] * at_phase(w, x[i]);
+    } else {
+        PF_SIMD
+        for (size_t i = 0; i < n; i++) y[i] = at_phase(w, x[i]);
+    }
+}
+
+/* Every image with the fading of its noise; `turn` and `rate` make it the derivative. */
+static void sines(const pf_call *c, double turn, double rate, const float *g, float *y)
+{
+    const pf_attr *o = &c->site->attr;
+    size_t n = pf_shape_size(c->site->out);
+    for (int b = 0; b < c->site->B; b++) {
+        double v = 2.0 * M_PI * o->a * c->in[1][b];
+        wave w = {(float)(rate * exp(-0.5 * v * v)), (float)o->a, (float)(o->b + turn)};
+        waves(n, &w, c->in[0] + n * (size_t)b, g ? g + n * (size_t)b : NULL, y + n * (size_t)b);
+    }
+}
+
+static pf_status sine_forward(void *ctx, const pf_call *c)
+{
+    (void)ctx;
+    sines(c, 0.0, 1.0, NULL, c->out);
+    return PF_OK;
+}
+
+/* d sin(2 pi (a x + b)) = 2 pi a sin(2 pi (a x + b + 1/4)) */
+static pf_status sine_backward(void *ctx, const pf_call *c)
+{
+    (void)ctx;
+    if (c->gin[0]) sines(c, 0.25, 2.0 * M_PI * c->site->attr.a, c->gout, c->gin[0]);
+    return PF_OK;
+}
+
 PF_CLONES static pf_status add_scale_forward(void *ctx, const pf_call *c)
 {
     (void)ctx;
@@ -223,6 +274,8 @@ static pf_status dropout_backward(void *ctx, const pf_call *c)
 
 const pf_row pf_fused_silu = {
     .backend = "fused", .forward = silu_forward, .backward = silu_backward};
+const pf_row pf_fused_sine = {
+    .backend = "fused", .forward = sine_forward, .backward = sine_backward};
 const pf_row pf_fused_affine = {
     .backend = "fused", .forward = affine_forward, .backward = affine_backward};
 const pf_row pf_fused_add_scale = {

@@ -51,6 +51,23 @@ PF_INLINE float pf_exp(float x)
     return p;
 }
 
+/* sin(2 pi r) for a phase r in turns, |r| < 2^22: whole turns are dropped exactly, what is left is
+ * folded into a quarter turn, where the Taylor polynomial of degree 13 errs by less than 1e-8. */
+PF_INLINE float pf_sin_turns(float r)
+{
+    r -= (r + 12582912.0f) - 12582912.0f; /* 1.5 2^23: rounds to the nearest integer */
+    float folded = r > 0.25f ? 0.5f - r : r;
+    folded = r < -0.25f ? -0.5f - r : folded;
+    float z = folded * 6.28318531f, s = z * z;
+    float p = 1.6059044e-10f;
+    p = p * s - 2.5052108e-8f;
+    p = p * s + 2.7557319e-6f;
+    p = p * s - 1.9841270e-4f;
+    p = p * s + 8.3333333e-3f;
+    p = p * s - 1.6666667e-1f;
+    return p * s * z + z;
+}
+
 /* 16 floats: one AVX-512 register, two AVX ones; loads and stores need no alignment. */
 typedef float pf_v16 __attribute__((vector_size(64)));
 #if defined(__GNUC__) && !defined(__clang__)

@@ -26,6 +26,12 @@ pf_status pf_ref_input_cond(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+pf_status pf_ref_input_sigma(void *ctx, const pf_call *c)
+{
+    memcpy(c->out, c->run->sigma, total(c) * sizeof *c->out);
+    return PF_OK;
+}
+
 pf_status pf_ref_silu(void *ctx, const pf_call *c)
 {
     for (size_t i = 0, n = total(c); i < n; i++)
@@ -148,6 +154,34 @@ pf_status pf_ref_affine_back(void *ctx, const pf_call *c)
 {
     float a = (float)c->site->attr.a;
     for (size_t i = 0, n = total(c); c->gin[0] && i < n; i++) c->gin[0][i] = a * c->gout[i];
+    return PF_OK;
+}
+
+/* y = factor(v_b) sin(2 pi (a x + b)), or its derivative by x times g */
+static void sines(const pf_call *c, const float *g, float *to)
+{
+    const pf_attr *a = &c->site->attr;
+    size_t size = pf_shape_size(c->site->out);
+    double rate = 2.0 * M_PI * a->a;
+
+    for (int b = 0; b < c->site->B; b++) {
+        double v = rate * c->in[1][b], fade = exp(-0.5 * v * v);
+        for (size_t i = (size_t)b * size; i < (size_t)(b + 1) * size; i++) {
+            double phase = rate * c->in[0][i] + 2.0 * M_PI * a->b;
+            to[i] = (float)(g ? g[i] * fade * rate * cos(phase) : fade * sin(phase));
+        }
+    }
+}
+
+pf_status pf_ref_sine(void *ctx, const pf_call *c)
+{
+    sines(c, NULL, c->out);
+    return PF_OK;
+}
+
+pf_status pf_ref_sine_back(void *ctx, const pf_call *c)
+{
+    if (c->gin[0]) sines(c, c->gout, c->gin[0]);
     return PF_OK;
 }
 

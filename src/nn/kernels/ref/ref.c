@@ -11,6 +11,7 @@
 const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
     [PF_OP_INPUT_X] = SOURCE(input_x),
     [PF_OP_INPUT_COND] = SOURCE(input_cond),
+    [PF_OP_INPUT_SIGMA] = SOURCE(input_sigma),
     [PF_OP_CONV] = ROW(conv, .scratch = pf_ref_conv_scratch),
     [PF_OP_LINEAR] = ROW(linear, .scratch = pf_ref_linear_scratch),
     [PF_OP_GROUP_NORM] = ROW(group_norm, .saved = pf_ref_group_norm_saved,
@@ -24,6 +25,7 @@ const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
     [PF_OP_ADD_SCALE] = ROW(add_scale),
     [PF_OP_ADD_CHANNEL] = ROW(add_channel),
     [PF_OP_AFFINE] = ROW(affine),
+    [PF_OP_SINE] = ROW(sine),
     [PF_OP_ATTENTION] = ROW(attention, .scratch = pf_ref_attention_scratch),
     [PF_OP_POSITIONAL] = SOURCE(positional),
     [PF_OP_FOURIER] = SOURCE(fourier),

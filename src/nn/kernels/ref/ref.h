@@ -20,10 +20,12 @@ PF_REF_KERNEL(concat);
 PF_REF_KERNEL(add_scale);
 PF_REF_KERNEL(add_channel);
 PF_REF_KERNEL(affine);
+PF_REF_KERNEL(sine);
 PF_REF_KERNEL(attention);
 PF_REF_KERNEL(divide);
 pf_status pf_ref_input_x(void *ctx, const pf_call *c);
 pf_status pf_ref_input_cond(void *ctx, const pf_call *c);
+pf_status pf_ref_input_sigma(void *ctx, const pf_call *c);
 pf_status pf_ref_positional(void *ctx, const pf_call *c);
 pf_status pf_ref_fourier(void *ctx, const pf_call *c);
 
