@@ -133,6 +133,17 @@ static void cutting_the_vector_changes_no_bit(void **unused)
     assert_memory_equal(&whole, &parts, sizeof whole);
 }
 
+static void the_rate_grows_stays_and_falls(void **unused)
+{
+    (void)unused;
+    pf_train_opt o = {.steps = 100, .lr = 2.0, .warmup = 10, .decay = 40};
+    static const double want[][2] = {{0, 0}, {5, 1}, {10, 2}, {60, 2}, {80, 1}, {99, 0.05}};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+        assert_true(fabs(pf_learning_rate(&o, (int64_t)want[i][0]) - want[i][1]) < 1e-15);
+    o.warmup = o.decay = 0;
+    assert_true(pf_learning_rate(&o, 0) == 2.0 && pf_learning_rate(&o, 99) == 2.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +151,7 @@ int main(void)
         cmocka_unit_test(the_first_step_moves_by_the_rate_against_the_gradient),
         cmocka_unit_test(a_rate_of_zero_leaves_the_parameters_and_their_average),
         cmocka_unit_test(a_zero_gradient_leaves_fixed_parameters_alone),
+        cmocka_unit_test(the_rate_grows_stays_and_falls),
         cmocka_unit_test(cutting_the_vector_changes_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

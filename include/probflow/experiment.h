@@ -14,9 +14,10 @@ typedef struct pf_train_opt {
     int64_t steps;
     int batch; /* global */
     double lr, beta1, beta2, eps;
-    int64_t warmup; /* steps of linear warm-up */
-    double clip;    /* global gradient norm; 0: off */
-    double ema;     /* decay; checkpoint /ema is what is evaluated */
+    int64_t warmup,
+        decay;   /* first steps of linear growth, last ones of linear fall, of the rate */
+    double clip; /* global gradient norm; 0: off */
+    double ema;  /* decay; checkpoint /ema is what is evaluated */
     int64_t eval_every, log_every, checkpoint_every;
     int eval_images;    /* test images of the evaluation loss */
     int keep;           /* newest checkpoints kept */

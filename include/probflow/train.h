@@ -6,6 +6,9 @@
 #include <probflow/experiment.h>
 #include <probflow/store.h>
 
+/* The rate of step number `step` (from 0): lr min(1, step/warmup, (steps - step)/decay). */
+double pf_learning_rate(const pf_train_opt *o, int64_t step);
+
 /* Fused Adam + EMA on a slice; t counts from 1; g is scaled by `scale` first (clipping). */
 typedef struct pf_adam {
     double lr, beta1, beta2, eps, ema, scale;

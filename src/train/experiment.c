@@ -18,6 +18,7 @@ const pf_opt pf_train_opts[] = {
     PF_OPT(pf_train_opt, beta2, PF_F64, 0.999, 0, 0.99999999, "decay of the second moment"),
     PF_OPT(pf_train_opt, eps, PF_F64, 1e-8, 1e-30, 1, "added to the root of the second moment"),
     PF_OPT(pf_train_opt, warmup, PF_I64, 5000, 0, 1e12, "steps over which the rate grows from 0"),
+    PF_OPT(pf_train_opt, decay, PF_I64, 0, 0, 1e12, "last steps, over which the rate falls to 0; 0: it stays"),
     PF_OPT(pf_train_opt, clip, PF_F64, 1, 0, 1e30, "largest global gradient norm; 0: no limit"),
     PF_OPT(pf_train_opt, ema, PF_F64, 0.9999, 0, 1, "decay of the averaged parameters, which are evaluated"),
     PF_OPT(pf_train_opt, eval_every, PF_I64, 1000, 0, 1e12, "steps between evaluation losses; 0: never"),

@@ -153,8 +153,7 @@ pf_status pf_trainer_gradient(pf_trainer *t)
 
 pf_status pf_trainer_step(pf_trainer *t)
 {
-    const pf_train_opt *o = &t->e->train;
-    t->lr = o->lr * (o->warmup > 0 ? fmin((double)t->step / (double)o->warmup, 1.0) : 1.0);
+    t->lr = pf_learning_rate(&t->e->train, t->step);
     PF_TRY(pf_trainer_gradient(t));
     pf_exchange_begin(t->x, PF_EXCHANGE_GATHER, t->params);
     pf_status st = pf_workers_run(t, update_pieces);
