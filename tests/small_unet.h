@@ -171,7 +171,7 @@ static inline double slope(world *w, float *a, const float *v, size_t n)
     return (4.0 * d[1] - d[0]) / 3.0;
 }
 
-static const pf_param *find(const pf_graph *g, const char *name)
+static inline const pf_param *find(const pf_graph *g, const char *name)
 {
     for (int i = 0; i < pf_graph_param_count(g); i++)
         if (strcmp(pf_graph_params(g)[i].name, name) == 0) return &pf_graph_params(g)[i];

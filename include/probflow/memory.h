@@ -16,10 +16,14 @@ char *pf_strdup(const char *s);
 /* Test hook: the n-th pf_zalloc from now (1 = the next) returns NULL; 0 switches it off. */
 void pf_alloc_fail_at(int64_t n);
 
+/* Calls of pf_zalloc since the process began. */
+int64_t pf_alloc_count(void);
 /* Bytes held through pf_zalloc now (arenas included). */
 size_t pf_alloc_live(void);
 /* Bytes of this process in memory now, libraries included; 0 where the system does not tell. */
 size_t pf_resident_bytes(void);
+/* Hands freed memory back to the system, so that pf_resident_bytes no longer counts it. */
+void pf_alloc_trim(void);
 
 /* A fixed block that hands out pieces and is freed as a whole. */
 typedef struct pf_arena pf_arena;

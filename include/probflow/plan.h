@@ -63,13 +63,13 @@ PF_MUST_USE pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gpa
  * with which the last call of a backward without error is made.  NULL: nobody is told. */
 void pf_plan_watch(pf_plan *p, void (*final)(void *self, size_t from), void *self);
 
-/* Per-operator seconds since creation, for --profile: name of row i, calls, seconds; returns 0
- * past the end.  Timing is off until pf_plan_profile(p, 1). */
+/* Per-operator seconds, for --profile: name of row i, calls, seconds; returns 0 past the end.
+ * Timing is off until pf_plan_profile(p, 1), which begins anew. */
 void pf_plan_profile(pf_plan *p, int on);
 typedef struct pf_op_time {
     const char *op, *name, *backend;
-    double forward_s, backward_s,
-        gflop_forward; /* multiply-adds count 2; 0 where memory-bound */
+    double prepare_s, forward_s, backward_s; /* prepare: new parameters */
+    double gflop_forward;                    /* multiply-adds count 2; 0 where memory-bound */
 } pf_op_time;
 int pf_plan_profile_row(const pf_plan *p, int i, pf_op_time *row);
 

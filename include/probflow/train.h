@@ -4,6 +4,7 @@
 
 #include <probflow/comm.h>
 #include <probflow/experiment.h>
+#include <probflow/plan.h>
 #include <probflow/store.h>
 
 /* The rate of step number `step` (from 0): lr min(1, step/warmup, (steps - step)/decay). */
@@ -53,6 +54,24 @@ typedef struct pf_variance {
  * Test   the_variance_is_that_of_the_gradients_training_used */
 PF_MUST_USE pf_status pf_train_variance(pf_comm *c, const pf_experiment *e,
                                         const pf_checkpoint *at, pf_variance *v);
+
+/* Real training steps without a run directory, to be measured: data, objective, dropout, exchange
+ * and optimiser as in pf_train, from fresh parameters; nothing is evaluated or written. */
+typedef struct pf_rehearsal pf_rehearsal;
+typedef struct pf_rehearsal_time {
+    double seconds; /* of the step */
+    double kernels; /* of them in the plan's operators: the mean over the workers */
+    double waited;  /* of them for other ranks */
+} pf_rehearsal_time;
+/* Local.  Borrows both.  Fails as pf_train does before its first step. */
+PF_MUST_USE pf_status pf_rehearsal_open(pf_comm *c, const pf_experiment *e, pf_rehearsal **out);
+void pf_rehearsal_free(pf_rehearsal *r); /* NULL allowed */
+/* Collective.  Takes the next step; time may be NULL. */
+PF_MUST_USE pf_status pf_rehearsal_step(pf_rehearsal *r, pf_rehearsal_time *time);
+/* Workers of this rank, the shards each runs in a step, samples of a shard. */
+void pf_rehearsal_cut(const pf_rehearsal *r, int *workers, int *shards, int *samples);
+/* Profiled since the rehearsal was opened; borrowed. */
+pf_plan *pf_rehearsal_plan(pf_rehearsal *r, int worker);
 
 /* Newest good checkpoint of a run directory, or the path itself when it is a file.  Damaged ones
  * are reported by pf_log and skipped; PF_EIO when none is left. */

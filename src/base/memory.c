@@ -4,6 +4,7 @@
  * without asking the C library. */
 #include <probflow/memory.h>
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ struct pf_arena {
 };
 
 static _Atomic size_t live;
+static _Atomic int64_t count;
 static _Atomic int64_t fail_in; /* 0: off; 1: the next allocation fails */
 
 static size_t round_up(size_t bytes)
@@ -35,6 +37,7 @@ static int failure_due(void)
 
 void *pf_zalloc(size_t bytes)
 {
+    atomic_fetch_add(&count, 1);
     if (failure_due() || bytes > SIZE_MAX / 2) return NULL;
     size_t whole = round_up(bytes) + LINE;
     unsigned char *p = aligned_alloc(LINE, whole);
@@ -68,6 +71,11 @@ void pf_alloc_fail_at(int64_t n)
     atomic_store(&fail_in, n > 0 ? n : 0);
 }
 
+int64_t pf_alloc_count(void)
+{
+    return atomic_load(&count);
+}
+
 size_t pf_alloc_live(void)
 {
     return atomic_load(&live);
@@ -81,6 +89,13 @@ size_t pf_resident_bytes(void)
     if (fscanf(f, "%*d %ld", &pages) != 1) pages = 0;
     fclose(f);
     return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void pf_alloc_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 pf_status pf_arena_create(size_t bytes, pf_arena **out)

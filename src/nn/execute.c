@@ -36,11 +36,13 @@ pf_status pf_plan_set_params(pf_plan *p, const float *params)
     p->params = params;
     p->state = PF_PLAN_READY;
     for (int i = 0; i < p->n_step; i++) {
-        const pf_step *st = &p->step[i];
+        pf_step *st = &p->step[i];
         if (!st->live || !st->row->params) continue;
         pf_call c = call_of(p, i, 0);
         c.run = NULL;
+        double t0 = p->profile ? pf_seconds() : 0.0;
         pf_status s = st->row->params(st->ctx, &c);
+        if (p->profile) st->prepare_s += pf_seconds() - t0;
         if (s) p->state = PF_PLAN_FRESH;
         PF_TRY(s);
     }
@@ -179,6 +181,8 @@ void pf_plan_watch(pf_plan *p, void (*final)(void *self, size_t from), void *sel
 void pf_plan_profile(pf_plan *p, int on)
 {
     p->profile = on;
+    for (int i = 0; on && i < p->n_step; i++)
+        p->step[i].prepare_s = p->step[i].forward_s = p->step[i].backward_s = 0.0;
 }
 
 int pf_plan_profile_row(const pf_plan *p, int i, pf_op_time *row)
@@ -189,6 +193,7 @@ int pf_plan_profile_row(const pf_plan *p, int i, pf_op_time *row)
         *row = (pf_op_time){.op = pf_op_name(st->site.op),
                             .name = st->site.name,
                             .backend = st->row->backend,
+                            .prepare_s = st->prepare_s,
                             .forward_s = st->forward_s,
                             .backward_s = st->backward_s,
                             .gflop_forward = 1e-9 * p->opt.batch *

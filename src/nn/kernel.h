@@ -7,6 +7,7 @@
 #define PROBFLOW_SRC_NN_KERNEL_H
 
 #include <probflow/graph.h>
+#include <probflow/limit.h>
 #include <probflow/plan.h>
 
 enum { PF_DX_IN = 1, PF_DP_IN = 2 };
@@ -80,6 +81,10 @@ extern const pf_kernel pf_onednn_kernels[]; /* empty in a build without it */
 
 /* The first row of fused, onednn, ref that applies; of ref alone when backend is "ref". */
 const pf_row *pf_kernel_row(const char *backend, const pf_site *s);
+
+/* The limit of n sites in forward order whose plan holds `floats`; see probflow/limit.h. */
+PF_MUST_USE pf_status pf_bare_create(const pf_site *const *site, int n, size_t floats,
+                                     pf_limit **out);
 
 const char *pf_op_name(pf_op op);
 int pf_op_reads(pf_op op);

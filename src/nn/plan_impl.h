@@ -27,7 +27,7 @@ typedef struct pf_step { /* one operator of the graph; its number is the node's 
     int scratch[2];               /* forward, backward */
     int gin_mode[PF_MAX_INPUTS];  /* first contribution to a gradient, or a later one */
     int gin_piece[PF_MAX_INPUTS]; /* where a later contribution is computed */
-    double forward_s, backward_s;
+    double prepare_s, forward_s, backward_s;
 } pf_step;
 
 typedef enum pf_plan_state {

@@ -108,6 +108,8 @@ PF_MUST_USE pf_status pf_check_ranks(const pf_comm *c, const pf_experiment *e);
 PF_MUST_USE pf_status pf_trainer_create(pf_comm *c, const pf_experiment *e, pf_trainer **out);
 /* Local: data, network, buffers and workers; parameters are zero, the optimiser has no state. */
 PF_MUST_USE pf_status pf_trainer_open(pf_trainer *t);
+/* Local: the optimiser's state, after pf_trainer_open. */
+PF_MUST_USE pf_status pf_trainer_open_state(pf_trainer *t);
 /* NULL and half-built ones allowed. */
 void pf_trainer_free(pf_trainer *t);
 

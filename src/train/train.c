@@ -74,7 +74,7 @@ static PF_MUST_USE pf_status allocate(pf_trainer *t)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status allocate_state(pf_trainer *t)
+pf_status pf_trainer_open_state(pf_trainer *t)
 {
     t->ema = pf_zalloc(t->padded * sizeof(float));
     t->m = pf_zalloc(t->pieces * sizeof(float));
@@ -142,7 +142,7 @@ static PF_MUST_USE pf_status prepare(pf_trainer *t, const char *path)
     PF_TRY(pf_experiment_text(t->e, &config));
     t->config = config.s;
     PF_TRY(pf_trainer_open(t));
-    PF_TRY(allocate_state(t));
+    PF_TRY(pf_trainer_open_state(t));
     PF_TRY(pf_eval_open(t));
     PF_TRY(pf_trainer_load(t, path));
     return PF_OK;

@@ -14,7 +14,7 @@ typedef struct conv {
     float *bias_sink;                          /* when the bias gradient is not asked for */
 } conv;
 
-static dnn_conv_shape shape_of(const pf_site *s)
+dnn_conv_shape dnn_conv_shape_of(const pf_site *s)
 {
     dnn_conv_shape c = {.B = s->B,
                         .h = s->in[0].h,
@@ -52,7 +52,7 @@ static PF_MUST_USE pf_status packed(conv *c, const dnn_op *of, dnn_op **pack, fl
 
 static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
 {
-    c->shape = shape_of(s);
+    c->shape = dnn_conv_shape_of(s);
     PF_TRY(dnn_open(&c->lib));
     PF_TRY(dnn_conv_create(c->lib, DNN_CONV_FORWARD, &c->shape, &c->forward));
     PF_TRY(packed(c, c->forward, &c->pack_forward, &c->w_forward));

@@ -240,6 +240,13 @@ size_t dnn_op_scratch(const dnn_op *op)
     return op ? op->scratch : 0;
 }
 
+size_t dnn_op_bytes(const dnn_op *op, int arg)
+{
+    const dnnl_memory_desc_t *md =
+        dnnl_primitive_desc_query_md(op->pd, dnnl_query_exec_arg_md, op->arg[arg].arg);
+    return dnnl_memory_desc_get_size(md);
+}
+
 pf_status dnn_run(dnn_lib *l, dnn_op *op, const void *const *ptr, void *scratch)
 {
     for (int i = 0; i <= op->n; i++) {

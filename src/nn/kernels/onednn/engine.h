@@ -15,8 +15,9 @@ void dnn_close(dnn_lib *l); /* NULL allowed */
 enum { DNN_MAX_ARGS = 4 };
 typedef struct dnn_op dnn_op; /* one primitive with its memory objects */
 void dnn_op_free(dnn_op *op); /* NULL allowed */
-/* Bytes of scratch an execution needs. */
+/* Bytes of scratch an execution needs, and of an argument. */
 size_t dnn_op_scratch(const dnn_op *op);
+size_t dnn_op_bytes(const dnn_op *op, int arg);
 /* Runs on ptr [number of arguments of the op], in the order its maker names. */
 PF_MUST_USE pf_status dnn_run(dnn_lib *l, dnn_op *op, const void *const *ptr, void *scratch);
 
@@ -25,6 +26,9 @@ typedef struct dnn_conv_shape { /* activations NHWC */
     int in_out; /* layout of the 1x1 weight outside oneDNN: 1 = [in,out], 0 = OIHW */
     int bias;
 } dnn_conv_shape;
+
+/* Of a convolution or a linear map. */
+dnn_conv_shape dnn_conv_shape_of(const pf_site *s);
 
 typedef enum dnn_conv_kind {
     DNN_CONV_FORWARD, /* x, weight, bias, y       */

@@ -1,0 +1,29 @@
+/* What a library's bare primitives need for the matrix work of a plan: the measure of how near a
+ * plan comes to the machine. */
+#ifndef PROBFLOW_LIMIT_H
+#define PROBFLOW_LIMIT_H
+
+#include <probflow/plan.h>
+
+typedef struct pf_limit pf_limit;
+
+/* Every convolution, linear map and product of attention of one forward and one backward of p, in
+ * their order, as oneDNN's own primitives on f32 NHWC activations and nothing else: the same shapes
+ * and gradients, convolutions by the direct sum, weights packed beforehand in the layout oneDNN
+ * prefers, gradients left in it.
+ * Inputs that a pass has just written are read from memory that stays warm; what backward reads
+ * of the forward pass, and everything that is written, wanders through a pool as large as the
+ * plan, 256 MiB at most; each weight has its own memory.
+ * Owned.  p is needed only here.  Fails PF_ENOSUPP in a build without oneDNN, PF_EMEM, PF_EEXT.
+ * Test   the_limit_is_the_matrix_work_of_the_pass */
+PF_MUST_USE pf_status pf_limit_create(const pf_plan *p, pf_limit **out);
+void pf_limit_free(pf_limit *l); /* NULL allowed */
+
+/* All of it once, on the calling thread. */
+PF_MUST_USE pf_status pf_limit_run(pf_limit *l);
+
+/* Multiply-adds (x2) of one run: three times pf_graph_flops a sample with parameter gradients,
+ * twice for an input product, less what no gradient asks for. */
+double pf_limit_flops(const pf_limit *l);
+
+#endif

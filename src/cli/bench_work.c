@@ -1,0 +1,188 @@
+/* The work that `probflow bench` measures: real training steps, and right-hand sides of the
+ * likelihood on every worker. */
+#include "cli/bench.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+
+#include <omp.h>
+
+/* ---- training ---- */
+
+static PF_MUST_USE pf_status train_rounds(const pf_bench *b, pf_rehearsal *re, pf_bench_row *r)
+{
+    int workers, shards, samples;
+    pf_rehearsal_cut(re, &workers, &shards, &samples);
+    r->images = (double)workers * shards * samples;
+    r->bytes = pf_resident_bytes();
+    for (int t = 0; t < workers; t++) {
+        r->plan[t] = pf_rehearsal_plan(re, t);
+        pf_plan_profile(r->plan[t], 1);
+    }
+    pf_bench_limits limits = {0};
+    pf_status st = pf_bench_limits_open(r, shards, &limits);
+    for (double since = pf_seconds(); !st && !pf_bench_enough(b, r, pf_seconds() - since);
+         r->n++) {
+        pf_rehearsal_time time;
+        st = pf_rehearsal_step(re, &time);
+        if (!st) st = pf_bench_limits_run(&limits, &r->limit[r->n]);
+        r->work[r->n] = time.seconds;
+        r->outside[r->n] = 100 * (1 - time.kernels / time.seconds);
+    }
+    pf_bench_limits_free(&limits);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status train_row(const pf_bench *b, pf_rehearsal *re)
+{
+    pf_bench_row r;
+    int workers, shards, samples;
+    pf_rehearsal_cut(re, &workers, &shards, &samples);
+    for (int i = 0; i < 2; i++) PF_TRY(pf_rehearsal_step(re, NULL)); /* warm-up */
+    pf_status st = pf_bench_row_init(&r, "training step", workers);
+    r.outside = pf_zalloc(PF_BENCH_ROUNDS * sizeof(double));
+    if (!st && !r.outside) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for measurements");
+    if (!st) st = train_rounds(b, re, &r);
+    r.gflop = 3e-9 * r.images * b->flops;
+    if (!st) pf_bench_print_row(b, &r);
+    pf_bench_row_free(&r);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_bench_training(const pf_bench *b)
+{
+    pf_rehearsal *re = NULL;
+    PF_TRY(pf_rehearsal_open(b->c, &b->e, &re));
+    pf_status st = train_row(b, re);
+    pf_rehearsal_free(re);
+    pf_alloc_trim();
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- right-hand side of the likelihood: value and v'J, a group on every worker ---- */
+
+typedef struct worker {
+    pf_plan *plan;
+    float *x, *cond, *out, *gout, *gx;
+    pf_status status;
+    char message[512];
+} worker;
+
+typedef struct evaluation {
+    const pf_bench *b;
+    pf_net *net;
+    float *params;
+    int batch;
+    worker *all;
+} evaluation;
+
+static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
+{
+    pf_plan_opt po = {e->batch, PF_PASS_VJP, NULL};
+    pf_shape s = e->net->shape;
+    size_t n = (size_t)e->batch * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+    PF_TRY(pf_plan_create(e->net->graph, &po, &w->plan));
+    w->x = pf_zalloc(n * sizeof(float));
+    w->cond = pf_zalloc((size_t)e->batch * sizeof(float));
+    w->out = pf_zalloc(n * sizeof(float));
+    w->gout = pf_zalloc(n * sizeof(float));
+    w->gx = pf_zalloc(n * sizeof(float));
+    PF_REQUIRE(w->x && w->cond && w->out && w->gout && w->gx, PF_EMEM,
+               "no memory for a group of %d", e->batch);
+    pf_draw d = {1, PF_STREAM_TEST, 0, 0};
+    pf_draw_normal(&d, 0, n, w->x);
+    d.step = 1;
+    pf_draw_normal(&d, 0, n, w->gout);
+    for (int i = 0; i < e->batch; i++) w->cond[i] = 10.0f + (float)i;
+    return pf_plan_set_params(w->plan, e->params);
+}
+
+static void worker_free(worker *w)
+{
+    pf_plan_free(w->plan);
+    pf_free(w->x);
+    pf_free(w->cond);
+    pf_free(w->out);
+    pf_free(w->gout);
+    pf_free(w->gx);
+}
+
+static pf_status worker_pass(worker *w)
+{
+    pf_run run = {.x = w->x, .cond = w->cond};
+    PF_TRY(pf_plan_forward(w->plan, &run, w->out));
+    PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, w->gx));
+    return PF_OK;
+}
+
+/* open = 1: makes the plans; then one pass on all workers at once. */
+static PF_MUST_USE pf_status pass(const evaluation *e, int open, double *seconds)
+{
+    double since = pf_seconds();
+#pragma omp parallel num_threads(e->b->threads)
+    {
+        worker *w = &e->all[omp_get_thread_num()];
+        omp_set_num_threads(1);
+        w->status = open ? worker_open(e, w) : PF_OK;
+        if (!w->status) w->status = worker_pass(w);
+        if (w->status) snprintf(w->message, sizeof w->message, "%s", pf_error_message());
+    }
+    *seconds = pf_seconds() - since;
+    for (int t = 0; t < e->b->threads; t++)
+        if (e->all[t].status) PF_TRY(pf_error_adopt(e->all[t].status, e->all[t].message));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status evaluation_rounds(const evaluation *e, pf_bench_row *r)
+{
+    const pf_bench *b = e->b;
+    double unused;
+    for (int i = 0; i < 2; i++) PF_TRY(pass(e, i == 0, &unused)); /* warm-up */
+    r->images = (double)b->threads * e->batch;
+    r->gflop = 2e-9 * r->images * b->flops;
+    r->bytes = pf_resident_bytes();
+    for (int t = 0; t < b->threads; t++) {
+        r->plan[t] = e->all[t].plan;
+        pf_plan_profile(r->plan[t], 1);
+    }
+    pf_bench_limits limits = {0};
+    pf_status st = pf_bench_limits_open(r, 1, &limits);
+    for (double since = pf_seconds(); !st && !pf_bench_enough(b, r, pf_seconds() - since);
+         r->n++) {
+        st = pass(e, 0, &r->work[r->n]);
+        if (!st) st = pf_bench_limits_run(&limits, &r->limit[r->n]);
+    }
+    pf_bench_limits_free(&limits);
+    PF_TRY(st);
+    pf_bench_print_row(b, r);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status evaluate(evaluation *e)
+{
+    const pf_bench *b = e->b;
+    pf_bench_row r;
+    PF_TRY(pf_net_create(&b->e.model, &b->e.sde, b->shape, &e->net));
+    PF_REQUIRE(e->net->graph, PF_EARG, "model %s is analytic: bench measures networks",
+               b->e.model.ops->name);
+    e->params = pf_zalloc(e->net->floats * sizeof(float));
+    e->all = pf_zalloc((size_t)b->threads * sizeof *e->all);
+    PF_REQUIRE(e->params && e->all, PF_EMEM, "no memory for %zu parameters", e->net->floats);
+    pf_graph_init_params(e->net->graph, 1, e->params);
+    pf_status st = pf_bench_row_init(&r, "likelihood evaluation", b->threads);
+    if (!st) st = evaluation_rounds(e, &r);
+    pf_bench_row_free(&r);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_bench_likelihood(const pf_bench *b)
+{
+    evaluation e = {.b = b, .batch = b->e.likelihood.group};
+    pf_status st = evaluate(&e);
+    for (int t = 0; e.all && t < b->threads; t++) worker_free(&e.all[t]);
+    pf_free(e.all);
+    pf_free(e.params);
+    pf_net_free(e.net);
+    pf_alloc_trim();
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}

@@ -1,0 +1,28 @@
+# bench measures real steps, the likelihood and the limits of both from one command, for people and
+# for programs; on other threads and without a configuration's data too.
+. "$(dirname "$0")/common.sh"
+# value WHAT UNIT: the median
+value() { awk -F, -v w="$1" -v u="$2" '$1 == w && $2 == u { print $4; n++ } END { exit n != 1 }' "$tmp/b.csv"; }
+between() { awk -v v="$1" -v a="$2" -v b="$3" 'BEGIN { exit !(v >= a && v <= b) }'; }
+for threads in 1 2; do
+    OMP_NUM_THREADS=$threads "$probflow" bench "$tmp/tiny.yaml" --seconds 1 --profile --csv "$tmp/b.csv" >"$tmp/out" ||
+        fail "bench on $threads threads"
+    grep -q "$tmp/tiny.h5" "$tmp/out" || fail "not the experiment's data"
+    [ "$(head -n1 "$tmp/b.csv")" = what,unit,min,median,max ] || fail "another first line"
+    for what in 'training step' 'likelihood evaluation'; do
+        grep -q "^$what" "$tmp/out" || fail "no row $what"
+        for unit in images/s GFLOP/s '% compute' MiB; do
+            between "$(value "$what" "$unit")" 1e-6 1e9 || { cat "$tmp/b.csv"; fail "no $unit of $what"; }
+        done
+        if grep -q 'onednn' "$tmp/out"; then # the bare products are at least a hundredth of so small a network
+            between "$(value "$what" '% of limit')" 1 400 || { cat "$tmp/b.csv"; fail "no limit of $what"; }
+        fi
+    done
+    between "$(value '  outside kernels' '% of the step')" 0 100 || fail 'no share outside kernels'
+    between "$(value 'start of probflow info' ms)" 1 10000 || fail 'no start-up time'
+    awk -F, 'NR > 1 && !($3 <= $4 && $4 <= $5) { exit 1 }' "$tmp/b.csv" || { cat "$tmp/b.csv"; fail 'min, median, max out of order'; }
+done
+"$probflow" bench "$tmp/tiny.yaml" --size 12x12x2 --seconds 1 --set likelihood.group=2 >"$tmp/out" || fail "bench of another shape"
+grep -q 'ddpmpp 12x12x2' "$tmp/out" && grep -q 'noise' "$tmp/out" || { cat "$tmp/out"; fail "not the shape asked for"; }
+"$probflow" bench "$tmp/tiny.yaml" --seconds 1 --csv /nowhere/b.csv 2>"$tmp/out" && fail "wrote to nowhere"
+grep -q 'cannot write /nowhere/b.csv' "$tmp/out" || { cat "$tmp/out"; fail "another sentence"; }
