@@ -266,6 +266,38 @@ static void convolutions_of_full_channel_blocks_agree(void **state)
     }
 }
 
+/* A likelihood keeps what a training step makes anew: the numbers are those of the same sums. */
+static void kept_and_passing_kernels_give_the_same_bits(void **state)
+{
+    (void)state;
+    for (int channels = 32; channels <= 128; channels *= 2) {
+        pf_shape in = {7, 10, channels};
+        bench t = site(PF_OP_CONV, 1, in, in);
+        t.site.attr = (pf_attr){.kernel = 3, .stride = 1, .pad_lo = 1, .pad_hi = 1};
+        t.site.n_param = 2;
+        t.site.param_size[0] = 9 * (size_t)channels * (size_t)channels;
+        t.site.param_size[1] = (size_t)channels;
+        begin(&t);
+        pf_site likelihood = t.site;
+        likelihood.want_dp = 0;
+        t.row[1] = t.row[0]; /* not ref, and its own context */
+        assert_int_equal(t.row[1]->open(&likelihood, &t.side[1].ctx), PF_OK);
+        pf_free(t.side[1].scratch);
+        t.side[1].scratch = blank(t.row[1]->scratch(&likelihood, t.side[1].ctx));
+        for (int i = 0; i < 2; i++) {
+            pf_call c = call_of(&t, i);
+            c.gin[0] = t.side[i].gin[0];
+            assert_int_equal(t.row[0]->params(t.side[i].ctx, &c), PF_OK);
+            assert_int_equal(t.row[0]->forward(t.side[i].ctx, &c), PF_OK);
+            assert_int_equal(t.row[0]->backward(t.side[i].ctx, &c), PF_OK);
+        }
+        size_t bytes = out_size(&t) * sizeof(float);
+        assert_memory_equal(t.side[0].out, t.side[1].out, bytes);
+        assert_memory_equal(t.side[0].gin[0], t.side[1].gin[0], bytes);
+        end(&t);
+    }
+}
+
 static void linear_maps_agree_in_both_layouts(void **state)
 {
     (void)state;
@@ -450,6 +482,7 @@ int main(void)
         cmocka_unit_test(convolutions_agree),
         cmocka_unit_test(convolutions_with_one_or_three_channels_agree),
         cmocka_unit_test(convolutions_of_full_channel_blocks_agree),
+        cmocka_unit_test(kept_and_passing_kernels_give_the_same_bits),
         cmocka_unit_test(linear_maps_agree_in_both_layouts),
         cmocka_unit_test(attention_agrees),
         cmocka_unit_test(group_norms_agree),

@@ -6,20 +6,26 @@
  * channels is a matrix product [tiles,cin] [cin,cout].  The gradients are transposes: dx is the
  * same with kernels turned by half a turn, and dU = sum over tiles of V' (A dy A').
  *
- * Tiles go through in chunks whose transforms stay in the second-level cache, read from and
- * written to NHWC directly.  Rounding is about twice that of the direct sum.  Source: Lavin and Gray 2016. */
+ * Tiles go through in chunks, read from and written to NHWC directly: small enough for the transforms
+ * to stay in the second-level cache, large enough for the kernels not to be what memory is busy
+ * with.
+ *
+ * Transformed kernels are four times as large as the parameters.  Where they are large and the
+ * parameters change every few passes, each pass makes them anew in working space that all layers
+ * share and that stays in the cache: memory holds less, and reads less.  Rounding is about twice that of the direct sum.  Source: Lavin and Gray 2016. */
 #include <nn/kernels/fused/gemm.h>
 #include <nn/kernels/fused/rows.h>
 #include <nn/kernels/fused/winograd.h>
 #include <probflow/memory.h>
 #include <string.h>
 
-enum { CACHE_BYTES = 384 * 1024, LEAST_TILES = 24 };
+enum { CACHE_BYTES = 384 * 1024, LEAST_TILES = 24, KEPT_BYTES = 1024 * 1024 };
 
 typedef struct winograd {
     pf_wg_image x, y;
     int tiles, room;   /* tiles of the batch; a chunk, a multiple of PF_GEMM_ROWS */
-    float *u, *turned; /* transformed kernels, owned */
+    int kept;          /* 1: u, and turned where wanted, are made by params */
+    float *u, *turned; /* transformed kernels, owned; NULL: in working space */
     float *zeros;      /* the larger number of channels, owned */
     float *sink;       /* [y.C], a bias gradient nobody asked for, owned */
 } winograd;
@@ -48,22 +54,39 @@ static int applies(const pf_site *s)
     return 2 * m.h * m.w > m.rows * m.columns * PF_WG_OUT * PF_WG_OUT;
 }
 
+/* Equal chunks.  The transforms of T tiles are T (cin + cout) numbers a point, the kernels cin
+ * cout: below a third of those, a chunk would spend its time reading kernels. */
+static int tiles_a_chunk(const winograd *k)
+{
+    int channels = k->x.C + k->y.C;
+    int room = CACHE_BYTES / (PF_WG_POINTS * (int)sizeof(float) * channels);
+    int least = k->x.C * k->y.C / (3 * channels);
+    if (room < LEAST_TILES) room = LEAST_TILES;
+    if (room < least) room = least;
+    int chunks = (k->tiles + room - 1) / room;
+    return round_up((k->tiles + chunks - 1) / chunks, PF_GEMM_ROWS);
+}
+
+static size_t kernel_floats(const winograd *k)
+{
+    return PF_WG_POINTS * pf_wg_stride((size_t)k->x.C * (size_t)k->y.C);
+}
+
 static PF_MUST_USE pf_status winograd_init(winograd *k, const pf_site *s)
 {
-    size_t floats = PF_WG_POINTS * pf_wg_stride((size_t)s->in[0].c * (size_t)s->out.c);
     k->x = image_of(s->in[0]);
     k->y = image_of(s->out);
     k->tiles = s->B * k->x.rows * k->x.columns;
-    k->room = CACHE_BYTES / (PF_WG_POINTS * (int)sizeof(float) * (k->x.C + k->y.C));
-    if (k->room < LEAST_TILES) k->room = LEAST_TILES;
-    if (k->room > k->tiles) k->room = k->tiles;
-    k->room = round_up(k->room, PF_GEMM_ROWS);
-    k->u = pf_zalloc(floats * sizeof(float));
-    k->turned = s->want_dx[0] ? pf_zalloc(floats * sizeof(float)) : NULL;
+    k->room = tiles_a_chunk(k);
+    size_t bytes = kernel_floats(k) * sizeof(float);
+    k->kept = !s->want_dp || bytes <= KEPT_BYTES;
+    k->u = k->kept ? pf_zalloc(bytes) : NULL;
+    k->turned = k->kept && s->want_dx[0] ? pf_zalloc(bytes) : NULL;
     k->zeros = pf_zalloc((size_t)(k->x.C > k->y.C ? k->x.C : k->y.C) * sizeof(float));
     k->x.zeros = k->y.zeros = k->zeros;
     k->sink = pf_zalloc((size_t)k->y.C * sizeof(float));
-    PF_REQUIRE(k->u && k->zeros && k->sink && (k->turned || !s->want_dx[0]), PF_EMEM,
+    int ready = !k->kept || (k->u && (k->turned || !s->want_dx[0]));
+    PF_REQUIRE(ready && k->zeros && k->sink, PF_EMEM,
                "no memory for the transformed kernels of %s", s->name);
     return PF_OK;
 }
@@ -95,7 +118,7 @@ static pf_status open(const pf_site *s, void **ctx)
 static pf_status params(void *ctx, const pf_call *c)
 {
     winograd *k = ctx;
-    pf_wg_weight(c->param[0], k->x.C, k->y.C, k->u);
+    if (k->u) pf_wg_weight(c->param[0], k->x.C, k->y.C, k->u);
     if (k->turned) pf_wg_weight_turned(c->param[0], k->x.C, k->y.C, k->turned);
     return PF_OK;
 }
@@ -106,13 +129,17 @@ static size_t stride(const winograd *k, int C)
     return pf_wg_stride((size_t)k->room * (size_t)C);
 }
 
-/* The transforms of a chunk on both sides, and the gradient of the transformed kernels. */
+/* The transforms of a chunk on both sides. */
+static size_t chunk_floats(const winograd *k)
+{
+    return PF_WG_POINTS * (stride(k, k->x.C) + stride(k, k->y.C));
+}
+
+/* After them the transformed kernels, where they are not kept, or their gradient. */
 static size_t scratch(const pf_site *s, void *ctx)
 {
     const winograd *k = ctx;
-    size_t floats = stride(k, k->x.C) + stride(k, k->y.C);
-    if (s->want_dp) floats += pf_wg_stride((size_t)k->x.C * (size_t)k->y.C);
-    return PF_WG_POINTS * floats;
+    return chunk_floats(k) + (s->want_dp || !k->kept ? kernel_floats(k) : 0);
 }
 
 static pf_wg_slot slot(const winograd *k, float *v, int C, int i)
@@ -147,7 +174,9 @@ static pf_status forward(void *ctx, const pf_call *c)
 {
     const winograd *k = ctx;
     const float *bias = c->site->n_param > 1 ? c->param[1] : NULL;
-    convolve(k, &k->x, &k->y, k->u, bias, c->in[0], c->out, c->scratch);
+    float *own = c->scratch + chunk_floats(k);
+    if (!k->u) pf_wg_weight(c->param[0], k->x.C, k->y.C, own);
+    convolve(k, &k->x, &k->y, k->u ? k->u : own, bias, c->in[0], c->out, c->scratch);
     return PF_OK;
 }
 
@@ -155,7 +184,7 @@ static void weight_gradient(const winograd *k, const pf_call *c)
 {
     size_t sv = stride(k, k->x.C), sm = stride(k, k->y.C);
     size_t su = pf_wg_stride((size_t)k->x.C * (size_t)k->y.C);
-    float *v = c->scratch, *m = v + PF_WG_POINTS * sv, *du = m + PF_WG_POINTS * sm;
+    float *v = c->scratch, *m = v + PF_WG_POINTS * sv, *du = c->scratch + chunk_floats(k);
     float *sum = c->gparam[1] ? c->gparam[1] : k->sink;
     memset(sum, 0, (size_t)k->y.C * sizeof(float));
     for (int first = 0; first < k->tiles; first += k->room) {
@@ -179,7 +208,12 @@ static void weight_gradient(const winograd *k, const pf_call *c)
 static pf_status backward(void *ctx, const pf_call *c)
 {
     const winograd *k = ctx;
-    if (c->gin[0]) convolve(k, &k->y, &k->x, k->turned, NULL, c->gout, c->gin[0], c->scratch);
+    float *own = c->scratch + chunk_floats(k);
+    if (c->gin[0]) {
+        if (!k->turned) pf_wg_weight_turned(c->param[0], k->x.C, k->y.C, own);
+        const float *u = k->turned ? k->turned : own;
+        convolve(k, &k->y, &k->x, u, NULL, c->gout, c->gin[0], c->scratch);
+    }
     if (c->gparam[0]) weight_gradient(k, c);
     return PF_OK;
 }
