@@ -1,4 +1,4 @@
-/* A small matrix product on vectors of 16 floats (two, four or one register each). */
+/* Small matrix products on vectors of 16 floats (two, four or one register each). */
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_GEMM_H
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_GEMM_H
 
@@ -13,5 +13,21 @@ typedef struct pf_small_gemm { /* C [M,N] = or += A [M,K] B [K,N] */
 } pf_small_gemm;
 
 void pf_small_gemm_run(const pf_small_gemm *g, const float *a, const float *b, float *c);
+
+/* Matrices in blocks of 16 columns, one after the other: element (i,j) of X with X.rows rows is
+ * at[(j / 16 * rows + i) 16 + j % 16].  So the product reads and writes whole cache lines one after
+ * the other, whatever the sizes. */
+typedef struct pf_blocked {
+    float *at;
+    int rows; /* of a block; a product may use fewer */
+} pf_blocked;
+
+typedef struct pf_blocked_gemm { /* C [M,N] = or += A [M,K] B [K,N] */
+    int M, N, K;                 /* M a multiple of 8, N of 16 */
+    int transposed;              /* 1: A is stored as [K,M]; 0: K a multiple of 16 */
+    int add;
+} pf_blocked_gemm;
+
+void pf_blocked_gemm_run(const pf_blocked_gemm *g, pf_blocked a, pf_blocked b, pf_blocked c);
 
 #endif

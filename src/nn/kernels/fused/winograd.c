@@ -144,7 +144,8 @@ static size_t scratch(const pf_site *s, void *ctx)
 
 static pf_wg_slot slot(const winograd *k, float *v, int C, int i)
 {
-    return (pf_wg_slot){v + (size_t)i * (size_t)C, stride(k, C)};
+    return (pf_wg_slot){v + (size_t)i * PF_WG_LANES, stride(k, C),
+                        (size_t)k->room * PF_WG_LANES};
 }
 
 /* to = convolution of from with the kernels u [36][from.C][to.C] */
@@ -159,13 +160,11 @@ static void convolve(const winograd *k, const pf_wg_image *from, const pf_wg_ima
         int n = k->tiles - first < k->room ? k->tiles - first : k->room;
         for (int i = 0; i < n; i++) pf_wg_input(from, x, first + i, slot(k, v, from->C, i));
         /* rows beyond n hold what an earlier chunk left; nobody reads their products */
-        pf_small_gemm g = {.M = round_up(n, PF_GEMM_ROWS),
-                           .N = to->C,
-                           .K = from->C,
-                           .row = (size_t)from->C,
-                           .column = 1};
+        pf_blocked_gemm g = {.M = round_up(n, PF_GEMM_ROWS), .N = to->C, .K = from->C};
         for (size_t p = 0; p < PF_WG_POINTS; p++)
-            pf_small_gemm_run(&g, v + p * sv, u + p * su, m + p * sm);
+            pf_blocked_gemm_run(&g, (pf_blocked){v + p * sv, k->room},
+                                (pf_blocked){(float *)u + p * su, from->C},
+                                (pf_blocked){m + p * sm, k->room});
         for (int i = 0; i < n; i++) pf_wg_output(to, slot(k, m, to->C, i), bias, y, first + i);
     }
 }
@@ -193,14 +192,12 @@ static void weight_gradient(const winograd *k, const pf_call *c)
             pf_wg_input(&k->x, c->in[0], first + i, slot(k, v, k->x.C, i));
             pf_wg_output_back(&k->y, c->gout, first + i, slot(k, m, k->y.C, i), sum);
         }
-        pf_small_gemm g = {.M = k->x.C,
-                           .N = k->y.C,
-                           .K = n,
-                           .row = 1,
-                           .column = (size_t)k->x.C,
-                           .add = first > 0};
+        pf_blocked_gemm g = {
+            .M = k->x.C, .N = k->y.C, .K = n, .transposed = 1, .add = first > 0};
         for (size_t p = 0; p < PF_WG_POINTS; p++)
-            pf_small_gemm_run(&g, v + p * sv, m + p * sm, du + p * su);
+            pf_blocked_gemm_run(&g, (pf_blocked){v + p * sv, k->room},
+                                (pf_blocked){m + p * sm, k->room},
+                                (pf_blocked){du + p * su, k->x.C});
     }
     pf_wg_weight_back(du, k->x.C, k->y.C, c->gparam[0]);
 }

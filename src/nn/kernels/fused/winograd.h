@@ -12,10 +12,11 @@ typedef struct pf_wg_image { /* a batch of NHWC images cut into 4x4 tiles */
     const float *zeros;      /* [C], what lies outside the image; borrowed */
 } pf_wg_image;
 
-/* One tile's place among transformed ones: its 36 points lie `point` floats apart. */
+/* One tile's place among transformed ones: its 36 points lie `point` floats apart, blocks of 16
+ * channels `block`. */
 typedef struct pf_wg_slot {
-    float *at; /* point 0 */
-    size_t point;
+    float *at; /* point 0, channel 0 */
+    size_t point, block;
 } pf_wg_slot;
 
 /* Floats from one point to the next when each holds n: a cache line more, since a power of two
@@ -33,7 +34,8 @@ void pf_wg_output(const pf_wg_image *m, pf_wg_slot v, const float *bias, float *
 void pf_wg_output_back(const pf_wg_image *m, const float *dy, int tile, pf_wg_slot v,
                        float *sum);
 
-/* u [36][cin][cout] = G g G' of w [cout,cin,3,3]; turned: [36][cout][cin] of the kernel rotated by half a turn. */
+/* u [36] matrices [cin,cout] in blocks of columns (gemm.h) = G g G' of w [cout,cin,3,3]; turned:
+ * [cout,cin] of the kernel rotated by half a turn. */
 void pf_wg_weight(const float *w, int cin, int cout, float *u);
 void pf_wg_weight_turned(const float *w, int cin, int cout, float *u);
 /* dw = G' du G, the transpose of pf_wg_weight. */

@@ -122,7 +122,8 @@ PF_CLONES void pf_wg_input(const pf_wg_image *m, const float *x, int tile, pf_wg
             pf_v16 p[N];
             to_points(t[i], p);
             for (int j = 0; j < N; j++)
-                pf_store16(v.at + (size_t)(i * N + j) * v.point + c, p[j]);
+                pf_store16(v.at + (size_t)(i * N + j) * v.point + (size_t)(c / L) * v.block,
+                           p[j]);
         }
     }
 }
@@ -138,7 +139,8 @@ PF_CLONES void pf_wg_output(const pf_wg_image *m, pf_wg_slot v, const float *bia
         for (int j = 0; j < N; j++) {
             pf_v16 p[N], q[M];
             for (int i = 0; i < N; i++)
-                p[i] = pf_load16(v.at + (size_t)(i * N + j) * v.point + c);
+                p[i] =
+                    pf_load16(v.at + (size_t)(i * N + j) * v.point + (size_t)(c / L) * v.block);
             from_points(p, q);
             for (int i = 0; i < M; i++) t[i][j] = q[i];
         }
@@ -173,7 +175,8 @@ PF_CLONES void pf_wg_output_back(const pf_wg_image *m, const float *dy, int tile
             pf_v16 p[N];
             from_points_back(t[i], p);
             for (int j = 0; j < N; j++)
-                pf_store16(v.at + (size_t)(i * N + j) * v.point + c, p[j]);
+                pf_store16(v.at + (size_t)(i * N + j) * v.point + (size_t)(c / L) * v.block,
+                           p[j]);
         }
     }
 }
@@ -206,45 +209,48 @@ PF_INLINE void gather(const float *w, size_t stride, int turned, pf_v16 g[TAPS][
 PF_CLONES void pf_wg_weight(const float *w, int cin, int cout, float *u)
 {
     size_t kernel = TAPS * TAPS, point = pf_wg_stride((size_t)cin * (size_t)cout);
-    for (size_t c = 0; c < (size_t)cin; c++)
-        for (size_t k = 0; k < (size_t)cout; k += L) {
+    for (size_t k = 0; k < (size_t)cout; k += L)
+        for (size_t c = 0; c < (size_t)cin; c++, u += L) {
             pf_v16 g[TAPS][TAPS];
             gather(w + (k * (size_t)cin + c) * kernel, (size_t)cin * kernel, 0, g);
-            one_weight(g, u + c * (size_t)cout + k, point);
+            one_weight(g, u, point);
         }
 }
 
 PF_CLONES void pf_wg_weight_turned(const float *w, int cin, int cout, float *u)
 {
     size_t kernel = TAPS * TAPS, point = pf_wg_stride((size_t)cin * (size_t)cout);
-    for (size_t k = 0; k < (size_t)cout; k++)
-        for (size_t c = 0; c < (size_t)cin; c += L) {
+    for (size_t c = 0; c < (size_t)cin; c += L)
+        for (size_t k = 0; k < (size_t)cout; k++, u += L) {
             pf_v16 g[TAPS][TAPS];
             gather(w + (k * (size_t)cin + c) * kernel, kernel, 1, g);
-            one_weight(g, u + k * (size_t)cin + c, point);
+            one_weight(g, u, point);
         }
+}
+
+/* 16 kernels' points, `point` floats apart, to their taps. */
+PF_INLINE void one_weight_back(const float *u, size_t point, pf_v16 g[TAPS][TAPS])
+{
+    pf_v16 t[TAPS][N];
+    for (int j = 0; j < N; j++) {
+        pf_v16 p[N], q[TAPS];
+        for (int i = 0; i < N; i++) p[i] = pf_load16(u + (size_t)(i * N + j) * point);
+        taps_to_points_back(p, q);
+        for (int i = 0; i < TAPS; i++) t[i][j] = q[i];
+    }
+    for (int i = 0; i < TAPS; i++) taps_to_points_back(t[i], g[i]);
 }
 
 PF_CLONES void pf_wg_weight_back(const float *du, int cin, int cout, float *dw)
 {
     size_t kernel = TAPS * TAPS, point = pf_wg_stride((size_t)cin * (size_t)cout);
-    for (size_t c = 0; c < (size_t)cin; c++)
-        for (size_t k = 0; k < (size_t)cout; k += L) {
-            const float *u = du + c * (size_t)cout + k;
-            pf_v16 t[TAPS][N];
-            for (int j = 0; j < N; j++) {
-                pf_v16 p[N], g[TAPS];
-                for (int i = 0; i < N; i++) p[i] = pf_load16(u + (size_t)(i * N + j) * point);
-                taps_to_points_back(p, g);
-                for (int i = 0; i < TAPS; i++) t[i][j] = g[i];
-            }
+    for (size_t k = 0; k < (size_t)cout; k += L)
+        for (size_t c = 0; c < (size_t)cin; c++, du += L) {
+            pf_v16 g[TAPS][TAPS];
+            one_weight_back(du, point, g);
             float *out = dw + (k * (size_t)cin + c) * kernel;
-            for (int i = 0; i < TAPS; i++) {
-                pf_v16 g[TAPS];
-                taps_to_points_back(t[i], g);
-                for (int j = 0; j < TAPS; j++)
-                    for (size_t l = 0; l < L; l++)
-                        out[l * (size_t)cin * kernel + (size_t)(i * TAPS + j)] = g[j][l];
-            }
+            for (size_t tap = 0; tap < kernel; tap++)
+                for (size_t l = 0; l < L; l++)
+                    out[l * (size_t)cin * kernel + tap] = g[tap / TAPS][tap % TAPS][l];
         }
 }
