@@ -11,12 +11,12 @@
  * These points are reciprocal in pairs, which keeps all entries near 1: rounding is twice that of
  * the direct sum, where the usual points 0, 1, -1, 2, -2 lose another factor of 2 on average and 4
  * in the worst element (measured on normal data).  Each transform works on 16 channels at once,
- * since channels are what lies next to each other in NHWC.
+ * since channels are what lies next to each other in NHWC.  G is in winograd_weight.c.
  * Source: Lavin and Gray 2016, section 4; Toom-Cook interpolation for the matrices. */
 #include <nn/kernels/fused/vec.h>
 #include <nn/kernels/fused/winograd.h>
 
-enum { N = PF_WG_IN, M = PF_WG_OUT, L = PF_WG_LANES, TAPS = 3 };
+enum { N = PF_WG_IN, M = PF_WG_OUT, L = PF_WG_LANES };
 
 #define A 0.70710678f
 #define B 1.41421356f
@@ -56,29 +56,6 @@ PF_INLINE void from_points_back(const pf_v16 *y, pf_v16 *m)
     m[3] = even_b + odd_b;
     m[4] = even_b - odd_b;
     m[5] = y[3];
-}
-
-/* g -> G g */
-PF_INLINE void taps_to_points(const pf_v16 *g, pf_v16 *u)
-{
-    pf_v16 even_a = g[0] * (-2.0f / 3) - g[2] * (1.0f / 3), odd_a = g[1] * (-2.0f / 3 * A);
-    pf_v16 even_b = g[0] * (1.0f / 6) + g[2] * (1.0f / 3), odd_b = g[1] * (1.0f / 6 * B);
-    u[0] = g[0];
-    u[1] = even_a + odd_a;
-    u[2] = even_a - odd_a;
-    u[3] = even_b + odd_b;
-    u[4] = even_b - odd_b;
-    u[5] = g[2];
-}
-
-/* u -> G' u */
-PF_INLINE void taps_to_points_back(const pf_v16 *u, pf_v16 *g)
-{
-    pf_v16 sum_a = u[1] + u[2], diff_a = u[1] - u[2];
-    pf_v16 sum_b = u[3] + u[4], diff_b = u[3] - u[4];
-    g[0] = u[0] - sum_a * (2.0f / 3) + sum_b * (1.0f / 6);
-    g[1] = diff_b * (1.0f / 6 * B) - diff_a * (2.0f / 3 * A);
-    g[2] = (sum_b - sum_a) * (1.0f / 3) + u[5];
 }
 
 /* Top left pixel of a tile, and its image. */
@@ -179,78 +156,4 @@ PF_CLONES void pf_wg_output_back(const pf_wg_image *m, const float *dy, int tile
                            p[j]);
         }
     }
-}
-
-/* 16 kernels g, tap by tap, to 36 vectors that lie `point` floats apart. */
-PF_INLINE void one_weight(const pf_v16 g[TAPS][TAPS], float *u, size_t point)
-{
-    pf_v16 t[N][TAPS];
-    for (int j = 0; j < TAPS; j++) {
-        pf_v16 column[TAPS] = {g[0][j], g[1][j], g[2][j]}, p[N];
-        taps_to_points(column, p);
-        for (int i = 0; i < N; i++) t[i][j] = p[i];
-    }
-    for (int i = 0; i < N; i++) {
-        pf_v16 p[N];
-        taps_to_points(t[i], p);
-        for (int j = 0; j < N; j++) pf_store16(u + (size_t)(i * N + j) * point, p[j]);
-    }
-}
-
-/* Kernels that lie `stride` floats apart, the taps in order or turned by half a turn. */
-PF_INLINE void gather(const float *w, size_t stride, int turned, pf_v16 g[TAPS][TAPS])
-{
-    for (int tap = 0; tap < TAPS * TAPS; tap++) {
-        const float *p = w + (turned ? TAPS * TAPS - 1 - tap : tap);
-        for (int l = 0; l < L; l++) g[tap / TAPS][tap % TAPS][l] = p[(size_t)l * stride];
-    }
-}
-
-PF_CLONES void pf_wg_weight(const float *w, int cin, int cout, float *u)
-{
-    size_t kernel = TAPS * TAPS, point = pf_wg_stride((size_t)cin * (size_t)cout);
-    for (size_t k = 0; k < (size_t)cout; k += L)
-        for (size_t c = 0; c < (size_t)cin; c++, u += L) {
-            pf_v16 g[TAPS][TAPS];
-            gather(w + (k * (size_t)cin + c) * kernel, (size_t)cin * kernel, 0, g);
-            one_weight(g, u, point);
-        }
-}
-
-PF_CLONES void pf_wg_weight_turned(const float *w, int cin, int cout, float *u)
-{
-    size_t kernel = TAPS * TAPS, point = pf_wg_stride((size_t)cin * (size_t)cout);
-    for (size_t c = 0; c < (size_t)cin; c += L)
-        for (size_t k = 0; k < (size_t)cout; k++, u += L) {
-            pf_v16 g[TAPS][TAPS];
-            gather(w + (k * (size_t)cin + c) * kernel, kernel, 1, g);
-            one_weight(g, u, point);
-        }
-}
-
-/* 16 kernels' points, `point` floats apart, to their taps. */
-PF_INLINE void one_weight_back(const float *u, size_t point, pf_v16 g[TAPS][TAPS])
-{
-    pf_v16 t[TAPS][N];
-    for (int j = 0; j < N; j++) {
-        pf_v16 p[N], q[TAPS];
-        for (int i = 0; i < N; i++) p[i] = pf_load16(u + (size_t)(i * N + j) * point);
-        taps_to_points_back(p, q);
-        for (int i = 0; i < TAPS; i++) t[i][j] = q[i];
-    }
-    for (int i = 0; i < TAPS; i++) taps_to_points_back(t[i], g[i]);
-}
-
-PF_CLONES void pf_wg_weight_back(const float *du, int cin, int cout, float *dw)
-{
-    size_t kernel = TAPS * TAPS, point = pf_wg_stride((size_t)cin * (size_t)cout);
-    for (size_t k = 0; k < (size_t)cout; k += L)
-        for (size_t c = 0; c < (size_t)cin; c++, du += L) {
-            pf_v16 g[TAPS][TAPS];
-            one_weight_back(du, point, g);
-            float *out = dw + (k * (size_t)cin + c) * kernel;
-            for (size_t tap = 0; tap < kernel; tap++)
-                for (size_t l = 0; l < L; l++)
-                    out[l * (size_t)cin * kernel + tap] = g[tap / TAPS][tap % TAPS][l];
-        }
 }
