@@ -30,7 +30,7 @@ static void the_limit_is_the_matrix_work_of_the_pass(void **state)
         world w;
         pf_limit *l = NULL;
         world_open(&w, g, passes[k], 1);
-        pf_status st = pf_limit_create(w.plan, &l);
+        pf_status st = pf_limit_create(w.plan, 0, &l);
 #ifdef PF_HAVE_ONEDNN
         must(st);
         /* sums of integers below 2^53 */
@@ -59,7 +59,7 @@ static void a_failed_limit_leaves_nothing(void **state)
     for (int n = 1;; n++) {
         pf_limit *l = NULL;
         pf_alloc_fail_at(n);
-        pf_status st = pf_limit_create(w.plan, &l);
+        pf_status st = pf_limit_create(w.plan, 0, &l);
         pf_alloc_fail_at(0);
         if (!st || st == PF_ENOSUPP) {
             pf_limit_free(l);
@@ -73,10 +73,30 @@ static void a_failed_limit_leaves_nothing(void **state)
     pf_graph_free(g);
 }
 
+/* The same work; where the processor has no such products, that is said. */
+static void a_limit_in_bf16_is_the_same_work(void **state)
+{
+    (void)state;
+    pf_graph *g = unet();
+    world w;
+    pf_limit *l = NULL;
+    world_open(&w, g, PF_PASS_PARAM, 1);
+    pf_status st = pf_limit_create(w.plan, 1, &l);
+    if (st) assert_int_equal(st, PF_ENOSUPP);
+    else {
+        assert_near(pf_limit_flops(l), asked_for(w.plan), 0.0);
+        must(pf_limit_run(l));
+    }
+    pf_limit_free(l);
+    world_close(&w);
+    pf_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_limit_is_the_matrix_work_of_the_pass),
+        cmocka_unit_test(a_limit_in_bf16_is_the_same_work),
         cmocka_unit_test(a_failed_limit_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,15 +8,16 @@
 typedef struct pf_limit pf_limit;
 
 /* Every convolution, linear map and product of attention of one forward and one backward of p, in
- * their order, as oneDNN's own primitives on f32 NHWC activations and nothing else: the same shapes
+ * their order, as oneDNN's own primitives on NHWC activations and nothing else: the same shapes
  * and gradients, convolutions by the direct sum, weights packed beforehand in the layout oneDNN
- * prefers, gradients left in it.
+ * prefers, gradients left in it.  bf16 = 0: all in f32; 1: activations and weights in bf16.
  * Inputs that a pass has just written are read from memory that stays warm; what backward reads
  * of the forward pass, and everything that is written, wanders through a pool as large as the
  * plan, 256 MiB at most; each weight has its own memory.
- * Owned.  p is needed only here.  Fails PF_ENOSUPP in a build without oneDNN, PF_EMEM, PF_EEXT.
+ * Owned.  p is needed only here.  Fails PF_EMEM, PF_EEXT, and PF_ENOSUPP in a build without oneDNN
+ * or on a processor it has no bf16 products for.
  * Test   the_limit_is_the_matrix_work_of_the_pass */
-PF_MUST_USE pf_status pf_limit_create(const pf_plan *p, pf_limit **out);
+PF_MUST_USE pf_status pf_limit_create(const pf_plan *p, int bf16, pf_limit **out);
 void pf_limit_free(pf_limit *l); /* NULL allowed */
 
 /* All of it once, on the calling thread. */

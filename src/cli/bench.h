@@ -27,6 +27,7 @@ typedef struct pf_bench_row {
     int n;                /* rounds */
     double *work, *limit; /* [PF_BENCH_ROUNDS] seconds; limit 0: no library to compare with */
     double *outside; /* [PF_BENCH_ROUNDS] share of work outside kernels; NULL: not measured */
+    int bf16;        /* the arithmetic of the limit */
     int n_plans;     /* of the workers, with their profiles; borrowed */
     pf_plan **plan;
 } pf_bench_row;

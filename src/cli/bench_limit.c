@@ -39,7 +39,7 @@ static PF_MUST_USE pf_status on_all(const pf_bench_limits *l, const pf_bench_row
     {
         int t = omp_get_thread_num();
         omp_set_num_threads(1);
-        if (create) keep(&v[t], pf_limit_create(create->plan[t], &l->limit[t]));
+        if (create) keep(&v[t], pf_limit_create(create->plan[t], create->bf16, &l->limit[t]));
         else keep(&v[t], run_times(l->limit[t], l->times));
     }
     pf_status st = first_of(v, l->n);

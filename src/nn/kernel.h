@@ -82,9 +82,13 @@ extern const pf_kernel pf_onednn_kernels[]; /* empty in a build without it */
 /* The first row of fused, onednn, ref that applies; of ref alone when backend is "ref". */
 const pf_row *pf_kernel_row(const char *backend, const pf_site *s);
 
-/* The limit of n sites in forward order whose plan holds `floats`; see probflow/limit.h. */
-PF_MUST_USE pf_status pf_bare_create(const pf_site *const *site, int n, size_t floats,
-                                     pf_limit **out);
+/* The limit of the sites of a plan; see probflow/limit.h. */
+typedef struct pf_bare_opt {
+    const pf_site *const *site; /* [n] in forward order */
+    int n, bf16;
+    size_t floats; /* the plan's memory */
+} pf_bare_opt;
+PF_MUST_USE pf_status pf_bare_create(const pf_bare_opt *o, pf_limit **out);
 
 const char *pf_op_name(pf_op op);
 int pf_op_reads(pf_op op);

@@ -1,9 +1,9 @@
 /* A build without oneDNN has no bare primitives to compare with. */
 #include <nn/kernel.h>
 
-pf_status pf_bare_create(const pf_site *const *site, int n, size_t floats, pf_limit **out)
+pf_status pf_bare_create(const pf_bare_opt *o, pf_limit **out)
 {
-    (void)site, (void)n, (void)floats, (void)out;
+    (void)o, (void)out;
     PF_FAIL(PF_ENOSUPP, "this build has no oneDNN to compare with");
 }
 

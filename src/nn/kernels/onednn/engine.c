@@ -83,13 +83,13 @@ typedef struct conv_mds {
 
 static PF_MUST_USE pf_status conv_layouts(const dnn_conv_shape *s, conv_mds *m)
 {
-    const dnnl_data_type_t f32 = dnnl_f32;
+    const dnnl_data_type_t type = s->bf16 ? dnnl_bf16 : dnnl_f32;
     dnnl_dims_t x = {s->B, s->cin, s->h, s->w}, y = {s->B, s->cout, s->oh, s->ow};
     dnnl_dims_t w = {s->cout, s->cin, s->kernel, s->kernel}, b = {s->cout};
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->x, 4, x, f32, dnnl_nhwc));
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->y, 4, y, f32, dnnl_nhwc));
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->w, 4, w, f32, dnnl_format_tag_any));
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->b, 1, b, f32, dnnl_a));
+    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->x, 4, x, type, dnnl_nhwc));
+    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->y, 4, y, type, dnnl_nhwc));
+    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->w, 4, w, type, dnnl_format_tag_any));
+    TRY_DNN(dnnl_memory_desc_init_by_tag(&m->b, 1, b, dnnl_f32, dnnl_a));
     for (int i = 0; i < 2; i++) {
         m->stride[i] = s->stride;
         m->lo[i] = s->pad_lo;
@@ -125,6 +125,7 @@ static PF_MUST_USE pf_status conv_init(dnn_lib *l, dnn_conv_kind kind, const dnn
     }
     dnn_op hint = {0};
     PF_TRY(conv_forward_pd(l, &hint, s, &m));
+    if (kind == DNN_CONV_WEIGHTS) m.w.data_type = dnnl_f32;
     dnnl_convolution_desc_t d;
     dnnl_status_t st =
         kind == DNN_CONV_DATA
@@ -195,9 +196,10 @@ static PF_MUST_USE pf_status matmul_init(dnn_lib *l, const dnn_matmul_shape *s, 
     static const int arg[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
     dnnl_dims_t a = {s->n, s->M, s->K}, b = {s->n, s->K, s->N}, c = {s->n, s->M, s->N};
     dnnl_memory_desc_t ma, mb, mc;
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&ma, 3, a, dnnl_f32, s->ta ? dnnl_acb : dnnl_abc));
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&mb, 3, b, dnnl_f32, s->tb ? dnnl_acb : dnnl_abc));
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&mc, 3, c, dnnl_f32, dnnl_abc));
+    const dnnl_data_type_t type = s->bf16 ? dnnl_bf16 : dnnl_f32;
+    TRY_DNN(dnnl_memory_desc_init_by_tag(&ma, 3, a, type, s->ta ? dnnl_acb : dnnl_abc));
+    TRY_DNN(dnnl_memory_desc_init_by_tag(&mb, 3, b, type, s->tb ? dnnl_acb : dnnl_abc));
+    TRY_DNN(dnnl_memory_desc_init_by_tag(&mc, 3, c, type, dnnl_abc));
     dnnl_matmul_desc_t d;
     TRY_DNN(dnnl_matmul_desc_init(&d, &ma, &mb, NULL, &mc));
     PF_TRY(make_pd(l, op, &d, s->scale, NULL));

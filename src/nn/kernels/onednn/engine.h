@@ -25,6 +25,7 @@ typedef struct dnn_conv_shape { /* activations NHWC */
     int B, h, w, cin, oh, ow, cout, kernel, stride, pad_lo, pad_hi;
     int in_out; /* layout of the 1x1 weight outside oneDNN: 1 = [in,out], 0 = OIHW */
     int bias;
+    int bf16; /* of activations and weights; bias and gradients of parameters stay f32 */
 } dnn_conv_shape;
 
 /* Of a convolution or a linear map. */
@@ -49,6 +50,7 @@ typedef struct dnn_matmul_shape { /* C [n,M,N] = A [n,M,K] B [n,K,N] */
     int n, M, N, K;
     int ta, tb; /* 1: A is stored as [K,M]; B as [N,K] */
     float scale;
+    int bf16;
 } dnn_matmul_shape;
 /* A, B, C */
 PF_MUST_USE pf_status dnn_matmul_create(dnn_lib *l, const dnn_matmul_shape *s, dnn_op **out);

@@ -9,6 +9,7 @@
 #include <nn/kernels/onednn/engine.h>
 #include <probflow/memory.h>
 #include <probflow/random.h>
+#include <string.h>
 
 enum { POOL_BYTES = 256 * 1024 * 1024, LINE = 64, MOST = 6 /* products of a site */ };
 
@@ -24,6 +25,7 @@ typedef struct product {
 
 struct pf_limit {
     dnn_lib *lib;
+    int bf16;
     product *all; /* in the order of a run: forward, then backward from the last site */
     int n, room;
     void *scratch;
@@ -55,6 +57,7 @@ static PF_MUST_USE pf_status add_conv(pf_limit *l, dnn_conv_kind kind, const pf_
     static const role without_bias[] = {WARM, OWN, OUT};
     dnn_conv_shape c = dnn_conv_shape_of(s);
     dnn_op *op = NULL;
+    c.bf16 = l->bf16;
     double flops = 2.0 * c.B * c.oh * c.ow * c.cout * c.cin * c.kernel * c.kernel;
     PF_TRY(dnn_conv_create(l->lib, kind, &c, &op));
     int n = kind == DNN_CONV_DATA ? 3 : 3 + c.bias;
@@ -78,7 +81,9 @@ static PF_MUST_USE pf_status add_attention(pf_limit *l, const pf_site *s, int fi
     };
     for (int i = first; i <= last; i++) {
         dnn_op *op = NULL;
-        PF_TRY(dnn_matmul_create(l->lib, &shape[i], &op));
+        dnn_matmul_shape m = shape[i];
+        m.bf16 = l->bf16;
+        PF_TRY(dnn_matmul_create(l->lib, &m, &op));
         add(l, op, 3, roles[i], 2.0 * s->B * n * (double)n * c);
     }
     return PF_OK;
@@ -106,12 +111,19 @@ static PF_MUST_USE pf_status add_backward(pf_limit *l, const pf_site *s)
     return PF_OK;
 }
 
+/* Numbers about `scale` in size, both as floats and as pairs of bf16. */
 static void *noise(size_t bytes, uint64_t key, float scale)
 {
-    float *a = pf_zalloc(bytes);
+    uint32_t *a = pf_zalloc(bytes);
     pf_draw d = {.seed = 1, .stream = PF_STREAM_TEST, .sample = key};
-    if (a) pf_draw_normal(&d, 0, bytes / sizeof *a, a);
-    for (size_t i = 0; a && i < bytes / sizeof *a; i++) a[i] *= scale;
+    if (a) pf_draw_normal(&d, 0, bytes / sizeof(float), (float *)a);
+    for (size_t i = 0; a && i < bytes / sizeof *a; i++) {
+        float x;
+        memcpy(&x, &a[i], sizeof x);
+        x *= scale;
+        memcpy(&a[i], &x, sizeof x);
+        a[i] = (a[i] & 0xffff0000u) | a[i] >> 16;
+    }
     return a;
 }
 
@@ -160,13 +172,16 @@ static PF_MUST_USE pf_status create(pf_limit *l, const pf_site *const *site, int
     return allocate(l, floats);
 }
 
-pf_status pf_bare_create(const pf_site *const *site, int n, size_t floats, pf_limit **out)
+pf_status pf_bare_create(const pf_bare_opt *o, pf_limit **out)
 {
     pf_limit *l = pf_zalloc(sizeof *l);
     if (!l) PF_FAIL(PF_EMEM, "no memory for bare products");
-    pf_status st = create(l, site, n, floats);
+    l->bf16 = o->bf16;
+    pf_status st = create(l, o->site, o->n, o->floats);
     if (st) {
         pf_limit_free(l);
+        if (o->bf16 && st == PF_EEXT)
+            PF_FAIL(PF_ENOSUPP, "oneDNN has no bf16 products on this processor");
         return pf_trail(st, PF_WHERE);
     }
     *out = l;
