@@ -64,7 +64,7 @@ pf_status pf_bench_training(const pf_bench *b)
 
 typedef struct worker {
     pf_plan *plan;
-    float *x, *cond, *out, *gout, *gx;
+    float *x, *cond, *sigma, *out, *gout, *gx;
     pf_status status;
     char message[512];
 } worker;
@@ -85,16 +85,20 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
     PF_TRY(pf_plan_create(e->net->graph, &po, &w->plan));
     w->x = pf_zalloc(n * sizeof(float));
     w->cond = pf_zalloc((size_t)e->batch * sizeof(float));
+    w->sigma = pf_zalloc((size_t)e->batch * sizeof(float));
     w->out = pf_zalloc(n * sizeof(float));
     w->gout = pf_zalloc(n * sizeof(float));
     w->gx = pf_zalloc(n * sizeof(float));
-    PF_REQUIRE(w->x && w->cond && w->out && w->gout && w->gx, PF_EMEM,
+    PF_REQUIRE(w->x && w->cond && w->sigma && w->out && w->gout && w->gx, PF_EMEM,
                "no memory for a group of %d", e->batch);
     pf_draw d = {1, PF_STREAM_TEST, 0, 0};
     pf_draw_normal(&d, 0, n, w->x);
     d.step = 1;
     pf_draw_normal(&d, 0, n, w->gout);
-    for (int i = 0; i < e->batch; i++) w->cond[i] = 10.0f + (float)i;
+    for (int i = 0; i < e->batch; i++) {
+        w->cond[i] = 10.0f + (float)i;
+        w->sigma[i] = 0.01f * (float)(1 + i);
+    }
     return pf_plan_set_params(w->plan, e->params);
 }
 
@@ -103,6 +107,7 @@ static void worker_free(worker *w)
     pf_plan_free(w->plan);
     pf_free(w->x);
     pf_free(w->cond);
+    pf_free(w->sigma);
     pf_free(w->out);
     pf_free(w->gout);
     pf_free(w->gx);
@@ -110,7 +115,7 @@ static void worker_free(worker *w)
 
 static pf_status worker_pass(worker *w)
 {
-    pf_run run = {.x = w->x, .cond = w->cond};
+    pf_run run = {.x = w->x, .cond = w->cond, .sigma = w->sigma};
     PF_TRY(pf_plan_forward(w->plan, &run, w->out));
     PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, w->gx));
     return PF_OK;
