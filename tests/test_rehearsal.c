@@ -76,6 +76,7 @@ static void operators_are_a_part_of_the_step(void **state)
         must(pf_rehearsal_step(r, &t));
         assert_true(t.kernels > 0.0);
         assert_true(t.kernels <= t.seconds);
+        assert_true(t.idle >= 0.0 && t.kernels + t.idle <= t.seconds);
         assert_true(t.waited >= 0.0 && t.waited <= t.seconds);
     }
     for (int w = 0; w < workers; w++) {

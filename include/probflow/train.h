@@ -61,6 +61,7 @@ typedef struct pf_rehearsal pf_rehearsal;
 typedef struct pf_rehearsal_time {
     double seconds; /* of the step */
     double kernels; /* of them in the plan's operators: the mean over the workers */
+    double idle;    /* of them without work, the same: the others were not ready yet */
     double waited;  /* of them for other ranks */
 } pf_rehearsal_time;
 /* Local.  Borrows both.  Fails as pf_train does before its first step. */

@@ -26,9 +26,11 @@ typedef struct pf_bench_row {
     size_t bytes;         /* in memory with everything that the work needs and nothing else */
     int n;                /* rounds */
     double *work, *limit; /* [PF_BENCH_ROUNDS] seconds; limit 0: no library to compare with */
-    double *outside; /* [PF_BENCH_ROUNDS] share of work outside kernels; NULL: not measured */
-    int bf16;        /* the arithmetic of the limit */
-    int n_plans;     /* of the workers, with their profiles; borrowed */
+    /* [PF_BENCH_ROUNDS] % of work outside kernels, and those of them in which a worker waited for
+     * the others; NULL: not measured */
+    double *outside, *idle;
+    int bf16;    /* the arithmetic of the limit */
+    int n_plans; /* of the workers, with their profiles; borrowed */
     pf_plan **plan;
 } pf_bench_row;
 

@@ -23,6 +23,7 @@ void pf_bench_row_free(pf_bench_row *r)
     pf_free(r->work);
     pf_free(r->limit);
     pf_free(r->outside);
+    pf_free(r->idle);
     pf_free(r->plan);
 }
 
@@ -147,4 +148,7 @@ void pf_bench_print_row(const pf_bench *b, const pf_bench_row *r)
     pf_bench_number outside =
         pf_bench_spread("  outside kernels", "% of the step", r->outside, r->n);
     pf_bench_print_number(b, &outside);
+    pf_bench_number idle =
+        pf_bench_spread("  idle workers", "% of the step", r->idle, r->n);
+    pf_bench_print_number(b, &idle);
 }

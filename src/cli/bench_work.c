@@ -29,6 +29,7 @@ static PF_MUST_USE pf_status train_rounds(const pf_bench *b, pf_rehearsal *re, p
         if (!st) st = pf_bench_limits_run(&limits, &r->limit[r->n]);
         r->work[r->n] = time.seconds;
         r->outside[r->n] = 100 * (1 - time.kernels / time.seconds);
+        r->idle[r->n] = 100 * time.idle / time.seconds;
     }
     pf_bench_limits_free(&limits);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -42,7 +43,9 @@ static PF_MUST_USE pf_status train_row(const pf_bench *b, pf_rehearsal *re)
     for (int i = 0; i < 2; i++) PF_TRY(pf_rehearsal_step(re, NULL)); /* warm-up */
     pf_status st = pf_bench_row_init(&r, "training step", workers);
     r.outside = pf_zalloc(PF_BENCH_ROUNDS * sizeof(double));
-    if (!st && !r.outside) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for measurements");
+    r.idle = pf_zalloc(PF_BENCH_ROUNDS * sizeof(double));
+    if (!st && !(r.outside && r.idle))
+        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for measurements");
     if (!st) st = train_rounds(b, re, &r);
     r.gflop = 3e-9 * r.images * b->flops;
     if (!st) pf_bench_print_row(b, &r);

@@ -41,6 +41,7 @@ typedef struct pf_worker {
     struct pf_trainer *trainer;
     int bucket, last; /* of the shard's gradient: buckets not yet final; 1: no shard follows */
     size_t bytes;
+    double busy;      /* seconds in tasks so far */
     pf_status failed; /* of the last task, with its sentence: threads have their own record */
     char sentence[512];
 } pf_worker;

@@ -53,13 +53,22 @@ static double kernel_seconds(const pf_trainer *t)
     return sum / t->n_workers;
 }
 
+static double busy_seconds(const pf_trainer *t)
+{
+    double sum = 0.0;
+    for (int w = 0; w < t->n_workers; w++) sum += t->w[w].busy;
+    return sum / t->n_workers;
+}
+
 pf_status pf_rehearsal_step(pf_rehearsal *r, pf_rehearsal_time *time)
 {
-    double kernels = kernel_seconds(r->t), waited = r->t->waited, since = pf_seconds();
+    double busy = busy_seconds(r->t), kernels = kernel_seconds(r->t), waited = r->t->waited,
+           since = pf_seconds();
     PF_TRY(pf_trainer_step(r->t));
     if (!time) return PF_OK;
     time->seconds = pf_seconds() - since;
     time->kernels = kernel_seconds(r->t) - kernels;
+    time->idle = time->seconds - (busy_seconds(r->t) - busy);
     time->waited = r->t->waited - waited;
     return PF_OK;
 }

@@ -9,6 +9,7 @@
  * the rest of the gradient is still being computed, to the other ranks. */
 #include "train/loop.h"
 
+#include <probflow/log.h>
 #include <probflow/memory.h>
 
 #include <omp.h>
@@ -149,7 +150,9 @@ pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w))
         int before = omp_get_max_threads();
         omp_set_num_threads(1); /* a plan and the libraries under it stay on this thread */
         pf_worker *w = &t->w[i];
+        double since = pf_seconds();
         w->failed = task(t, i);
+        w->busy += pf_seconds() - since;
         if (w->failed) snprintf(w->sentence, sizeof w->sentence, "%s", pf_error_message());
         omp_set_num_threads(before);
     }
