@@ -53,10 +53,12 @@ static void write_line(const pf_bench *b, const pf_bench_number *n)
 
 void pf_bench_print_number(const pf_bench *b, const pf_bench_number *n)
 {
-    char text[64];
-    if (n->low < n->high)
-        snprintf(text, sizeof text, "%.4g  (%.4g to %.4g)", n->median, n->low, n->high);
-    else snprintf(text, sizeof text, "%.4g", n->median);
+    char text[96], of[3][24];
+    const double v[3] = {n->low, n->median, n->high};
+    for (int i = 0; i < 3; i++)
+        snprintf(of[i], sizeof of[i], v[i] < 1000 ? "%.4g" : "%.0f", v[i]);
+    if (n->low < n->high) snprintf(text, sizeof text, "%s  (%s to %s)", of[1], of[0], of[2]);
+    else snprintf(text, sizeof text, "%s", of[1]);
     printf("%-26s %-30s %s\n", n->what, text, n->unit);
     write_line(b, n);
 }
@@ -112,6 +114,18 @@ static void print_profile(const op_sum *sum, int n, double total)
     }
 }
 
+/* What else a training step holds. */
+static void print_step(const pf_bench *b, const pf_bench_row *r, const op_sum *sum, int n)
+{
+    double ms = 0;
+    for (int k = 0; k < n; k++) ms += 1e3 * sum[k].prepare / r->n / r->n_plans;
+    const pf_bench_number all[] = {
+        pf_bench_spread("  outside kernels", "% of the step", r->outside, r->n),
+        pf_bench_spread("  idle workers", "% of the step", r->idle, r->n),
+        {"  preparing weights", "ms a step and worker", ms, ms, ms}};
+    for (int i = 0; i < 3; i++) pf_bench_print_number(b, &all[i]);
+}
+
 /* work and limit turn into images/s and shares. */
 void pf_bench_print_row(const pf_bench *b, const pf_bench_row *r)
 {
@@ -144,11 +158,5 @@ void pf_bench_print_row(const pf_bench *b, const pf_bench_row *r)
     if (of.high > 0) write_line(b, &of);
     write_line(b, &in);
     write_line(b, &memory);
-    if (!r->outside) return;
-    pf_bench_number outside =
-        pf_bench_spread("  outside kernels", "% of the step", r->outside, r->n);
-    pf_bench_print_number(b, &outside);
-    pf_bench_number idle =
-        pf_bench_spread("  idle workers", "% of the step", r->idle, r->n);
-    pf_bench_print_number(b, &idle);
+    if (r->outside) print_step(b, r, sum, n);
 }
