@@ -64,8 +64,8 @@ static void fields_that_do_not_fit_each_other_are_refused(void **state)
     (void)state;
     refused("train: {batch: 6}\n", PF_EARG,
             "train.batch is 6, which does not divide by 4 shards");
-    refused("train: {precision: bf16}\n", PF_ENOSUPP,
-            "train.precision is bf16, which this build cannot train in; use f32");
+    refused("train: {precision: f16}\n", PF_EARG,
+            "train.precision is \"f16\"; want f32 or bf16");
     refused("train: {device: gpu}\n", PF_ENOSUPP,
             "train.device is gpu, which this build has no kernels for; use cpu");
     refused("train: {bach: 6}\n", PF_EARG,

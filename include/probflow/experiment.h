@@ -24,7 +24,7 @@ typedef struct pf_train_opt {
     int64_t keep_every; /* checkpoints of every n-th step are kept too; 0: none */
     double max_hours;   /* of one call, then PF_ESTOP; 0: none */
     int overlap;        /* 1: gradients are exchanged while the backward pass goes on */
-    int precision;      /* enum: f32; bf16 is known and refused */
+    int precision;      /* pf_precision */
     int device;         /* enum: cpu; gpu is known and refused */
 } pf_train_opt;
 extern const pf_opt pf_train_opts[];

@@ -19,11 +19,24 @@ typedef enum pf_pass {
     PF_PASS_BOTH     /* value, then both gradients (tests)                           */
 } pf_pass;
 
+/* PF_BF16 is for training alone.  Convolutions, linear maps and the products of attention round
+ * what they multiply to bf16 (8 bits, to the nearest) and sum in float; 3x3 convolutions with
+ * full channel vectors and at least 16 tiles of 4x4 pixels a batch multiply in Winograd's domain,
+ * where pixels and kernels are rounded after their transforms.  All else stays in float:
+ * parameters, biases, values between operators, norms, softmax, gradients of the parameters.  The
+ * bits are the same on CPUs with and without bf16 instructions.
+ * Test  every_row_agrees_with_ref_on_rounded_numbers, with_and_without_instructions_the_bits_agree */
+typedef enum pf_precision { PF_F32, PF_BF16 } pf_precision;
+
 typedef struct pf_plan_opt {
     int batch;
     pf_pass pass;
     const char *backend; /* "fast" (fused and oneDNN rows over ref) or "ref"; NULL = "fast" */
+    pf_precision precision; /* PF_BF16: backend "fast" and pass PARAM or BOTH only */
 } pf_plan_opt;
+
+/* 1: this CPU multiplies bf16 numbers itself; 0: the same sums are made in float, slower. */
+int pf_bf16_is_native(void);
 
 /* Owned.  graph is borrowed and must outlive the plan.  Fails PF_EMEM, PF_EEXT, PF_ENOSUPP
  * (unknown backend).  Where a fast backend has no row, the plain one serves. */

@@ -38,6 +38,7 @@ typedef struct pf_site {
     pf_shape in[PF_MAX_INPUTS], out;
     size_t param_size[PF_MAX_PARAMS]; /* floats; weight first, bias second */
     pf_pass pass;
+    pf_precision precision;
     int want_dx[PF_MAX_INPUTS]; /* which input gradients will ever be asked for */
     int want_dp;                /* parameter gradients will be asked for */
 } pf_site;
@@ -78,8 +79,10 @@ extern const pf_row *const pf_ref_rows[PF_OP_COUNT]; /* complete */
 /* Fast rows, the better one of an operator first. */
 extern const pf_kernel pf_fused_kernels[];  /* portable C, vectorised by omp simd */
 extern const pf_kernel pf_onednn_kernels[]; /* empty in a build without it */
+extern const pf_kernel pf_bf16_kernels[]; /* of a site with this precision, before the others */
 
-/* The first row of fused, onednn, ref that applies; of ref alone when backend is "ref". */
+/* The first row of bf16 (where asked for), fused, onednn, ref that applies; of ref alone when
+ * backend is "ref". */
 const pf_row *pf_kernel_row(const char *backend, const pf_site *s);
 
 /* The limit of the sites of a plan; see probflow/limit.h. */

@@ -54,7 +54,8 @@ static void fill_site(pf_plan *p, int i)
                    .n_in = n->n_in,
                    .n_param = n->n_param,
                    .out = n->shape,
-                   .pass = p->opt.pass};
+                   .pass = p->opt.pass,
+                   .precision = p->opt.precision};
     st->value = st->saved = st->grad = st->scratch[0] = st->scratch[1] = -1;
     if (!st->live) return;
     for (int k = 0; k < n->n_in; k++) {
@@ -174,6 +175,10 @@ static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
     PF_REQUIRE(p->opt.batch > 0, PF_EARG, "a plan of batch %d", p->opt.batch);
     PF_REQUIRE(strcmp(backend, "fast") == 0 || strcmp(backend, "ref") == 0, PF_ENOSUPP,
                "unknown backend %s; the backends are fast and ref", backend);
+    PF_REQUIRE(p->opt.precision == PF_F32 || (p->opt.pass != PF_PASS_FORWARD &&
+                                              p->opt.pass != PF_PASS_VJP && *backend == 'f'),
+               PF_EARG,
+               "bf16 is for training: a plan with parameter gradients and fast kernels");
     p->n_step = g->output + 1; /* later nodes cannot matter */
     p->step = pf_zalloc((size_t)p->n_step * sizeof *p->step);
     p->sample = pf_zalloc((size_t)p->opt.batch * sizeof *p->sample);

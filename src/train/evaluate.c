@@ -1,7 +1,7 @@
 /* Evaluation loss: the training objective of the averaged parameters on the first test images,
- * without dropout, at times and with noise that never change, so that its curve shows the
- * parameters alone.  Image i of n has time position i and noise f(seed, EVAL_NOISE, i); shard s
- * of S holds images [n s/S, n (s+1)/S). */
+ * without dropout and in float whatever the training's precision, at times and with noise that
+ * never change, so that its curve shows the parameters alone.  Image i of n has time position i
+ * and noise f(seed, EVAL_NOISE, i); shard s of S holds images [n s/S, n (s+1)/S). */
 #include "train/loop.h"
 
 #include <probflow/log.h>
@@ -42,7 +42,7 @@ static PF_MUST_USE pf_status shard_loss(pf_trainer *t, pf_worker *w, int shard)
         pf_dsm dsm = {&e->sde, &e->objective, t->b, t->dim, w->x, w->z, w->t};
         pf_objective_inputs(&dsm, w->xt, w->cond, w->sigma);
         pf_run run = {.x = w->xt, .cond = w->cond, .sigma = w->sigma};
-        PF_TRY(pf_plan_forward(w->plan, &run, w->net));
+        PF_TRY(pf_plan_forward(w->exact, &run, w->net));
         pf_objective_loss(&dsm, w->net, 1.0, w->loss, NULL);
         for (int i = 0; i < n; i++) sum += w->loss[i];
     }
@@ -54,7 +54,7 @@ static pf_status worker_loss(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index];
     int n = t->own / t->n_workers;
-    PF_TRY(pf_plan_set_params(w->plan, t->ema));
+    PF_TRY(pf_plan_set_params(w->exact, t->ema));
     for (int i = 0; i < n; i++) PF_TRY(shard_loss(t, w, t->first + index * n + i));
     return PF_OK;
 }

@@ -29,7 +29,7 @@ const pf_opt pf_train_opts[] = {
     PF_OPT(pf_train_opt, keep_every, PF_I64, 0, 0, 1e12, "checkpoints of multiples of this step are kept too; 0: none"),
     PF_OPT(pf_train_opt, max_hours, PF_F64, 0.0, 0.0, 1e6, "time limit of one call, which then writes a checkpoint and exits with 75; 0: none"),
     PF_OPT(pf_train_opt, overlap, PF_BOOL, 1, 0, 1, "exchange gradients between ranks while the backward pass goes on"),
-    PF_OPT_ENUM(pf_train_opt, precision, 0, precisions, "arithmetic of the network"),
+    PF_OPT_ENUM(pf_train_opt, precision, 0, precisions, "arithmetic of the training network's products; sums, parameters and all else are f32"),
     PF_OPT_ENUM(pf_train_opt, device, 0, devices, "where the network runs"),
     { 0 }
 };
@@ -81,8 +81,6 @@ static PF_MUST_USE pf_status check(const pf_experiment *e)
     PF_REQUIRE(o->weight == PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_UNIFORM, PF_EARG,
                "objective.time is importance, which samples t by the likelihood weight, but "
                "objective.weight is sigma2; set objective.time=uniform");
-    PF_REQUIRE(e->train.precision == 0, PF_ENOSUPP,
-               "train.precision is bf16, which this build cannot train in; use f32");
     PF_REQUIRE(e->train.device == 0, PF_ENOSUPP,
                "train.device is gpu, which this build has no kernels for; use cpu");
     return PF_OK;

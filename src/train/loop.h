@@ -34,6 +34,7 @@ void pf_checkpoint_tidy(const char *dir);
 
 typedef struct pf_worker {
     pf_plan *plan;
+    pf_plan *exact; /* of evaluation losses, always float; the same as plan when that is */
     pf_tree *tree;
     float *x, *z, *xt, *cond, *sigma, *net, *gout; /* [b,D]; cond, sigma [b] */
     double *t, *loss;                              /* [b] */

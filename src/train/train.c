@@ -155,8 +155,11 @@ static void report_memory(const pf_trainer *t)
     double mb = 1e-6, plans = 0, trees = 0;
     int levels = 1;
     while ((t->own / t->n_workers) >> levels) levels++;
-    for (int i = 0; i < t->n_workers; i++)
-        plans += (double)(pf_plan_bytes(t->w[i].plan) + t->w[i].bytes);
+    for (int i = 0; i < t->n_workers; i++) {
+        const pf_worker *w = &t->w[i];
+        plans += (double)(pf_plan_bytes(w->plan) + w->bytes);
+        if (w->exact != w->plan) plans += (double)pf_plan_bytes(w->exact);
+    }
     trees = (double)t->n_workers * levels * (double)t->padded * sizeof(float);
     double state = (double)(2 * t->padded + 2 * t->pieces) * sizeof(float);
     double exchange = (double)pf_exchange_bytes(t->x);
@@ -180,6 +183,12 @@ static void report(const pf_trainer *t)
     pf_log("%s: %zu parameters, %d ranks, %d threads a rank, %d shards of %d samples",
            t->net->model.ops->name, t->floats, pf_comm_size(t->c), t->n_workers, t->shards,
            t->b);
+    if (t->e->train.precision == PF_BF16)
+        pf_log("precision bf16: %s; evaluation losses and checkpoints in float",
+               pf_bf16_is_native()
+                   ? "by this CPU's instructions"
+                   : "this CPU has no instructions for it, so the same sums are "
+                     "made in float, slower than precision f32");
     report_memory(t);
 }
 

@@ -55,8 +55,15 @@ static pf_status create(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index];
     size_t n = (size_t)t->b, floats = n * (size_t)t->dim * sizeof(float);
-    pf_plan_opt opt = {.batch = t->b, .pass = PF_PASS_PARAM};
+    pf_plan_opt opt = {
+        .batch = t->b, .pass = PF_PASS_PARAM, .precision = (pf_precision)t->e->train.precision};
+    pf_plan_opt exact = {.batch = t->b, .pass = PF_PASS_FORWARD};
     PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
+    w->exact = w->plan;
+    if (opt.precision != PF_F32 && t->e->train.eval_every > 0) {
+        w->exact = NULL;
+        PF_TRY(pf_plan_create(t->net->graph, &exact, &w->exact));
+    }
     PF_TRY(pf_tree_create(t->own / t->n_workers, t->padded, &w->tree));
     w->trainer = t;
     pf_plan_watch(w->plan, on_gradient, w);
@@ -78,6 +85,7 @@ static pf_status create(pf_trainer *t, int index)
 
 static void release(pf_worker *w)
 {
+    if (w->exact != w->plan) pf_plan_free(w->exact);
     pf_plan_free(w->plan);
     pf_tree_free(w->tree);
     pf_free(w->x);

@@ -10,7 +10,7 @@ train 'halve' --set 'model.multipliers=[1,1,1,1]'
 train "unknown.*'?stpes'?.*steps" --set train.stpes=3
 train 'power of two' --set shards=6
 train 'objective.time=uniform' --set objective.weight=sigma2
-train 'bf16' --set train.precision=bf16
+train 'f16.*f32.*bf16' --set train.precision=f16
 train 'gpu' --set train.device=gpu
 train 'range|from|between' --set train.lr=-1
 [ -e "$tmp/bad/checkpoint-00000012.h5" ] && fail "a refused run wrote a checkpoint"

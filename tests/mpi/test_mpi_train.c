@@ -30,24 +30,29 @@ static const char text[] =
     "name: tiny\nseed: 11\nshards: 4\n"
     "data: {path: %s/data.h5, uniform_dequantisation: yes, flip: yes}\n"
     "sde: {name: vp}\n"
-    "model: {name: ddpmpp, width: 8, multipliers: [1, 2], blocks: 1, attention: [4], dropout: "
+    "model: {name: ddpmpp, width: %d, multipliers: [1, 2], blocks: 1, attention: [4], dropout: "
     "0.1,"
     " init_scale: 0.1}\n"
     "objective: {weight: likelihood, time: importance, t_min: 1e-3}\n"
     "train: {steps: 20, batch: 16, lr: 2e-3, warmup: 5, ema: 0.9, clip: 0.5, eval_every: 10,"
     " eval_images: 21, log_every: 1, checkpoint_every: 6, keep: 3}\n";
 
-static pf_experiment experiment(int64_t steps)
+static pf_experiment experiment_of(int64_t steps, int width)
 {
     char yaml[2048];
     pf_config *c = NULL;
     pf_experiment e;
-    snprintf(yaml, sizeof yaml, text, root);
+    snprintf(yaml, sizeof yaml, text, root, width);
     assert_int_equal(pf_config_parse(yaml, "tiny", &c), PF_OK);
     assert_int_equal(pf_experiment_read(c, &e), PF_OK);
     pf_config_free(c);
     e.train.steps = steps;
     return e;
+}
+
+static pf_experiment experiment(int64_t steps)
+{
+    return experiment_of(steps, 8);
 }
 
 static const char *in_root(const char *name)
@@ -278,6 +283,52 @@ static void an_interrupted_run_continues_to_the_same_bits(void **state)
     same_bits("alone", "stopped");
 }
 
+/* Full channel vectors and enough tiles for every bf16 kernel. */
+static void train_bf16(int64_t steps, const char *dir, int all_ranks)
+{
+    pf_status st = PF_OK;
+    pf_experiment e = experiment_of(steps, 16);
+    e.train.precision = PF_BF16;
+    if (all_ranks) st = pf_train(comm, &e, in_root(dir));
+    else if (pf_comm_rank(comm) == 0) st = pf_train(&solo, &e, in_root(dir));
+    if (st) pf_error_print(stderr);
+    assert_int_equal(pf_comm_agree(comm, st), PF_OK);
+}
+
+static void bf16_gives_the_same_bits_on_any_ranks_and_after_a_restart(void **state)
+{
+    (void)state;
+    train_bf16(STEPS, "half", 0);
+    train_bf16(STEPS, "half_world", 1);
+    same_bits("half", "half_world");
+    train_bf16(7, "half_parts", 1);
+    train_bf16(13, "half_parts", 0);
+    train_bf16(STEPS, "half_parts", 1);
+    same_bits("half", "half_parts");
+}
+
+/* At a rate of 0 both precisions keep the same parameters: their evaluation losses are the same
+ * numbers, while the losses they train with are not. */
+static void the_evaluation_loss_is_in_float_whatever_the_precision(void **state)
+{
+    (void)state;
+    static const char *const dirs[] = {"still", "still_half"};
+    double eval[2][STEPS], loss[2][STEPS];
+    for (int k = 0; k < 2; k++) {
+        pf_experiment e = experiment_of(STEPS, 16);
+        e.train.lr = 0;
+        e.train.precision = k ? PF_BF16 : PF_F32;
+        assert_int_equal(pf_train(comm, &e, in_root(dirs[k])), PF_OK);
+        if (pf_comm_rank(comm) != 0) continue;
+        column(dirs[k], "eval_loss", eval[k]);
+        column(dirs[k], "loss", loss[k]);
+    }
+    if (pf_comm_rank(comm) != 0) return;
+    assert_true(isfinite(eval[0][STEPS - 1]));
+    assert_memory_equal(eval[0], eval[1], sizeof eval[0]);
+    assert_true(loss[0][0] != loss[1][0] && fabs(loss[0][0] / loss[1][0] - 1.0) < 0.1);
+}
+
 static void a_time_limit_on_one_rank_stops_all_ranks_with_a_checkpoint(void **state)
 {
     (void)state;
@@ -389,6 +440,8 @@ int main(void)
         cmocka_unit_test(training_moves_the_parameters_and_lowers_the_loss),
         cmocka_unit_test(only_the_last_checkpoints_are_kept),
         cmocka_unit_test(an_interrupted_run_continues_to_the_same_bits),
+        cmocka_unit_test(bf16_gives_the_same_bits_on_any_ranks_and_after_a_restart),
+        cmocka_unit_test(the_evaluation_loss_is_in_float_whatever_the_precision),
         cmocka_unit_test(a_time_limit_on_one_rank_stops_all_ranks_with_a_checkpoint),
         cmocka_unit_test(a_damaged_checkpoint_costs_only_the_steps_since_the_one_before),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_the_step),

@@ -38,7 +38,9 @@ static const pf_row *first_that_applies(const pf_kernel *k, const pf_site *s)
 const pf_row *pf_kernel_row(const char *backend, const pf_site *s)
 {
     if (!strcmp(backend, "ref")) return pf_ref_rows[s->op];
-    const pf_row *r = first_that_applies(pf_fused_kernels, s);
+    const pf_row *r = NULL;
+    if (s->precision == PF_BF16) r = first_that_applies(pf_bf16_kernels, s);
+    if (!r) r = first_that_applies(pf_fused_kernels, s);
     if (!r) r = first_that_applies(pf_onednn_kernels, s);
     return r ? r : pf_ref_rows[s->op];
 }

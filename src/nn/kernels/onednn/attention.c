@@ -5,9 +5,10 @@
  *     dq = dS k       dk = dS' q
  *
  * P [B,n,n] is kept for the backward pass. */
-#include <nn/kernels/fused/vec.h>
+#include <nn/kernels/fused/softmax.h>
 #include <nn/kernels/onednn/engine.h>
 #include <probflow/memory.h>
+#include <math.h>
 
 enum { SCORES, VALUES, DV, DP, DQ, DK, PRODUCTS };
 
@@ -80,48 +81,6 @@ static size_t scratch(const pf_site *s, void *ctx)
     return own_floats(ctx) + saved(s, ctx);
 }
 
-/* The largest of x[n], sixteen candidates at a time: clang does not vectorise a max reduction. */
-PF_INLINE float largest(int n, const float *x)
-{
-    enum { lanes = 16 };
-    float top = x[0], lane[lanes];
-    for (int l = 0; l < lanes; l++) lane[l] = top;
-    int i = 0;
-    for (; i + lanes <= n; i += lanes) {
-        PF_SIMD
-        for (int l = 0; l < lanes; l++) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
-    }
-    for (; i < n; i++) top = x[i] > top ? x[i] : top;
-    for (int l = 0; l < lanes; l++) top = lane[l] > top ? lane[l] : top;
-    return top;
-}
-
-PF_CLONES static void softmax(int rows, int n, float scale, float *p)
-{
-    for (int r = 0; r < rows; r++, p += n) {
-        float top = largest(n, p), sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-        for (int i = 0; i < n; i++) {
-            p[i] = pf_exp((p[i] - top) * scale);
-            sum += p[i];
-        }
-        float inverse = 1.0f / sum;
-        PF_SIMD
-        for (int i = 0; i < n; i++) p[i] *= inverse;
-    }
-}
-
-PF_CLONES static void softmax_backward(int rows, int n, float scale, const float *p, float *d)
-{
-    for (int r = 0; r < rows; r++, p += n, d += n) {
-        float dot = 0.0f;
-#pragma omp simd reduction(+ : dot)
-        for (int i = 0; i < n; i++) dot += p[i] * d[i];
-        PF_SIMD
-        for (int i = 0; i < n; i++) d[i] = p[i] * (d[i] - dot) * scale;
-    }
-}
-
 static PF_MUST_USE pf_status product(attention *a, int which, const float *x, const float *y,
                                      float *out, const pf_call *c)
 {
@@ -133,7 +92,7 @@ static pf_status forward(void *ctx, const pf_call *c)
 {
     attention *a = ctx;
     PF_TRY(product(a, SCORES, c->in[0], c->in[1], c->saved, c));
-    softmax(a->rows, a->n, a->scale, c->saved);
+    pf_fused_softmax(a->rows, a->n, a->scale, c->saved);
     return product(a, VALUES, c->saved, c->in[2], c->out, c);
 }
 
@@ -144,7 +103,7 @@ static pf_status backward(void *ctx, const pf_call *c)
     if (!c->gin[0] && !c->gin[1]) return PF_OK;
     float *d = c->scratch + own_floats(a);
     PF_TRY(product(a, DP, c->gout, c->in[2], d, c));
-    softmax_backward(a->rows, a->n, a->scale, c->saved, d);
+    pf_fused_softmax_back(a->rows, a->n, a->scale, c->saved, d);
     if (c->gin[0]) PF_TRY(product(a, DQ, d, c->in[1], c->gin[0], c));
     if (c->gin[1]) PF_TRY(product(a, DK, d, c->in[0], c->gin[1], c));
     return PF_OK;

@@ -1,0 +1,37 @@
+/* bf16: the upper half of a float, 8 bits of precision, the same exponents.
+ *
+ * Rounding is to the nearest, ties away from zero: two operations instead of five, and among 2^16
+ * floats one is a tie.  NaN stays NaN (but for payloads of all ones, which no arithmetic makes).
+ *  Two neighbours of a sum share a word: the first in its low half. */
+#ifndef PROBFLOW_SRC_NN_KERNELS_BF16_PACK_H
+#define PROBFLOW_SRC_NN_KERNELS_BF16_PACK_H
+
+#include <nn/kernels/fused/vec.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint32_t pf_w16 __attribute__((vector_size(64)));
+typedef uint16_t pf_h16 __attribute__((vector_size(32)));
+
+/* 16 floats as words whose upper half is the rounded number */
+#define pf_bf16_round16(v) ((pf_w16)(v) + 0x8000u)
+/* 16 words (low, high) */
+#define pf_bf16_pair16(low, high) \
+    ((pf_bf16_round16(low) >> 16) | (pf_bf16_round16(high) & 0xFFFF0000u))
+/* 16 halves next to each other */
+#define pf_bf16_half16(v) __builtin_convertvector(pf_bf16_round16(v) >> 16, pf_h16)
+
+static inline int pf_bf16_even(int n)
+{
+    return (n + 1) / 2 * 2;
+}
+
+/* rows of n floats, `from` floats apart, to rows of even(n) halves; the odd one is 0 */
+void pf_bf16_round_rows(int rows, int n, const float *x, size_t from, uint16_t *y);
+/* rows of n halves, `from` halves apart, to words [even(rows)/2][n] of rows 2i and 2i+1, `to` words apart; an odd
+ * last row is paired with 0 */
+void pf_bf16_pair_rows(int rows, int n, const uint16_t *x, size_t from, uint32_t *y, size_t to);
+/* words x [rows][columns] to y [columns][to]; what lies beyond the rows is left alone */
+void pf_bf16_turn(int rows, int columns, const void *x, uint32_t *y, size_t to);
+
+#endif

@@ -1,0 +1,254 @@
+/* The bf16 rows against the plain ones in float, on inputs that bf16 holds exactly.
+ *
+ * Then products are exact and sums are made in float, so convolutions and linear maps must agree as
+ * closely as two ways of adding floats do: a product taken in less than float, a value rounded
+ * that should not be (the bias) or a sum kept in bf16 is 100 times as far off.
+ *
+ * Attention also rounds the probabilities and their gradient, by up to 2^-9 each; such errors of n
+ * terms add up like noise, so 2^-7 of the largest element, about 4 times the typical one, is ample.
+ *
+ * Winograd rounds pixels and kernels after their transforms: 2^-9/sqrt(3) = 0.0011 to 0.0023 each,
+ * 0.0024 of a product in the root mean square, and the transforms enlarge that 5 times (the rows of A'
+ * with sqrt(2)^3; the same sums in double, with nothing but that rounding, give 0.0120).  A kernel that
+ * rounds once more, or leaves out one of 144 or more terms, is beyond 0.014.  Of 1e5 elements the
+ * worst is 5 typical errors off, at the corners of a tile, where they are 1.5 times as large. */
+#include <nn/kernels/bf16/pack.h>
+#include <nn/kernels/bf16/product.h>
+#include <nn/kernels/bf16/rows.h>
+#include <probflow/config.h>
+#include <probflow/model.h>
+#include <probflow/plan.h>
+
+#include "kernel_compare.h"
+
+static const double rounded_inside = 0.0078125; /* 2^-7 */
+static const double tile_noise = 0.014, tile_worst = 0.04;
+
+static void agrees(bench *t)
+{
+    t->site.precision = PF_BF16;
+    const pf_row *row = pf_kernel_row("fast", &t->site);
+    assert_string_equal(row->backend, "bf16");
+    if (row == &pf_bf16_attention) t->tolerance = rounded_inside;
+    if (row == &pf_bf16_winograd) {
+        t->tolerance = tile_worst;
+        t->noise = tile_noise;
+    }
+    check(t);
+}
+
+static void conv(pf_shape in, int cout, int kernel, int stride, int lo, int hi)
+{
+    pf_attr a = {.kernel = kernel, .stride = stride, .pad_lo = lo, .pad_hi = hi};
+    bench t = conv_site(in, cout, &a);
+    agrees(&t);
+}
+
+static void every_convolution_agrees_with_ref_on_rounded_numbers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIALS; i++) {
+        pf_shape in = any_shape(), other = any_shape();
+        in.h += 2;
+        in.w += 2;
+        conv(in, other.c, 3, 1, 1, 1);
+        conv(in, other.c, 1, 1, 0, 0);
+        conv(in, other.c, 3, 2, 0, 1);
+        conv(in, other.c, 5, 2, 2, 1);
+    }
+    for (int few = 1; few <= 4; few++) {
+        conv((pf_shape){pick(3, 28), pick(3, 28), few}, 32, 3, 1, 1, 1);
+        conv((pf_shape){pick(3, 28), pick(3, 28), 32}, few, 3, 1, 1, 1);
+        conv((pf_shape){pick(3, 28), pick(3, 28), few}, few, 3, 1, 1, 1);
+    }
+}
+
+/* Odd numbers of tiles, overhanging tiles, more than one chunk, blocks of channels that are not full. */
+static void convolutions_of_full_channel_blocks_agree(void **state)
+{
+    (void)state;
+    static const pf_shape shapes[] = {{16, 16, 16}, {28, 28, 32},  {20, 12, 48}, {15, 14, 80},
+                                      {33, 34, 16}, {14, 30, 128}, {19, 18, 96}};
+    for (int i = 0; i < 7; i++) {
+        pf_attr a = {.kernel = 3, .stride = 1, .pad_lo = 1, .pad_hi = 1};
+        int couts[] = {16 * pick(1, 9), shapes[i].c};
+        for (int k = 0; k < 2; k++) {
+            bench t = conv_site(shapes[i], couts[k], &a);
+            t.site.precision = PF_BF16;
+            assert_ptr_equal(pf_kernel_row("fast", &t.site), &pf_bf16_winograd);
+            agrees(&t);
+        }
+    }
+    pf_attr a = {.kernel = 3, .stride = 1, .pad_lo = 1, .pad_hi = 1};
+    bench t =
+        conv_site((pf_shape){64, 52, 16}, 16, &a); /* gradients of the kernels in two chunks */
+    t.site.B = 3;
+    agrees(&t);
+}
+
+static void linear_maps_agree_in_both_layouts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        pf_shape in = any_shape();
+        if (i % 3 == 0) in.h = in.w = 1;
+        bench t = linear_site(in, any_shape().c, i % 2);
+        agrees(&t);
+    }
+}
+
+static void attention_agrees(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIALS; i++) {
+        pf_shape in = any_shape();
+        bench t = site(PF_OP_ATTENTION, 3, in, in);
+        agrees(&t);
+    }
+}
+
+static void words(size_t n, uint32_t *w)
+{
+    float *x = normals(2 * n);
+    pf_bf16_round_rows(1, (int)(2 * n), x, 0, (uint16_t *)w);
+    pf_free(x);
+}
+
+static void with_and_without_instructions_the_bits_agree(void **state)
+{
+    (void)state;
+    if (!pf_bf16_native()) skip();
+    enum { MOST = 80 };
+    static uint32_t a[MOST * MOST], b[MOST * (MOST + 16)];
+    for (int i = 0; i < 100; i++) {
+        int M = pick(1, MOST), N = pick(1, MOST), pairs = pick(1, MOST), turned = pick(0, 1);
+        pf_bf16_product g = {.M = M,
+                             .N = N,
+                             .pairs = pairs,
+                             .row = turned ? 1 : (size_t)pairs,
+                             .column = turned ? (size_t)M : 1,
+                             .ldb = (size_t)(N + 15) / 16 * 16,
+                             .ldc = (size_t)N,
+                             .add = pick(0, 1)};
+        words((size_t)(M * pairs), a);
+        words((size_t)pairs * g.ldb, b);
+        float *c = normals((size_t)(M * N)), *d = normals((size_t)(M * N)),
+              *bias = normals((size_t)N);
+        memcpy(d, c, (size_t)(M * N) * sizeof *d);
+        g.bias = pick(0, 1) ? bias : NULL;
+        pf_bf16_native()(&g, a, b, c);
+        pf_bf16_portable(&g, a, b, d);
+        assert_memory_equal(c, d, (size_t)(M * N) * sizeof *c);
+        pf_free(c);
+        pf_free(d);
+        pf_free(bias);
+    }
+}
+
+static void rounding_is_to_the_nearest_and_keeps_what_is_no_number(void **state)
+{
+    (void)state;
+    static const struct {
+        float x;
+        uint16_t want;
+    } cases[] = {{1.0f, 0x3F80},        {1.00390625f, 0x3F81}, {1.01171875f, 0x3F82},
+                 {1.00390637f, 0x3F81}, {-3.0f, 0xC040},       {0.0f, 0},
+                 {INFINITY, 0x7F80},    {3.4e38f, 0x7F80},     {-INFINITY, 0xFF80}};
+    enum { N = sizeof cases / sizeof *cases };
+    for (int n = 1; n < 40; n += 19) /* by element and by vector */
+        for (int i = 0; i < N; i++) {
+            float x[40];
+            uint16_t y[40];
+            for (int j = 0; j < n; j++) x[j] = cases[i].x;
+            pf_bf16_round_rows(1, n, x, 0, y);
+            for (int j = 0; j < n; j++) assert_int_equal(y[j], cases[i].want);
+            for (int j = 0; j < n; j++) x[j] = NAN;
+            pf_bf16_round_rows(1, n, x, 0, y);
+            for (int j = 0; j < n; j++) assert_true((y[j] & 0x7F80) == 0x7F80 && y[j] & 0x7F);
+        }
+}
+
+enum { SIDE = 16, BATCH = 4, PIXELS = SIDE * SIDE * 3 };
+
+/* Gradient of gout . net of a DDPM++ network with every kind of block, in one precision. */
+static float *network_gradient(const pf_graph *g, const float *params, pf_precision precision)
+{
+    static const float cond[BATCH] = {3.0f, 120.0f, 480.0f, 900.0f};
+    float *x = pf_zalloc(BATCH * PIXELS * sizeof *x),
+          *gout = pf_zalloc(BATCH * PIXELS * sizeof *gout);
+    float *out = pf_zalloc(BATCH * PIXELS * sizeof *out);
+    float *gradient = pf_zalloc(pf_graph_param_floats(g) * sizeof *gradient);
+    assert_true(x && gout && out && gradient);
+    pf_draw d = {.seed = 5, .stream = PF_STREAM_TEST};
+    pf_draw_normal(&d, 0, BATCH * PIXELS, x);
+    d.step = 1;
+    pf_draw_normal(&d, 0, BATCH * PIXELS, gout);
+    pf_plan_opt o = {.batch = BATCH, .pass = PF_PASS_PARAM, .precision = precision};
+    pf_plan *p = NULL;
+    pf_run run = {.x = x, .cond = cond};
+    assert_int_equal(pf_plan_create(g, &o, &p), PF_OK);
+    assert_int_equal(pf_plan_set_params(p, params), PF_OK);
+    assert_int_equal(pf_plan_forward(p, &run, out), PF_OK);
+    assert_int_equal(pf_plan_backward(p, gout, gradient, NULL), PF_OK);
+    pf_plan_free(p);
+    pf_free(x);
+    pf_free(gout);
+    pf_free(out);
+    return gradient;
+}
+
+/* About 20 layers add their 0.012 of noise each, on the way forward and again on the way back, and
+ * what follows keeps their share: sqrt(40) 0.012 = 0.08 of the gradient, at right angles to it, so
+ * the cosine is 1 - 0.08^2 / 2.  The bounds are one and a half times that. */
+static void the_gradient_of_a_network_points_where_that_in_float_points(void **state)
+{
+    (void)state;
+    pf_model m;
+    pf_sde sde;
+    pf_net *net = NULL;
+    assert_int_equal(pf_model_init("ddpmpp", &m), PF_OK);
+    pf_config *c = NULL;
+    assert_int_equal(
+        pf_config_parse(
+            "model: {name: ddpmpp, width: 32, multipliers: [1, 2], blocks: 1, attention: [8], "
+            "init_scale: 1}\n",
+            "test", &c),
+        PF_OK);
+    assert_int_equal(pf_config_section(c, "model", m.ops->opts, &m.opt), PF_OK);
+    pf_config_free(c);
+    assert_int_equal(pf_sde_init("vp", &sde), PF_OK);
+    assert_int_equal(pf_net_create(&m, &sde, (pf_shape){SIDE, SIDE, 3}, &net), PF_OK);
+    float *params = pf_zalloc(net->floats * sizeof *params);
+    pf_graph_init_params(net->graph, 1, params);
+    float *a = network_gradient(net->graph, params, PF_F32);
+    float *b = network_gradient(net->graph, params, PF_BF16);
+    double aa = 0, ab = 0, bb = 0, off = 0;
+    for (size_t i = 0; i < net->floats; i++) {
+        double x = (double)a[i], y = (double)b[i];
+        aa += x * x;
+        ab += x * y;
+        bb += y * y;
+        off += (x - y) * (x - y);
+    }
+    assert_true(sqrt(off / aa) > 1e-3); /* else it was float twice */
+    assert_true(sqrt(off / aa) < 0.12);
+    assert_true(ab / sqrt(aa * bb) > 0.993);
+    pf_free(a);
+    pf_free(b);
+    pf_free(params);
+    pf_net_free(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rounding_is_to_the_nearest_and_keeps_what_is_no_number),
+        cmocka_unit_test(with_and_without_instructions_the_bits_agree),
+        cmocka_unit_test(every_convolution_agrees_with_ref_on_rounded_numbers),
+        cmocka_unit_test(convolutions_of_full_channel_blocks_agree),
+        cmocka_unit_test(linear_maps_agree_in_both_layouts),
+        cmocka_unit_test(attention_agrees),
+        cmocka_unit_test(the_gradient_of_a_network_points_where_that_in_float_points),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
