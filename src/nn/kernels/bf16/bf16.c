@@ -3,6 +3,7 @@
 #include <nn/kernels/bf16/rows.h>
 
 const pf_kernel pf_bf16_kernels[] = {
+    {PF_OP_CONV, &pf_bf16_few},
     {PF_OP_CONV, &pf_bf16_winograd},
     {PF_OP_CONV, &pf_bf16_conv},
     {PF_OP_LINEAR, &pf_bf16_conv},

@@ -22,6 +22,17 @@ PF_CLONES void pf_bf16_round_rows(int rows, int n, const float *x, size_t from, 
     }
 }
 
+PF_CLONES void pf_bf16_round_floats(size_t n, const float *x, float *y)
+{
+    PF_SIMD
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, x + i, sizeof u);
+        u = (u + 0x8000u) & 0xFFFF0000u;
+        memcpy(y + i, &u, sizeof u);
+    }
+}
+
 PF_CLONES void pf_bf16_pair_rows(int rows, int n, const uint16_t *x, size_t from, uint32_t *y,
                                  size_t to)
 {

@@ -28,6 +28,8 @@ static inline int pf_bf16_even(int n)
 
 /* rows of n floats, `from` floats apart, to rows of even(n) halves; the odd one is 0 */
 void pf_bf16_round_rows(int rows, int n, const float *x, size_t from, uint16_t *y);
+/* y = x rounded, both float */
+void pf_bf16_round_floats(size_t n, const float *x, float *y);
 /* rows of n halves, `from` halves apart, to words [even(rows)/2][n] of rows 2i and 2i+1, `to` words apart; an odd
  * last row is paired with 0 */
 void pf_bf16_pair_rows(int rows, int n, const uint16_t *x, size_t from, uint32_t *y, size_t to);
