@@ -16,6 +16,7 @@ typedef struct pf_flow {
                      double *f, double *jv);
     /* log prior at t = 1 of z [D], nats. */
     double (*prior_logp)(void *self, const double *z);
+    const pf_sde *sde; /* whose flow it is, borrowed; NULL: it can be solved in t only */
 } pf_flow;
 
 /* Probability flow of an SDE with this score: f = f(t) x - g^2 s/2.  Both borrowed.
@@ -23,15 +24,26 @@ typedef struct pf_flow {
 PF_MUST_USE pf_status pf_flow_create(const pf_sde *sde, pf_score *score, pf_flow **out);
 void pf_flow_free(pf_flow *f);
 
-typedef enum pf_solver {
-    PF_ADAMS,
-    PF_BDF,
-    PF_ERK
-} pf_solver; /* CVODE Adams, CVODE BDF, ARKODE Dormand-Prince 5(4) */
+/* CVODE's Adams and BDF; ARKODE's pairs of Dormand-Prince 5(4), Bogacki-Shampine 3(2), Verner
+ * 6(5) and Fehlberg 8(7). */
+typedef enum pf_solver { PF_ADAMS, PF_BDF, PF_ERK, PF_ERK32, PF_ERK65, PF_ERK87 } pf_solver;
+/* Variable of integration: see src/flow/variable.c. */
+typedef enum pf_variable_kind {
+    PF_IN_T,
+    PF_IN_LOG_SNR,
+    PF_IN_NOISE,
+    PF_IN_ANGLE,
+    PF_IN_ARSINH
+} pf_variable_kind;
+typedef enum pf_scaling { PF_STATE_X, PF_STATE_SCALED } pf_scaling; /* x, or x/mean(t) */
+typedef enum pf_norm { PF_NORM_IMAGE, PF_NORM_GROUP } pf_norm;
 typedef enum pf_probe { PF_RADEMACHER, PF_GAUSSIAN, PF_EXACT } pf_probe;
 
 typedef struct pf_ode_opt {
     int solver;        /* pf_solver */
+    int variable;      /* pf_variable_kind */
+    int state;         /* pf_scaling */
+    int norm;          /* pf_norm */
     double rtol, atol; /* per image, on x (model scale): rms over its D entries */
     double div_tol;    /* absolute, on the divergence of each image [bits/dim] */
     double t_min;      /* start */
@@ -40,7 +52,8 @@ typedef struct pf_ode_opt {
 extern const pf_opt pf_ode_opts[];
 
 /* Its rows, for tables of options that nest a pf_ode_opt at offset `base`. */
-extern const char *const pf_solver_words[];
+extern const char *const pf_solver_words[], *const pf_variable_words[],
+                                                *const pf_state_words[], *const pf_norm_words[];
 
 /* clang-format off */
 #define PF_ODE_ROW(base, field, kind, def, lo, hi, help) \
@@ -48,7 +61,13 @@ extern const char *const pf_solver_words[];
 
 #define PF_ODE_SOLVER_ROWS(base) \
     { "solver", PF_ENUM, (base) + offsetof(pf_ode_opt, solver), PF_ADAMS, 0, 0, NULL, pf_solver_words, \
-      "ODE solver: Adams or BDF of CVODE, or Dormand-Prince 5(4) of ARKODE" }, \
+      "ODE solver: Adams or BDF of CVODE, or an explicit pair of ARKODE: Dormand-Prince 5(4) (erk), Bogacki-Shampine 3(2), Verner 6(5), Fehlberg 8(7)" }, \
+    { "variable", PF_ENUM, (base) + offsetof(pf_ode_opt, variable), PF_IN_T, 0, 0, NULL, pf_variable_words, \
+      "variable of integration: t, log(mean^2/std^2), std/mean, its arc tangent, its inverse hyperbolic sine" }, \
+    { "state", PF_ENUM, (base) + offsetof(pf_ode_opt, state), PF_STATE_X, 0, 0, NULL, pf_state_words, \
+      "what is integrated: x, or x/mean(t), whose field has no linear part" }, \
+    { "norm", PF_ENUM, (base) + offsetof(pf_ode_opt, norm), PF_NORM_IMAGE, 0, 0, NULL, pf_norm_words, \
+      "error norm: the largest over images of their own, or one root mean square over the group" }, \
     PF_ODE_ROW(base, rtol, PF_F64, 1e-5, 1e-14, 1.0, "solver's relative tolerance on x"), \
     PF_ODE_ROW(base, atol, PF_F64, 1e-5, 1e-14, 1.0, "solver's absolute tolerance on x, model scale"), \
     PF_ODE_ROW(base, max_steps, PF_I64, 10000, 1, 1e9, "steps after which a solve is given up")
@@ -68,7 +87,9 @@ typedef struct pf_ode_stat {
  *
  * The error norm is the largest over the images of the batch of each image's own norm, where an
  * image's norm is the larger of the rms of its D weighted errors and its weighted divergence
- * errors; so no image or divergence is diluted by the others.
+ * errors; so no image or divergence is diluted by the others.  With norm group it is one root
+ * mean square over all entries, divergences among them and held to rtol and atol (in nats), as in
+ * the published code.  The errors of x/mean are weighed as those of x.
  *
  * Local.  Same bits for the same batch, on any number of ranks and threads.
  * Fails PF_ENUMERIC when the solver stops early or meets NaN, PF_ESTOP when a stop is asked for

@@ -70,7 +70,8 @@ pf_status pf_flow_create(const pf_sde *sde, pf_score *score, pf_flow **out)
                         .batch = score->batch,
                         .drift = drift,
                         .vjp = score->vjp ? vjp : NULL,
-                        .prior_logp = prior_logp};
+                        .prior_logp = prior_logp,
+                        .sde = sde};
     *out = &w->flow;
     return PF_OK;
 }

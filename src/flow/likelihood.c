@@ -217,7 +217,7 @@ size_t pf_likelihood_bytes(const pf_likelihood_opt *opt, int dim)
 {
     enum { EXACT = 16 }; /* products at a time, as in ode.c */
     int exact = opt->probe == PF_EXACT, K = exact ? 1 : opt->probes;
-    pf_layout lay = {opt->group, dim, K};
+    pf_layout lay = {opt->group, dim, K, opt->ode.norm};
     size_t x = (size_t)opt->group * (size_t)dim * sizeof(double);
     return pf_state_bytes(&lay) + 2 * x + 2 * x * (size_t)(exact ? EXACT : K);
 }

@@ -1,7 +1,8 @@
 /* State vector of the likelihood ODE: a serial N_Vector whose norm looks at each image alone.
  *
- *     |e|   = max over images b of max( rms over d of w e_bd, max over k of |w e_bk| )
- *     <a,b> = sum of a b over x entries / D  +  sum of a b over div entries
+ *     image  |e|   = max over images b of max( rms over d of w e_bd, max over k of |w e_bk| )
+ *            <a,b> = sum of a b over x entries / D  +  sum of a b over div entries
+ *     group  |e|   = rms of w e over all entries,   <a,b> = mean of a b
  *
  * Both integrators test errors, choose first steps and stop their iterations by |w e| < c, which
  * holds for any norm; only the Krylov solver assumes more, an inner product whose norm bounds
@@ -42,6 +43,7 @@ static double norm(N_Vector v, N_Vector weight)
 {
     const pf_layout *l = layout_of(v);
     const double *x = NV_DATA_S(v), *w = NV_DATA_S(weight);
+    if (l->norm == PF_NORM_GROUP) return image_norm(x, w, (int)pf_layout_size(l));
     const double *dx = x + (size_t)l->B * l->D, *dw = w + (size_t)l->B * l->D;
     double most = 0.0;
 
@@ -67,6 +69,7 @@ static double dot(N_Vector u, N_Vector v)
 
     for (size_t i = 0; i < nx; i++) sx += a[i] * b[i];
     for (size_t i = nx; i < n; i++) sd += a[i] * b[i];
+    if (l->norm == PF_NORM_GROUP) return (sx + sd) / (double)n;
     return sx / l->D + sd;
 }
 

@@ -2,11 +2,13 @@
 #ifndef PF_FLOW_STATE_H
 #define PF_FLOW_STATE_H
 
+#include <probflow/flow.h>
 #include <probflow/memory.h>
 #include <sundials/sundials_nvector.h>
 
 typedef struct pf_layout {
     int B, D, K; /* K divergences an image */
+    int norm;    /* pf_norm */
 } pf_layout;
 
 static inline size_t pf_layout_size(const pf_layout *l)
