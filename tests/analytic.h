@@ -138,6 +138,16 @@ static inline pf_ode_opt ode_options(int solver, double tol)
     return o;
 }
 
+/* Every variable with x, then with the scaled state; form 0 is x in t. */
+enum { N_VARIABLES = PF_IN_ARSINH + 1, N_FORMS = 2 * N_VARIABLES };
+
+static inline pf_ode_opt in_form(pf_ode_opt o, int form)
+{
+    o.variable = form % N_VARIABLES;
+    o.state = form / N_VARIABLES;
+    return o;
+}
+
 /* log p at t_min by the flow [nats] */
 static inline pf_ode_stat flow_logp(analytic *a, const pf_ode_opt *o, int B, const double *x,
                                     double *lp)

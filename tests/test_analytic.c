@@ -29,8 +29,8 @@ static void likelihood_of_a_gaussian_is_exact(void **state)
         double x[3 * 64];
         gaussian_create(64, sdes[k], 3, &a);
         gaussian_samples(&a, 1e-5, 70, 3, x);
-        for (int solver = PF_ADAMS; solver <= PF_ERK; solver += 2) {
-            pf_ode_opt o = ode_options(solver, 1e-8);
+        for (int i = 0; i < 2 * N_FORMS; i++) {
+            pf_ode_opt o = in_form(ode_options(i % 2 ? PF_ERK : PF_ADAMS, 1e-8), i / 2);
             assert_true(worst_error(&a, &o, 3, x) < 1e-6);
         }
         analytic_free(&a);
@@ -45,8 +45,8 @@ static void likelihood_of_a_mixture_is_exact(void **state)
         double x[6 * 2];
         mixture_create(2, sdes[k], 6, &a);
         mixture_samples(&a, 1e-5, 72, 6, x);
-        for (int solver = PF_ADAMS; solver <= PF_ERK; solver += 2) {
-            pf_ode_opt o = ode_options(solver, 1e-8);
+        for (int i = 0; i < 2 * N_FORMS; i++) {
+            pf_ode_opt o = in_form(ode_options(i % 2 ? PF_ERK : PF_ADAMS, 1e-8), i / 2);
             assert_true(worst_error(&a, &o, 6, x) < 1e-5);
         }
         analytic_free(&a);

@@ -1,7 +1,11 @@
 /* Laws of the solver and its norm. */
 #include "analytic.h"
 
+#include "flow/variable.h"
+
 #include <probflow/stop.h>
+
+static const char *const sdes[] = {"vp", "subvp", "ve"};
 
 /* dx/dt = A(t) x with a known solution: x(t) = x0 exp(rate (t - t0)), entry by entry. */
 typedef struct decay {
@@ -47,7 +51,7 @@ static double no_prior(void *self, const double *z)
 
 static pf_flow decay_flow(decay *d, int batch)
 {
-    return (pf_flow){d, d->D, batch, decay_drift, decay_vjp, no_prior};
+    return (pf_flow){d, d->D, batch, decay_drift, decay_vjp, no_prior, NULL};
 }
 
 static void a_stop_ends_a_solve_at_its_next_evaluation(void **state)
@@ -73,7 +77,7 @@ static void solution_is_exact_within_tolerance(void **state)
     double rate[3] = {-5.0, 0.5, 2.0};
     decay d = {.D = 3, .rate = rate, .bad_after = 2.0};
     pf_flow f = decay_flow(&d, 2);
-    for (int solver = PF_ADAMS; solver <= PF_ERK; solver++) {
+    for (int solver = PF_ADAMS; pf_solver_words[solver]; solver++) {
         double x[6] = {1, 2, 3, -1, 0.5, 4}, x0[6], div[2];
         pf_ode_opt o = ode_options(solver, 1e-8);
         pf_ode_problem p = {.flow = &f, .B = 2, .exact = 1, .t0 = 0.1, .t1 = 1.0};
@@ -89,22 +93,85 @@ static void solution_is_exact_within_tolerance(void **state)
 static void forward_then_back_returns_to_the_start(void **state)
 {
     (void)state;
-    const char *sdes[] = {"vp", "subvp", "ve"};
+    for (int k = 0; k < 3; k++)
+        for (int form = 0; form < N_FORMS; form++) {
+            analytic a;
+            mixture_create(6, sdes[k], 4, &a);
+            double x[24], z[24];
+            pf_ode_opt o = in_form(ode_options(PF_ERK, 1e-9), form);
+            mixture_samples(&a, o.t_min, 20, 4, x);
+            memcpy(z, x, sizeof z);
+            pf_ode_problem p = {.flow = a.flow, .B = 4, .t0 = o.t_min, .t1 = 1.0};
+            must(pf_ode_solve(&p, &o, z, NULL, NULL));
+            p.t0 = 1.0;
+            p.t1 = o.t_min;
+            must(pf_ode_solve(&p, &o, z, NULL, NULL));
+            /* the flow contracts where it leads data to the prior least, so errors grow on the way
+             * back */
+            for (int i = 0; i < 24; i++) assert_true(fabs(x[i] - z[i]) < 1e-6);
+            analytic_free(&a);
+        }
+}
+
+/* -------------------------------------------------------------------- variables of the solve -- */
+
+static void a_variable_gives_back_its_time_and_its_slope(void **state)
+{
+    (void)state;
+    const double at[] = {1e-5, 1e-3, 0.1, 0.5, 0.99};
+    for (int k = 0; k < 3; k++)
+        for (int v = 0; pf_variable_words[v]; v++)
+            for (int i = 0; i < 5; i++) {
+                pf_sde sde;
+                double rate, other, h = 1e-4 * at[i];
+                must(pf_sde_init(sdes[k], &sde));
+                const pf_variable *row = &pf_variables[v];
+                double u = pf_variable_of(row, &sde, at[i]);
+                assert_near(pf_variable_time(row, &sde, u, &rate), at[i], 1e-11 * at[i]);
+                double rise =
+                    pf_variable_of(row, &sde, at[i] + h) - pf_variable_of(row, &sde, at[i] - h);
+                assert_near(rate * rise / (2.0 * h), 1.0, 1e-6); /* h^2, rounding/h */
+                assert_near(pf_variable_time(row, &sde, pf_variable_of(row, &sde, 0.3), &other),
+                            0.3, 1e-11);
+            }
+}
+
+/* Probes of any length: what the scaled state leaves to the closed form is v'v log(mean). */
+static void end_and_divergences_do_not_depend_on_the_variable(void **state)
+{
+    (void)state;
+    enum { D = 6, B = 3, K = 2 };
     for (int k = 0; k < 3; k++) {
         analytic a;
-        mixture_create(6, sdes[k], 4, &a);
-        double x[24], z[24];
-        pf_ode_opt o = ode_options(PF_ERK, 1e-9);
-        mixture_samples(&a, o.t_min, 20, 4, x);
-        memcpy(z, x, sizeof z);
-        pf_ode_problem p = {.flow = a.flow, .B = 4, .t0 = o.t_min, .t1 = 1.0};
-        must(pf_ode_solve(&p, &o, z, NULL, NULL));
-        p.t0 = 1.0;
-        p.t1 = o.t_min;
-        must(pf_ode_solve(&p, &o, z, NULL, NULL));
-        /* the flow contracts where it leads data to the prior least, so errors grow on the way back */
-        for (int i = 0; i < 24; i++) assert_true(fabs(x[i] - z[i]) < 1e-6);
+        double x[B * D], v[K * B * D], z[2][B * D], div[2][B * K];
+        mixture_create(D, sdes[k], B, &a);
+        for (int i = 0; i < K * B * D; i++) v[i] = (1.0 + i % 3) * normal(25, i);
+        mixture_samples(&a, 1e-5, 26, B, x);
+        for (int form = 0; form < N_FORMS; form++) {
+            pf_ode_opt o = in_form(ode_options(PF_ERK, 1e-9), form);
+            double *end = z[form > 0], *got = div[form > 0];
+            pf_ode_problem p = {
+                .flow = a.flow, .B = B, .K = K, .t0 = o.t_min, .t1 = 1.0, .probe = v};
+            memcpy(end, x, sizeof x);
+            must(pf_ode_solve(&p, &o, end, got, NULL));
+            /* some hundred steps of 1e-9, x up to 150 in VE, divergences of D nats times v'v */
+            for (int i = 0; form && i < B * D; i++) assert_near(end[i], z[0][i], 1e-5);
+            for (int i = 0; form && i < B * K; i++) assert_near(got[i], div[0][i], 1e-5);
+        }
         analytic_free(&a);
+    }
+}
+
+static void a_flow_without_its_sde_is_solved_in_t_only(void **state)
+{
+    (void)state;
+    double rate[1] = {1.0}, x[1] = {1.0};
+    decay d = {.D = 1, .rate = rate, .bad_after = 2.0};
+    pf_flow f = decay_flow(&d, 1);
+    pf_ode_problem p = {.flow = &f, .B = 1, .t0 = 0.25, .t1 = 1.0};
+    for (int form = 1; form < N_FORMS; form++) {
+        pf_ode_opt o = in_form(ode_options(PF_ADAMS, 1e-6), form);
+        assert_int_equal(pf_ode_solve(&p, &o, x, NULL, NULL), PF_EARG);
     }
 }
 
@@ -168,6 +235,29 @@ static void norm_is_not_diluted_by_other_images(void **state)
             e64 = fmax(e64, fabs(x[i] - want[i]));
         }
         assert_true(e64 < 2.0 * e1 + 1e-6);
+    }
+    analytic_free(&a);
+}
+
+/* The norm of the published code, for comparison with it: one image among 63 at rest gets 8 times
+ * the error of its own norm. */
+static void group_norm_lets_quiet_images_hide_a_loud_one(void **state)
+{
+    (void)state;
+    analytic a;
+    gaussian_create(8, "vp", 64, &a);
+    for (int solver = PF_ADAMS; solver <= PF_ERK; solver++) {
+        double x[64 * 8], y[64 * 8];
+        pf_ode_opt image = ode_options(solver, 1e-5), group = image;
+        pf_ode_stat si, sg;
+        group.norm = PF_NORM_GROUP;
+        for (int i = 0; i < 64 * 8; i++)
+            x[i] = (double)a.params[i % 8] + (i < 8 ? 3.0 * normal(21, i) : 0.0);
+        memcpy(y, x, sizeof x);
+        pf_ode_problem p = {.flow = a.flow, .B = 64, .t0 = 1e-5, .t1 = 1.0};
+        must(pf_ode_solve(&p, &image, x, NULL, &si));
+        must(pf_ode_solve(&p, &group, y, NULL, &sg));
+        assert_true(sg.steps < si.steps);
     }
     analytic_free(&a);
 }
@@ -279,6 +369,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solution_is_exact_within_tolerance),
         cmocka_unit_test(forward_then_back_returns_to_the_start),
+        cmocka_unit_test(a_variable_gives_back_its_time_and_its_slope),
+        cmocka_unit_test(end_and_divergences_do_not_depend_on_the_variable),
+        cmocka_unit_test(a_flow_without_its_sde_is_solved_in_t_only),
+        cmocka_unit_test(group_norm_lets_quiet_images_hide_a_loud_one),
         cmocka_unit_test(hutchinson_of_a_symmetric_part_is_its_quadratic_form),
         cmocka_unit_test(chunked_exact_divergence_equals_one_probe_per_dimension),
         cmocka_unit_test(norm_is_not_diluted_by_other_images),

@@ -32,7 +32,6 @@ typedef enum pf_variable_kind {
     PF_IN_T,
     PF_IN_LOG_SNR,
     PF_IN_NOISE,
-    PF_IN_ANGLE,
     PF_IN_ARSINH
 } pf_variable_kind;
 typedef enum pf_scaling { PF_STATE_X, PF_STATE_SCALED } pf_scaling; /* x, or x/mean(t) */
@@ -63,7 +62,7 @@ extern const char *const pf_solver_words[], *const pf_variable_words[],
     { "solver", PF_ENUM, (base) + offsetof(pf_ode_opt, solver), PF_ADAMS, 0, 0, NULL, pf_solver_words, \
       "ODE solver: Adams or BDF of CVODE, or an explicit pair of ARKODE: Dormand-Prince 5(4) (erk), Bogacki-Shampine 3(2), Verner 6(5), Fehlberg 8(7)" }, \
     { "variable", PF_ENUM, (base) + offsetof(pf_ode_opt, variable), PF_IN_T, 0, 0, NULL, pf_variable_words, \
-      "variable of integration: t, log(mean^2/std^2), std/mean, its arc tangent, its inverse hyperbolic sine" }, \
+      "variable of integration: t, log(mean^2/std^2), std/mean, or asinh(20 std/mean)" }, \
     { "state", PF_ENUM, (base) + offsetof(pf_ode_opt, state), PF_STATE_X, 0, 0, NULL, pf_state_words, \
       "what is integrated: x, or x/mean(t), whose field has no linear part" }, \
     { "norm", PF_ENUM, (base) + offsetof(pf_ode_opt, norm), PF_NORM_IMAGE, 0, 0, NULL, pf_norm_words, \

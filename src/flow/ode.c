@@ -37,7 +37,7 @@ enum { CHUNK = 16, KRYLOV = 5, WHY_MAX = 200 };
 
 /* clang-format off */
 const char *const pf_solver_words[] = {"adams", "bdf", "erk", "erk32", "erk65", "erk87", NULL};
-const char *const pf_variable_words[] = {"t", "log_snr", "noise", "angle", "arsinh", NULL};
+const char *const pf_variable_words[] = {"t", "log_snr", "noise", "arsinh", NULL};
 const char *const pf_state_words[] = {"x", "scaled", NULL};
 const char *const pf_norm_words[] = {"image", "group", NULL};
 

@@ -12,12 +12,10 @@
  *     t        the SDE's own
  *     log_snr  -2 l: equal steps are equal factors of the signal to noise ratio
  *     noise    e^l = std/mean: the predicted noise is then the whole field
- *     angle    atan(e^l): t of the cosine schedule; bounded, as noise at first
  *     arsinh   asinh(e^l/s), s = 1/20: as noise below s, as log_snr above
  *
  * A new variable is one row here and one word in ode.c.
- * Source: Kingma et al. 2021 (log SNR); Karras et al. 2022, eq. 3 and 4 (noise, scaled state);
- * Salimans and Ho 2022, appendix D (angle). */
+ * Source: Kingma et al. 2021 (log SNR); Karras et al. 2022, eq. 3 and 4 (noise, scaled state). */
 #include "variable.h"
 
 #include <math.h>
@@ -36,21 +34,6 @@ static double log_snr_slope(double l)
 {
     (void)l;
     return -2.0;
-}
-
-static double angle(double l)
-{
-    return atan(exp(l));
-}
-
-static double angle_inverse(double u)
-{
-    return log(tan(u));
-}
-
-static double angle_slope(double l)
-{
-    return 0.5 / cosh(l);
 }
 
 static const double knee = 1.0 / 20.0;
@@ -74,7 +57,6 @@ const pf_variable pf_variables[] = {
     {NULL, NULL, NULL},
     {log_snr, log_snr_inverse, log_snr_slope},
     {exp, log, exp},
-    {angle, angle_inverse, angle_slope},
     {arsinh, arsinh_inverse, arsinh_slope},
 };
 
