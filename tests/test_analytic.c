@@ -37,6 +37,54 @@ static void likelihood_of_a_gaussian_is_exact(void **state)
     }
 }
 
+static void likelihood_on_nodes_converges_geometrically_in_their_number(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        analytic a;
+        double x[2 * 16], worst[3];
+        gaussian_create(16, sdes[k], 2, &a);
+        gaussian_samples(&a, 1e-5, 84, 2, x);
+        pf_ode_opt o = ode_options(PF_ADAMS, 1e-9);
+        for (int i = 0; i < 3; i++) {
+            o.div_nodes = 8 << i;
+            worst[i] = worst_error(&a, &o, 2, x);
+        }
+        /* Poles at +-i pi/2 from the half-lengths 6 (VP), 9.4 (sub-VP) and 4.3 (VE) of the axis of
+         * log(std/mean): errors fall as rho^-2n, rho = 1.3, 1.18 and 1.4. */
+        assert_true(worst[1] < 0.5 * worst[0]);
+        assert_true(worst[2] < 0.05 * worst[1] && worst[2] < 1e-3);
+        analytic_free(&a);
+    }
+}
+
+/* The repeat doubles the nodes, so it sees what too few of them leave out. */
+static void solver_error_sees_too_few_nodes(void **state)
+{
+    (void)state;
+    analytic a;
+    double x[2 * 6], error[2];
+    pf_ledger few[2], many[2];
+    gaussian_create(6, "vp", 2, &a);
+    gaussian_samples(&a, 1e-5, 45, 2, x);
+    pf_likelihood_opt o;
+    pf_opt_defaults(pf_likelihood_opts, &o);
+    o.ode = ode_options(PF_ADAMS, 1e-6);
+    o.dequantisation = PF_DEQUANT_NONE;
+    pf_group g = {.B = 2, .x = x, .repeat = 1};
+    o.ode.div_nodes = 64;
+    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, many));
+    o.ode.div_nodes = 5;
+    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, few));
+    for (int b = 0; b < 2; b++) {
+        error[b] = few[b].nll - many[b].nll;
+        assert_true(fabs(many[b].solver_error) < 1e-4); /* of tolerances of 1e-6 */
+        assert_true(fabs(error[b]) > 1e-3);
+        assert_near(few[b].solver_error, error[b], 0.5 * fabs(error[b]));
+    }
+    analytic_free(&a);
+}
+
 static void likelihood_of_a_mixture_is_exact(void **state)
 {
     (void)state;
@@ -359,6 +407,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(likelihood_of_a_gaussian_is_exact),
+        cmocka_unit_test(likelihood_on_nodes_converges_geometrically_in_their_number),
+        cmocka_unit_test(solver_error_sees_too_few_nodes),
         cmocka_unit_test(likelihood_of_a_mixture_is_exact),
         cmocka_unit_test(nll_with_the_prior_differs_from_the_data_by_the_priors_mismatch_only),
         cmocka_unit_test(hutchinson_mean_equals_the_exact_divergence_within_its_own_error),

@@ -1,6 +1,7 @@
 /* Laws of the solver and its norm. */
 #include "analytic.h"
 
+#include "flow/quadrature.h"
 #include "flow/variable.h"
 
 #include <probflow/stop.h>
@@ -162,6 +163,55 @@ static void end_and_divergences_do_not_depend_on_the_variable(void **state)
     }
 }
 
+static void gauss_legendre_is_exact_for_polynomials(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 40; n++) {
+        double x[40], w[40];
+        pf_gauss_legendre(n, x, w);
+        for (int p = 0; p < 2 * n; p++) {
+            double sum = 0.0;
+            for (int i = 0; i < n; i++) sum += w[i] * pow(x[i], p);
+            assert_near(sum, p % 2 ? 0.0 : 2.0 / (p + 1), 1e-13); /* rounding of n terms */
+        }
+        for (int i = 1; i < n; i++) assert_true(x[i] > x[i - 1]);
+    }
+}
+
+/* Either way along the path; x never feels the nodes. */
+static void nodes_give_the_divergence_and_leave_the_path_alone(void **state)
+{
+    (void)state;
+    enum { D = 6, B = 3, K = 2, NODES = 64 };
+    for (int k = 0; k < 3; k++)
+        for (int form = 0; form < 2 * N_FORMS; form++) {
+            analytic a;
+            double x[B * D], y[B * D], z[B * D], v[K * B * D], along[B * K], div[B * K];
+            pf_ode_stat path, nodes;
+            mixture_create(D, sdes[k], B, &a);
+            pf_ode_opt o = in_form(ode_options(form % 2 ? PF_ERK : PF_ADAMS, 1e-8), form / 2);
+            mixture_samples(&a, form % 3 ? o.t_min : 1.0, 27, B, x);
+            memcpy(y, x, sizeof x);
+            memcpy(z, x, sizeof x);
+            for (int i = 0; i < K * B * D; i++) v[i] = normal(28, i);
+            pf_ode_problem p = {.flow = a.flow, .B = B, .t0 = o.t_min, .t1 = 1.0, .probe = v};
+            if (form % 3 == 0) p.t0 = 1.0, p.t1 = o.t_min;
+            must(pf_ode_solve(&p, &o, z, NULL, &path));
+            p.K = K;
+            must(pf_ode_solve(&p, &o, x, along, NULL));
+            o.div_nodes = NODES;
+            must(pf_ode_solve(&p, &o, y, div, &nodes));
+            assert_memory_equal(y, z, sizeof y);
+            assert_int_equal(nodes.steps, path.steps);
+            if (o.solver == PF_ADAMS) /* ARKODE evaluates to interpolate */
+                assert_int_equal(nodes.evaluations - NODES, path.evaluations);
+            /* the rule's error, in nats: a point's change of component is quicker than the fall of a
+             * Gaussian */
+            for (int i = 0; i < B * K; i++) assert_near(div[i], along[i], 0.02);
+            analytic_free(&a);
+        }
+}
+
 static void a_flow_without_its_sde_is_solved_in_t_only(void **state)
 {
     (void)state;
@@ -169,10 +219,15 @@ static void a_flow_without_its_sde_is_solved_in_t_only(void **state)
     decay d = {.D = 1, .rate = rate, .bad_after = 2.0};
     pf_flow f = decay_flow(&d, 1);
     pf_ode_problem p = {.flow = &f, .B = 1, .t0 = 0.25, .t1 = 1.0};
+    double div[1];
+    pf_ode_opt o = ode_options(PF_ADAMS, 1e-6);
     for (int form = 1; form < N_FORMS; form++) {
-        pf_ode_opt o = in_form(ode_options(PF_ADAMS, 1e-6), form);
-        assert_int_equal(pf_ode_solve(&p, &o, x, NULL, NULL), PF_EARG);
+        pf_ode_opt changed = in_form(o, form);
+        assert_int_equal(pf_ode_solve(&p, &changed, x, NULL, NULL), PF_EARG);
     }
+    p.exact = 1;
+    o.div_nodes = 8;
+    assert_int_equal(pf_ode_solve(&p, &o, x, div, NULL), PF_EARG);
 }
 
 static void hutchinson_of_a_symmetric_part_is_its_quadratic_form(void **state)
@@ -371,6 +426,8 @@ int main(void)
         cmocka_unit_test(forward_then_back_returns_to_the_start),
         cmocka_unit_test(a_variable_gives_back_its_time_and_its_slope),
         cmocka_unit_test(end_and_divergences_do_not_depend_on_the_variable),
+        cmocka_unit_test(gauss_legendre_is_exact_for_polynomials),
+        cmocka_unit_test(nodes_give_the_divergence_and_leave_the_path_alone),
         cmocka_unit_test(a_flow_without_its_sde_is_solved_in_t_only),
         cmocka_unit_test(group_norm_lets_quiet_images_hide_a_loud_one),
         cmocka_unit_test(hutchinson_of_a_symmetric_part_is_its_quadratic_form),

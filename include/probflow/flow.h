@@ -38,6 +38,8 @@ typedef enum pf_scaling { PF_STATE_X, PF_STATE_SCALED } pf_scaling; /* x, or x/m
 typedef enum pf_norm { PF_NORM_IMAGE, PF_NORM_GROUP } pf_norm;
 typedef enum pf_probe { PF_RADEMACHER, PF_GAUSSIAN, PF_EXACT } pf_probe;
 
+enum { PF_DIV_NODES_MAX = 512 };
+
 typedef struct pf_ode_opt {
     int solver;        /* pf_solver */
     int variable;      /* pf_variable_kind */
@@ -45,6 +47,7 @@ typedef struct pf_ode_opt {
     int norm;          /* pf_norm */
     double rtol, atol; /* per image, on x (model scale): rms over its D entries */
     double div_tol;    /* absolute, on the divergence of each image [bits/dim] */
+    int div_nodes;     /* 0: the divergence is integrated along; n: on n nodes after */
     double t_min;      /* start */
     int64_t max_steps;
 } pf_ode_opt;
@@ -73,6 +76,7 @@ extern const char *const pf_solver_words[], *const pf_variable_words[],
 
 #define PF_ODE_LIKELIHOOD_ROWS(base) \
     PF_ODE_ROW(base, div_tol, PF_F64, 1e-5, 1e-14, 1.0, "solver's absolute tolerance on each image's divergence [bits/dim]"), \
+    PF_ODE_ROW(base, div_nodes, PF_INT, 0, 0, PF_DIV_NODES_MAX, "0: the divergence is integrated along with x under div_tol; n: by n-point Gauss-Legendre in log SNR on the path of x"), \
     PF_ODE_ROW(base, t_min, PF_F64, 1e-5, 1e-12, 0.5, "time at which the data are placed")
 /* clang-format on */
 

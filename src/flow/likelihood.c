@@ -160,6 +160,8 @@ static PF_MUST_USE pf_status fill_nll(work *w, int draw, pf_ledger *rows)
     tight.rtol *= 0.1;
     tight.atol *= 0.1;
     tight.div_tol *= 0.1;
+    tight.div_nodes =
+        2 * tight.div_nodes < PF_DIV_NODES_MAX ? 2 * tight.div_nodes : PF_DIV_NODES_MAX;
     PF_TRY(solve(w, &tight, &stat));
     for (int b = 0; b < w->group->B; b++) {
         pf_ledger again = {0};

@@ -19,21 +19,18 @@
  *
  * Source: Hindmarsh et al. 2005 (CVODE); Reynolds et al. 2023 (ARKODE); Hutchinson 1990;
  * Grathwohl et al. 2019 (probe fixed along the solve). */
+#include "integrator.h"
+#include "quadrature.h"
 #include "state.h"
 #include "variable.h"
 
-#include <arkode/arkode_erkstep.h>
-#include <cvode/cvode.h>
 #include <math.h>
 #include <probflow/flow.h>
 #include <probflow/memory.h>
 #include <probflow/stop.h>
-#include <stdio.h>
 #include <string.h>
-#include <sunlinsol/sunlinsol_spgmr.h>
-#include <sunnonlinsol/sunnonlinsol_fixedpoint.h>
 
-enum { CHUNK = 16, KRYLOV = 5, WHY_MAX = 200 };
+enum { CHUNK = 16 };
 
 /* clang-format off */
 const char *const pf_solver_words[] = {"adams", "bdf", "erk", "erk32", "erk65", "erk87", NULL};
@@ -51,25 +48,23 @@ const pf_opt pf_ode_opts[] = {
 typedef struct solve {
     const pf_ode_problem *p;
     const pf_ode_opt *opt;
-    double *jv;      /* [K or chunk, B, D] */
-    double *unit;    /* exact: [chunk, B, D] unit vectors */
-    double *x;       /* [B,D] of the scaled state */
-    double mean;     /* the state is x/mean, of the last evaluation; 1 unscaled */
-    int chunk;       /* 0: not exact */
-    size_t nx, ndiv; /* entries of the state */
     const pf_variable *variable;
+    pf_integrator solver;
+    pf_arena *arena;  /* of its state and copies */
+    size_t nx, ndiv;  /* entries of the state */
+    size_t nproducts; /* divergences: ndiv, or ndiv = 0 and they are summed over nodes */
     int changed;      /* of variable or state */
-    double *identity; /* scaled: [ndiv] v'v */
+    int apart;        /* the linear part of the divergence is left to its closed form */
     double tau0, tau1;
-    pf_status failed; /* of a callback */
+    double mean;            /* the state is x/mean, of the last evaluation; 1 unscaled */
+    double *x;              /* scaled: [B,D] */
+    double *jv;             /* [K or chunk, B, D] */
+    double *unit;           /* exact: [chunk, B, D] unit vectors */
+    int chunk;              /* 0: not exact */
+    double *identity;       /* [nproducts] v'v */
+    double *f, *part, *sum; /* nodes: [B,D], [nproducts], [nproducts] */
+    pf_status failed;       /* of a callback */
     int64_t evaluations;
-    char why[WHY_MAX]; /* what the library said */
-    SUNContext ctx;
-    pf_arena *arena; /* of y and the solver's copies */
-    N_Vector y;
-    void *mem; /* CVODE's or ERKStep's */
-    SUNNonlinearSolver nls;
-    SUNLinearSolver lin;
 } solve;
 
 static int divergences(const pf_ode_problem *p)
@@ -121,14 +116,14 @@ static pf_status check_finite(const solve *s, double t, const double *dy)
     return PF_OK;
 }
 
-/* dx/dt = f and the divergences of x at t. */
+/* dx/dt = f and, unless NULL, the divergences of x at t. */
 static pf_status evaluate(solve *s, double t, const double *x, double *f, double *div)
 {
     const pf_ode_problem *p = s->p;
 
-    if (p->exact) {
+    if (div && p->exact) {
         PF_TRY(exact_divergence(s, t, x, f, div));
-    } else if (p->K > 0) {
+    } else if (div) {
         PF_TRY(p->flow->vjp(p->flow->self, t, p->B, x, p->K, p->probe, f, s->jv));
         add_products(p, p->K, p->probe, s->jv, div);
     } else {
@@ -165,9 +160,9 @@ static void change_variables(const solve *s, double t, double rate, const double
 {
     double f = 0.0, g2, *div = dy + s->nx;
 
-    if (s->identity) pf_sde_coef(s->p->flow->sde, t, &f, &g2);
+    if (s->opt->state == PF_STATE_SCALED) pf_sde_coef(s->p->flow->sde, t, &f, &g2);
     for (size_t i = 0; i < s->nx; i++) dy[i] = rate * (dy[i] / s->mean - f * y[i]);
-    for (size_t i = 0; s->identity && i < s->ndiv; i++) div[i] -= f * s->identity[i];
+    for (size_t i = 0; s->apart && i < s->ndiv; i++) div[i] -= f * s->identity[i];
     for (size_t i = 0; i < s->ndiv; i++) div[i] *= rate;
 }
 
@@ -177,7 +172,7 @@ static pf_status field(solve *s, double tau, const double *y, double *dy)
 
     PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped at t = %g of an ODE solve", t);
     s->evaluations++;
-    PF_TRY(evaluate(s, t, unscale(s, t, y), dy, dy + s->nx));
+    PF_TRY(evaluate(s, t, unscale(s, t, y), dy, s->ndiv > 0 ? dy + s->nx : NULL));
     if (s->changed) change_variables(s, t, rate, y, dy);
     PF_TRY(check_finite(s, t, dy));
     return PF_OK;
@@ -205,23 +200,6 @@ static int on_weights(N_Vector y, N_Vector w, void *user)
     return 0;
 }
 
-/* The library would print this on stderr. */
-static void on_message(int code, const char *module, const char *function, char *text,
-                       void *user)
-{
-    solve *s = user;
-    (void)module;
-    (void)function;
-    if (code < 0) snprintf(s->why, sizeof s->why, "%s", text);
-}
-
-static pf_status sundials(const solve *s, int flag, const char *what)
-{
-    PF_REQUIRE(flag >= 0, PF_EEXT, "%s failed (%d): %s", what, flag, s->why);
-    return PF_OK;
-}
-#define CALL(s, f) PF_TRY(sundials((s), (f), #f))
-
 static pf_status stopped(const solve *s, double tau, int64_t steps)
 {
     double rate, t = pf_variable_time(s->variable, s->p->flow->sde, tau, &rate);
@@ -229,71 +207,49 @@ static pf_status stopped(const solve *s, double tau, int64_t steps)
         return pf_trail(s->failed, PF_WHERE); /* our reason, not the library's echo */
     PF_FAIL(PF_ENUMERIC,
             "the solver stopped at t = %g on the way from %g to %g after %lld steps: %s", t,
-            s->p->t0, s->p->t1, (long long)steps, s->why);
+            s->p->t0, s->p->t1, (long long)steps, s->solver.why);
 }
 
-static const ARKODE_ERKTableID tables[] = {[PF_ERK] = ARKODE_DORMAND_PRINCE_7_4_5,
-                                           [PF_ERK32] = ARKODE_BOGACKI_SHAMPINE_4_2_3,
-                                           [PF_ERK65] = ARKODE_VERNER_8_5_6,
-                                           [PF_ERK87] = ARKODE_FEHLBERG_13_7_8};
-
-static int is_erk(const solve *s)
+static pf_status advance(solve *s, double tau, pf_ode_stat *stat)
 {
-    return s->opt->solver >= PF_ERK;
-}
-
-static pf_status run_cvode(solve *s, pf_ode_stat *stat)
-{
-    double t = s->tau0, end = s->tau1;
-    int adams = s->opt->solver == PF_ADAMS;
-    long steps = 0, failures = 0;
-
-    s->mem = CVodeCreate(adams ? CV_ADAMS : CV_BDF, s->ctx);
-    PF_REQUIRE(s->mem, PF_EMEM, "no memory for CVODE");
-    CALL(s, CVodeSetErrHandlerFn(s->mem, on_message, s));
-    CALL(s, CVodeInit(s->mem, on_rhs, t, s->y));
-    CALL(s, CVodeSetUserData(s->mem, s));
-    CALL(s, CVodeWFtolerances(s->mem, on_weights));
-    CALL(s, CVodeSetMaxNumSteps(s->mem, (long)s->opt->max_steps));
-    CALL(s, CVodeSetStopTime(s->mem, end));
-    if (adams) {
-        s->nls = SUNNonlinSol_FixedPoint(s->y, 0, s->ctx);
-        PF_REQUIRE(s->nls, PF_EMEM, "no memory for the fixed-point iteration");
-        CALL(s, CVodeSetNonlinearSolver(s->mem, s->nls));
-    } else {
-        s->lin = SUNLinSol_SPGMR(s->y, SUN_PREC_NONE, KRYLOV, s->ctx);
-        PF_REQUIRE(s->lin, PF_EMEM, "no memory for GMRES");
-        CALL(s, CVodeSetLinearSolver(s->mem, s->lin, NULL));
-        CALL(s, CVodeSetLSNormFactor(s->mem, 1.0)); /* see state.c */
-    }
-    int flag = CVode(s->mem, end, s->y, &t, CV_NORMAL);
-    CALL(s, CVodeGetNumSteps(s->mem, &steps));
-    CALL(s, CVodeGetNumErrTestFails(s->mem, &failures));
-    if (flag < 0) return stopped(s, t, steps);
-    stat->steps = steps;
-    stat->error_failures = failures;
+    int broke;
+    PF_TRY(pf_integrator_advance(&s->solver, tau, &broke, stat));
+    if (broke) return stopped(s, s->solver.at, stat->steps);
     return PF_OK;
 }
 
-static pf_status run_erk(solve *s, pf_ode_stat *stat)
+/* sum += weight of the node at u times the integrand there. */
+static pf_status add_node(solve *s, double u, double weight, pf_ode_stat *stat)
 {
-    double t = s->tau0, end = s->tau1;
-    long steps = 0, failures = 0;
+    const pf_sde *sde = s->p->flow->sde;
+    double rate, f, g2, t = pf_variable_time(&pf_variables[PF_IN_LOG_SNR], sde, u, &rate);
 
-    s->mem = ERKStepCreate(on_rhs, t, s->y, s->ctx);
-    PF_REQUIRE(s->mem, PF_EMEM, "no memory for ERKStep");
-    CALL(s, ERKStepSetErrHandlerFn(s->mem, on_message, s));
-    CALL(s, ERKStepSetUserData(s->mem, s));
-    CALL(s, ERKStepWFtolerances(s->mem, on_weights));
-    CALL(s, ERKStepSetTableNum(s->mem, tables[s->opt->solver]));
-    CALL(s, ERKStepSetMaxNumSteps(s->mem, (long)s->opt->max_steps));
-    CALL(s, ERKStepSetStopTime(s->mem, end));
-    int flag = ERKStepEvolve(s->mem, end, s->y, &t, ARK_NORMAL);
-    CALL(s, ERKStepGetNumSteps(s->mem, &steps));
-    CALL(s, ERKStepGetNumErrTestFails(s->mem, &failures));
-    if (flag < 0) return stopped(s, t, steps);
-    stat->steps = steps;
-    stat->error_failures = failures;
+    PF_TRY(advance(s, pf_variable_of(s->variable, sde, t), stat));
+    PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped at t = %g of an ODE solve", t);
+    s->evaluations++;
+    PF_TRY(evaluate(s, t, unscale(s, t, N_VGetArrayPointer(s->solver.y)), s->f, s->part));
+    pf_sde_coef(sde, t, &f, &g2);
+    for (size_t i = 0; i < s->nproducts; i++) {
+        PF_REQUIRE(isfinite(s->part[i]), PF_ENUMERIC,
+                   "the divergence of sample %d of the batch is not finite at t = %g",
+                   (int)(i / (size_t)divergences(s->p)), t);
+        s->sum[i] += weight * rate * (s->part[i] - f * s->identity[i]);
+    }
+    return PF_OK;
+}
+
+/* Divergences by Gauss-Legendre in log SNR, between the solver's steps. */
+static pf_status add_nodes(solve *s, pf_ode_stat *stat)
+{
+    const pf_variable *v = &pf_variables[PF_IN_LOG_SNR];
+    double x[PF_DIV_NODES_MAX], w[PF_DIV_NODES_MAX];
+    double u0 = pf_variable_of(v, s->p->flow->sde, s->p->t0),
+           u1 = pf_variable_of(v, s->p->flow->sde, s->p->t1);
+
+    pf_gauss_legendre(s->opt->div_nodes, x, w);
+    for (int i = 0; i < s->opt->div_nodes; i++)
+        PF_TRY(add_node(s, 0.5 * (u0 + u1) + 0.5 * (u1 - u0) * x[i], 0.5 * (u1 - u0) * w[i],
+                        stat));
     return PF_OK;
 }
 
@@ -312,8 +268,17 @@ static pf_status alloc(solve *s)
     }
     if (s->opt->state == PF_STATE_SCALED) {
         s->x = pf_zalloc(s->nx * sizeof *s->x);
-        s->identity = pf_zalloc((s->ndiv + 1) * sizeof *s->identity);
-        PF_REQUIRE(s->x && s->identity, PF_EMEM, "no memory for the scaled state");
+        PF_REQUIRE(s->x, PF_EMEM, "no memory for the scaled state");
+    }
+    if (s->nproducts > 0) {
+        s->identity = pf_zalloc(3 * s->nproducts * sizeof *s->identity);
+        PF_REQUIRE(s->identity, PF_EMEM, "no memory for %zu divergences", s->nproducts);
+        s->part = s->identity + s->nproducts;
+        s->sum = s->part + s->nproducts;
+    }
+    if (s->nproducts > s->ndiv) {
+        s->f = pf_zalloc(s->nx * sizeof *s->f);
+        PF_REQUIRE(s->f, PF_EMEM, "no memory for a drift");
     }
     return PF_OK;
 }
@@ -327,9 +292,9 @@ static void enter(solve *s, const double *x, double *y)
     s->tau0 = pf_variable_of(s->variable, p->flow->sde, p->t0);
     s->tau1 = pf_variable_of(s->variable, p->flow->sde, p->t1);
     s->mean = 1.0;
-    if (s->identity) pf_sde_marginal(p->flow->sde, p->t0, &s->mean, &std);
+    if (s->opt->state == PF_STATE_SCALED) pf_sde_marginal(p->flow->sde, p->t0, &s->mean, &std);
     for (size_t i = 0; i < s->nx; i++) y[i] = x[i] / s->mean;
-    for (size_t i = 0; s->identity && i < s->ndiv; i++) s->identity[i] = identity_product(p, i);
+    for (size_t i = 0; i < s->nproducts; i++) s->identity[i] = identity_product(p, i);
 }
 
 /* The state at t1 to x and div. */
@@ -339,42 +304,44 @@ static void leave(solve *s, const double *y, double *x, double *div)
     double m0 = 1.0, m1 = 1.0, std;
 
     memcpy(x, unscale(s, p->t1, y), s->nx * sizeof *y);
-    if (s->ndiv > 0) memcpy(div, y + s->nx, s->ndiv * sizeof *y);
-    if (!s->identity) return;
+    if (s->nproducts > 0)
+        memcpy(div, s->ndiv > 0 ? y + s->nx : s->sum, s->nproducts * sizeof *y);
+    if (!s->apart) return;
     pf_sde_marginal(p->flow->sde, p->t0, &m0, &std);
     pf_sde_marginal(p->flow->sde, p->t1, &m1, &std);
-    for (size_t i = 0; i < s->ndiv; i++) div[i] += s->identity[i] * log(m1 / m0);
+    for (size_t i = 0; i < s->nproducts; i++) div[i] += s->identity[i] * log(m1 / m0);
 }
 
 static pf_status solve_into(solve *s, double *x, double *div, pf_ode_stat *stat)
 {
     const pf_ode_problem *p = s->p;
-    pf_layout lay = {p->B, p->flow->dim, divergences(p), s->opt->norm};
+    pf_layout lay = {p->B, p->flow->dim, s->ndiv > 0 ? divergences(p) : 0, s->opt->norm};
+    pf_integrator *it = &s->solver;
 
     PF_TRY(alloc(s));
-    PF_REQUIRE(SUNContext_Create(NULL, &s->ctx) == 0, PF_EMEM, "no memory for SUNDIALS");
+    PF_REQUIRE(SUNContext_Create(NULL, &it->ctx) == 0, PF_EMEM, "no memory for SUNDIALS");
     PF_TRY(pf_state_arena(&lay, &s->arena));
-    PF_TRY(pf_state_create(&lay, s->ctx, s->arena, &s->y));
-    enter(s, x, N_VGetArrayPointer(s->y));
-    if (is_erk(s)) PF_TRY(run_erk(s, stat));
-    else PF_TRY(run_cvode(s, stat));
+    PF_TRY(pf_state_create(&lay, it->ctx, s->arena, &it->y));
+    enter(s, x, N_VGetArrayPointer(it->y));
+    *stat = (pf_ode_stat){0};
+    PF_TRY(pf_integrator_start(it, s->tau0, s->tau1));
+    if (s->nproducts > s->ndiv) PF_TRY(add_nodes(s, stat));
+    PF_TRY(advance(s, s->tau1, stat));
     stat->evaluations = s->evaluations;
-    leave(s, N_VGetArrayPointer(s->y), x, div);
+    leave(s, N_VGetArrayPointer(it->y), x, div);
     return PF_OK;
 }
 
 static void release(solve *s)
 {
-    if (s->mem && is_erk(s)) ERKStepFree(&s->mem);
-    else if (s->mem) CVodeFree(&s->mem);
-    if (s->nls) SUNNonlinSolFree(s->nls);
-    if (s->lin) SUNLinSolFree(s->lin);
-    if (s->y) N_VDestroy(s->y);
+    pf_integrator_free(&s->solver);
+    if (s->solver.y) N_VDestroy(s->solver.y);
     pf_arena_free(s->arena);
-    if (s->ctx) SUNContext_Free(&s->ctx);
+    if (s->solver.ctx) SUNContext_Free(&s->solver.ctx);
     pf_free(s->jv);
     pf_free(s->unit);
     pf_free(s->x);
+    pf_free(s->f);
     pf_free(s->identity);
 }
 
@@ -383,6 +350,7 @@ pf_status pf_ode_solve(const pf_ode_problem *p, const pf_ode_opt *opt, double *x
 {
     pf_ode_stat local;
     solve s = {.p = p, .opt = opt, .variable = &pf_variables[opt->variable]};
+    s.solver = (pf_integrator){.opt = opt, .rhs = on_rhs, .weights = on_weights, .user = &s};
     int D = p->flow->dim;
 
     PF_REQUIRE(p->B > 0 && p->B <= p->flow->batch, PF_EARG,
@@ -390,11 +358,14 @@ pf_status pf_ode_solve(const pf_ode_problem *p, const pf_ode_opt *opt, double *x
     PF_REQUIRE(p->t0 != p->t1, PF_EARG, "the solve from t = %g to %g is empty", p->t0, p->t1);
     PF_REQUIRE(divergences(p) == 0 || p->flow->vjp, PF_EARG,
                "the divergence needs a score with its Jacobian product");
+    int nodes = divergences(p) > 0 && opt->div_nodes > 0;
     s.changed = s.variable->of || opt->state == PF_STATE_SCALED;
-    PF_REQUIRE(p->flow->sde || !s.changed, PF_EARG,
-               "a flow without its SDE is solved in t, unscaled");
+    s.apart = nodes || opt->state == PF_STATE_SCALED;
+    PF_REQUIRE(p->flow->sde || !(s.changed || s.apart), PF_EARG,
+               "a flow without its SDE is solved in t, unscaled, its divergence along");
     s.nx = (size_t)p->B * (size_t)D;
-    s.ndiv = (size_t)p->B * (size_t)divergences(p);
+    s.nproducts = (size_t)p->B * (size_t)divergences(p);
+    s.ndiv = nodes ? 0 : s.nproducts;
     if (p->exact) s.chunk = D < CHUNK ? D : CHUNK;
     pf_status st = solve_into(&s, x, div, stat ? stat : &local);
     release(&s);

@@ -1,0 +1,8 @@
+/* Gauss-Legendre quadrature on [-1, 1]. */
+#ifndef PF_FLOW_QUADRATURE_H
+#define PF_FLOW_QUADRATURE_H
+
+/* x [n] rising, w [n]: sum of w f(x) = integral of f, exact for polynomials of degree 2n - 1. */
+void pf_gauss_legendre(int n, double *x, double *w);
+
+#endif
