@@ -182,7 +182,7 @@ static void gauss_legendre_is_exact_for_polynomials(void **state)
 static void nodes_give_the_divergence_and_leave_the_path_alone(void **state)
 {
     (void)state;
-    enum { D = 6, B = 3, K = 2, NODES = 64 };
+    enum { D = 6, B = 3, K = 2, NODES = 256 };
     for (int k = 0; k < 3; k++)
         for (int form = 0; form < 2 * N_FORMS; form++) {
             analytic a;
@@ -205,9 +205,8 @@ static void nodes_give_the_divergence_and_leave_the_path_alone(void **state)
             assert_int_equal(nodes.steps, path.steps);
             if (o.solver == PF_ADAMS) /* ARKODE evaluates to interpolate */
                 assert_int_equal(nodes.evaluations - NODES, path.evaluations);
-            /* the rule's error, in nats: a point's change of component is quicker than the fall of a
-             * Gaussian */
-            for (int i = 0; i < B * K; i++) assert_near(div[i], along[i], 0.02);
+            /* what the solvers leave between their steps, in nats: 2e-4 measured, ERK */
+            for (int i = 0; i < B * K; i++) assert_near(div[i], along[i], 2e-3);
             analytic_free(&a);
         }
 }

@@ -56,7 +56,7 @@ typedef struct solve {
     int changed;      /* of variable or state */
     int apart;        /* the linear part of the divergence is left to its closed form */
     double tau0, tau1;
-    double mean;            /* the state is x/mean, of the last evaluation; 1 unscaled */
+    double mean;            /* the state is x/mean at the last evaluation; 1 unscaled */
     double *x;              /* scaled: [B,D] */
     double *jv;             /* [K or chunk, B, D] */
     double *unit;           /* exact: [chunk, B, D] unit vectors */
@@ -191,10 +191,14 @@ static int on_weights(N_Vector y, N_Vector w, void *user)
     const solve *s = user;
     const double *x = N_VGetArrayPointer(y);
     double *out = N_VGetArrayPointer(w), rtol = s->opt->rtol, atol = s->opt->atol;
-    double div = 1.0 / (s->opt->div_tol * s->p->flow->dim * M_LN2);
+    double div = 1.0 / (s->opt->div_tol * s->p->flow->dim * M_LN2), mean = 1.0, rest;
     size_t n = s->nx + s->ndiv;
 
-    for (size_t i = 0; i < s->nx; i++) out[i] = 1.0 / (rtol * fabs(x[i]) + atol / s->mean);
+    if (s->opt->state == PF_STATE_SCALED) /* errors of x/mean weigh as those of x */
+        pf_sde_marginal(s->p->flow->sde,
+                        pf_variable_time(s->variable, s->p->flow->sde, s->solver.at, &rest),
+                        &mean, &rest);
+    for (size_t i = 0; i < s->nx; i++) out[i] = 1.0 / (rtol * fabs(x[i]) + atol / mean);
     for (size_t i = s->nx; i < n; i++)
         out[i] = s->opt->norm == PF_NORM_GROUP ? 1.0 / (rtol * fabs(x[i]) + atol) : div;
     return 0;
