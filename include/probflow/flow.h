@@ -88,6 +88,11 @@ typedef struct pf_ode_stat {
  * (fixed along the solve) also div [B,K] = integral of v'Jv over the path; with exact = 1 the
  * divergence is exact (D products per evaluation, div [B,1], v ignored).
  *
+ * With div_nodes = n > 0 the steps follow x alone, to rtol and atol, and div is a Gauss-Legendre
+ * rule of n nodes in log SNR on that path, whose error only a repeat with more nodes shows:
+ * evaluations then counts the n with products and the others, which need none.  This,
+ * another variable than t and the scaled state need flow->sde (PF_EARG).
+ *
  * The error norm is the largest over the images of the batch of each image's own norm, where an
  * image's norm is the larger of the rms of its D weighted errors and its weighted divergence
  * errors; so no image or divergence is diluted by the others.  With norm group it is one root

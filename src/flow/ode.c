@@ -1,24 +1,27 @@
-/* The solver of the flow: state y = [x (B*D), div (B*K)], both driven by
+/* The solve of the flow: state y = [x (B*D), div (B*K)], both driven by
  *
  *     dx/dt = f(t, x),      d div_bk/dt = v_bk' (df/dx) v_bk        (v fixed along the path)
  *
  * with the exact divergence as the sum over D unit vectors, sent through the same product in
- * chunks.  Time is t itself: on the log signal-to-noise ratio, Gaussian and mixture flows need
- * more evaluations for the same error, of VP, sub-VP and every solver here.
+ * chunks.  The variable may be another than t (variable.c) and the state x/mean(t): then
  *
- *     adams   CVODE, variable order 1-12, corrected by fixed-point iteration
- *     bdf     CVODE, variable order 1-5, Newton by matrix-free GMRES
- *     erk     ARKODE, Dormand-Prince 5(4)
+ *     dy/dtau = (f/mean - a y) dt/dtau,   d div/dtau = (v' (df/dx) v - a v'v) dt/dtau
+ *
+ * with a = d log(mean)/dt, whose part v'v log(mean(t1)/mean(t0)) is added at the end.
+ *
+ * With div_nodes the state is x alone, which needs no product, and the products are taken at the
+ * nodes of a Gauss-Legendre rule in log SNR.  There the integrand of a Gaussian is a sum of
+ * sigmoids, one for each eigenvalue of its covariance: the error falls geometrically in the nodes.
  *
  * Error weights: 1/(rtol |x| + atol) on x; 1/(div_tol D ln 2) on the divergences, whose absolute
- * error in nats is what the result reports.  The norm is in state.c.
+ * error in nats is what the result reports.  The norm is in state.c, the solvers in integrator.c.
  *
- * Defaults: Adams at 1e-5.  On Gaussian flows with the spectra of images (VP, sub-VP, VE) it errs
- * by less than 1e-4 bits/dim after some 100 evaluations, as Dormand-Prince does; on networks with
- * random weights, rough in t, it is some 50 times more exact for twice the evaluations.
+ * Defaults: Adams in t at 1e-5; experiments/work-precision compares the others with it.  On
+ * Gaussian flows with the spectra of images (VP, sub-VP, VE) it errs by less than 1e-4 bits/dim
+ * after some 100 evaluations, as Dormand-Prince does; on networks with random weights, rough in t,
+ * it is some 50 times more exact for twice the evaluations.
  *
- * Source: Hindmarsh et al. 2005 (CVODE); Reynolds et al. 2023 (ARKODE); Hutchinson 1990;
- * Grathwohl et al. 2019 (probe fixed along the solve). */
+ * Source: Hutchinson 1990; Grathwohl et al. 2019 (probe fixed along the solve). */
 #include "integrator.h"
 #include "quadrature.h"
 #include "state.h"
