@@ -135,6 +135,7 @@ static void hutchinson_mean_equals_the_exact_divergence_within_its_own_error(voi
             o.dequantisation = PF_DEQUANT_NONE;
             o.probes = K;
             o.probe = kind;
+            o.control = PF_CONTROL_NONE;
             pf_group g = {.first = 12, .B = 1, .x = x};
             must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row));
             o.probe = PF_EXACT;

@@ -6,6 +6,7 @@ static pf_likelihood_opt options(void)
     pf_likelihood_opt o;
     pf_opt_defaults(pf_likelihood_opts, &o);
     o.ode.rtol = o.ode.atol = o.ode.div_tol = 1e-6;
+    o.control = PF_CONTROL_NONE;
     return o;
 }
 

@@ -12,6 +12,7 @@
 
 #include <probflow/flow.h>
 #include <probflow/ledger.h>
+#include <probflow/model.h>
 #include <probflow/random.h>
 
 typedef enum pf_dequant {
@@ -19,6 +20,7 @@ typedef enum pf_dequant {
     PF_DEQUANT_UNIFORM,
     PF_DEQUANT_TRUNCATED_NORMAL
 } pf_dequant;
+typedef enum pf_control_kind { PF_CONTROL_NONE, PF_CONTROL_GAUSSIAN } pf_control_kind;
 typedef enum pf_estimand { PF_NLL_ODE, PF_BOUND, PF_NLL_AND_BOUND } pf_estimand;
 
 typedef struct pf_likelihood_opt {
@@ -28,6 +30,7 @@ typedef struct pf_likelihood_opt {
     int draws;          /* J dequantisation draws an image */
     int probe;          /* pf_probe */
     int probes;         /* K */
+    int control;        /* pf_control_kind: what pf_group.control must be made for */
     int group;          /* images a solve: part of the definition of the result */
     int bound_samples;  /* times an image for the bound */
     int check_groups; /* groups repeated at a tenth of the tolerances for the solver's share */
@@ -35,15 +38,41 @@ typedef struct pf_likelihood_opt {
 } pf_likelihood_opt;
 extern const pf_opt pf_likelihood_opts[];
 
+/* Control variate of the divergence estimate: the Gaussian with the covariance of the data, whose
+ * v'Jv has a known integral along every path (src/flow/control.c).  The estimate stays unbiased
+ * whatever the data; its variance falls by what the model shares with that Gaussian.  Read-only once
+ * made, shared by workers. */
+typedef struct pf_control pf_control;
+/* Covariance of the source plus noise_variance I (that of uniform dequantisation, (2/levels)^2/12),
+ * and its eigenvectors: one pass of 2 n D^2 operations and about 10 D^3.  Owned; the source is
+ * borrowed during the call.  The same bits on any number of threads only when the libraries run
+ * on one.  Local.  Fails as the source does, PF_EMEM, PF_EEXT: LAPACK.
+ * Test   one_probe_is_exact_when_the_control_is_the_model */
+PF_MUST_USE pf_status pf_control_create(const pf_sample_source *src, double noise_variance,
+                                        pf_control **out);
+void pf_control_free(pf_control *c); /* NULL allowed */
+int pf_control_dim(const pf_control *c);
+/* Bytes it holds while it is made; about a third of them later. */
+size_t pf_control_bytes(int dim);
+/* out [rows] = integral from t0 to 1 of v'Jv minus that of tr J [nats], v [rows,D] each; mean zero when
+ * E vv' = I.  work [rows + 1, D].  Local. */
+void pf_control_integral(const pf_control *c, const pf_sde *sde, double t0, int rows,
+                         const double *v, double *work, double *out);
+
+/* 1 when these options take a control: one is asked for, and there is a divergence to estimate. */
+int pf_likelihood_has_control(const pf_likelihood_opt *opt);
+
 /* Scores images [first, first+B) of one group.  pixels uint8 [B,D] when dequantising (levels
  * values), else x double [B,D] in model scale.  rows [draws*B] is filled draw by draw.
- * score: this worker's, batch >= B.  repeat = 1 also fills solver_error.  Local. */
+ * score: this worker's, batch >= B.  repeat = 1 also fills solver_error.  control is wanted where
+ * pf_likelihood_has_control.  Local. */
 typedef struct pf_group {
     int64_t first;
     int B, levels;
     const unsigned char *pixels;
     const double *x;
     int repeat;
+    const pf_control *control; /* borrowed; NULL: none */
 } pf_group;
 PF_MUST_USE pf_status pf_likelihood_group(const pf_sde *sde, pf_score *score,
                                           const pf_likelihood_opt *opt, const pf_group *group,

@@ -15,6 +15,9 @@ typedef struct pf_sample_source {
     int dim;
     pf_status (*read)(void *self, int64_t first, int64_t n, double *x);
 } pf_sample_source;
+/* Its mean [D] and maximum-likelihood covariance [D,D], in double, in two passes.  Fails as the
+ * source does, PF_EMEM. */
+PF_MUST_USE pf_status pf_source_moments(const pf_sample_source *src, double *mean, double *cov);
 
 typedef struct pf_model_ops {
     const char *name, *help;

@@ -27,6 +27,8 @@ typedef struct job {
     int64_t done, fresh; /* of them */
     pf_results *results; /* rank 0 */
     pf_score *scores;    /* [threads], made by their worker */
+    pf_dataset *train;   /* what the control variate is made of; NULL: none */
+    pf_control *control; /* made by the first worker that needs it */
     pthread_mutex_t io;  /* HDF5 is not thread-safe */
     char path[4200], part_name[64];
     /* running mean over the images of this part, rank 0 */
@@ -74,6 +76,18 @@ static pf_status read_group(job *j, int64_t group, pf_group *g, int32_t *labels)
     return pf_trail(st, PF_WHERE);
 }
 
+/* On one thread, as all work is here, so that its bits do not depend on their number; the other
+ * workers wait, having nothing to do without it. */
+static pf_status share_control(job *j, const pf_control **out)
+{
+    pthread_mutex_lock(&j->io);
+    pf_status st =
+        j->control ? PF_OK : pf_control_of_split(j->train, &j->model.e.data, &j->control);
+    *out = j->control;
+    pthread_mutex_unlock(&j->io);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static pf_status open_score(const job *j, pf_score *score)
 {
     int64_t group = options(j)->group;
@@ -89,6 +103,7 @@ static pf_status report_memory(job *j, int workers)
     PF_TRY(open_score(j, &j->scores[0]));
     double mb = 1e-6, score = (double)(pf_alloc_live() - model), n = workers;
     double solver = (double)pf_likelihood_bytes(options(j), j->scores[0].dim);
+    if (j->train) model += pf_control_bytes(j->scores[0].dim);
     pf_log("memory a rank [MB]: model and results %.1f, activations and prepared weights %.1f, "
            "solver %.1f, libraries %.1f; %.0f in all with %d workers",
            mb * (double)model, mb * n * score, mb * n * solver, mb * (double)libraries,
@@ -108,6 +123,7 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
     pf_group g = {0};
     pf_ledger *rows = result;
     pf_status st = read_group(j, item, &g, labels);
+    if (!st && j->train) st = share_control(j, &g.control);
     if (!st) st = pf_likelihood_group(&j->model.net->sde, score, o, &g, rows);
     for (int r = 0; !st && r < o->draws * g.B; r++)
         rows[r].label = j->about.has_labels ? labels[rows[r].image - g.first] : -1;
@@ -264,6 +280,8 @@ static pf_status prepare(job *j)
     PF_TRY(pf_dataset_open(j->data, j->split, &j->set));
     j->about = *pf_dataset_about(j->set);
     PF_TRY(check_dataset(j));
+    if (pf_likelihood_has_control(options(j)))
+        PF_TRY(pf_control_open_split(j->data, j->about.shape, &j->train));
     j->images = j->about.n;
     if (j->limit) {
         long limit;
@@ -364,6 +382,8 @@ static pf_status body(pf_comm *c, void *self)
         if (!st) st = closed;
     }
     pf_free(j->scores);
+    pf_control_free(j->control);
+    pf_dataset_close(j->train);
     pf_dataset_close(j->set);
     pf_loaded_free(&j->model);
     pthread_mutex_destroy(&j->io);

@@ -1,8 +1,10 @@
 /* Likelihood of a group of images: dequantise, solve the flow with its divergence, fill the
  * ledger.
  *
- *     log p(x) = log prior(z) + mean over k of integral of v_k' (df/dx) v_k dt
+ *     log p(x) = log prior(z) + mean over k of (integral of v_k' (df/dx) v_k dt - c_k)
  *     bits/dim = -log p/(D ln 2) + log q(u)/(D ln 2) + log2(L/2)
+ *
+ * with c_k the control variate of probe v_k (control.c), 0 without one.
  *
  * Truncated-normal dequantisation places mean(t_min) x, not x, at t_min (see dequantise.c); its
  * Jacobian mean^D joins the offset: log2(L / (2 mean)).
@@ -19,6 +21,7 @@
 static const char *const estimand_words[] = {"nll_ode", "bound", "nll_and_bound", NULL};
 static const char *const dequant_words[] = {"none", "uniform", "truncated_normal", NULL};
 static const char *const probe_words[] = {"rademacher", "gaussian", "exact", NULL};
+static const char *const control_words[] = {"none", "gaussian", NULL};
 
 const pf_opt pf_likelihood_opts[] = {
     PF_OPT_ENUM(pf_likelihood_opt, estimand, PF_NLL_ODE, estimand_words, "what is computed: the likelihood of the probability flow, the bound of the SDE, or both"),
@@ -26,6 +29,7 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT(pf_likelihood_opt, draws, PF_INT, 1, 1, 10000, "dequantisation draws an image"),
     PF_OPT_ENUM(pf_likelihood_opt, probe, PF_RADEMACHER, probe_words, "noise of the divergence estimate; exact: D products an evaluation"),
     PF_OPT(pf_likelihood_opt, probes, PF_INT, 1, 1, 1024, "probes an image; 2 and more give their share of the error"),
+    PF_OPT_ENUM(pf_likelihood_opt, control, PF_CONTROL_NONE, control_words, "control variate of the divergence estimate; gaussian: from the covariance of the training split"),
     PF_OPT(pf_likelihood_opt, group, PF_INT, 16, 1, 65536, "images a solve: part of the definition of the result"),
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
     PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, for the solver's share of the error"),
@@ -45,6 +49,7 @@ typedef struct work {
     int D, K;    /* K probes, 1 when exact */
     double nats; /* of one bit a dimension */
     double *x, *z, *probe, *div, *log_q, *bound;
+    double *known, *product; /* [K,B] of the control variate; NULL: none */
     float *draw;
 } work;
 
@@ -60,12 +65,16 @@ static PF_MUST_USE pf_status alloc(work *w)
     w->probe = pf_zalloc(w->opt->probe == PF_EXACT ? 0 : n * w->K * sizeof *w->probe);
     PF_REQUIRE(w->x && w->z && w->div && w->log_q && w->bound && w->draw && w->probe, PF_EMEM,
                "no memory for a group of %zu images with %d probes", B, w->K);
+    if (!pf_likelihood_has_control(w->opt)) return PF_OK;
+    w->known = pf_zalloc(B * w->K * sizeof *w->known);
+    w->product = pf_zalloc((n * w->K + w->D) * sizeof *w->product);
+    PF_REQUIRE(w->known && w->product, PF_EMEM, "no memory for %zu control variates", B * w->K);
     return PF_OK;
 }
 
 static void release(work *w)
 {
-    double *all[] = {w->x, w->z, w->probe, w->div, w->log_q, w->bound};
+    double *all[] = {w->x, w->z, w->probe, w->div, w->log_q, w->bound, w->known, w->product};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) pf_free(all[i]);
     pf_free(w->draw);
     pf_flow_free(w->flow);
@@ -97,6 +106,9 @@ static void draw_probes(work *w, int draw)
             else pf_draw_rademacher(&d, 0, D, w->draw);
             for (size_t i = 0; i < D; i++) v[i] = (double)w->draw[i];
         }
+    if (w->known)
+        pf_control_integral(w->group->control, w->sde, w->opt->ode.t_min, w->K * w->group->B,
+                            w->probe, w->product, w->known);
 }
 
 /* Factor on x where it is put at t_min, and the offset that goes with it [bits/dim]. */
@@ -126,13 +138,19 @@ static PF_MUST_USE pf_status solve(work *w, const pf_ode_opt *ode, pf_ode_stat *
     return PF_OK;
 }
 
+/* Of the integral of image b, by probe k. */
+static double estimate(const work *w, int b, int k)
+{
+    return w->div[(size_t)b * w->K + k] -
+           (w->known ? w->known[(size_t)k * w->group->B + b] : 0.0);
+}
+
 /* Prior and integral of image b from the state of the last solve; the variance of the latter. */
 static void read_solution(const work *w, int b, pf_ledger *r)
 {
-    const double *div = w->div + (size_t)b * w->K;
     double mean = 0.0, var = 0.0;
-    for (int k = 0; k < w->K; k++) mean += div[k] / w->K;
-    for (int k = 0; k < w->K; k++) var += (div[k] - mean) * (div[k] - mean);
+    for (int k = 0; k < w->K; k++) mean += estimate(w, b, k) / w->K;
+    for (int k = 0; k < w->K; k++) var += pow(estimate(w, b, k) - mean, 2);
     r->prior = -w->flow->prior_logp(w->flow->self, w->z + (size_t)b * w->D) / w->nats;
     r->integral = -mean / w->nats;
     r->probe_variance = w->opt->probe == PF_EXACT ? 0.0
@@ -215,13 +233,19 @@ static PF_MUST_USE pf_status fill(work *w, pf_ledger *rows)
     return PF_OK;
 }
 
+int pf_likelihood_has_control(const pf_likelihood_opt *o)
+{
+    return o->control != PF_CONTROL_NONE && o->probe != PF_EXACT && o->estimand != PF_BOUND;
+}
+
 size_t pf_likelihood_bytes(const pf_likelihood_opt *opt, int dim)
 {
     enum { EXACT = 16 }; /* products at a time, as in ode.c */
     int exact = opt->probe == PF_EXACT, K = exact ? 1 : opt->probes;
     pf_layout lay = {opt->group, dim, K, opt->ode.norm};
     size_t x = (size_t)opt->group * (size_t)dim * sizeof(double);
-    return pf_state_bytes(&lay) + 2 * x + 2 * x * (size_t)(exact ? EXACT : K);
+    size_t products = exact ? EXACT : K, control = pf_likelihood_has_control(opt) ? K : 0;
+    return pf_state_bytes(&lay) + 2 * x + 2 * x * products + x * control;
 }
 
 pf_status pf_likelihood_group(const pf_sde *sde, pf_score *score, const pf_likelihood_opt *opt,
@@ -237,6 +261,10 @@ pf_status pf_likelihood_group(const pf_sde *sde, pf_score *score, const pf_likel
             : "only pixels can be dequantised: choose dequantisation none for continuous data");
     PF_REQUIRE(none || (group->levels >= 2 && group->levels <= 256), PF_EARG,
                "pixels of %d levels, want 2 to 256", group->levels);
+    PF_REQUIRE(!pf_likelihood_has_control(opt) ||
+                   (group->control && pf_control_dim(group->control) == score->dim),
+               PF_EARG, "likelihood.control is gaussian but no control of %d entries is given",
+               score->dim);
     work w = {.sde = sde,
               .score = score,
               .opt = opt,

@@ -42,8 +42,4 @@ void pf_normal_rows_free(pf_normal_rows *b);
 /* A view named `name` of these dimensions (0: none) placed at *offset, which moves on. */
 pf_param pf_analytic_view(const char *name, int d0, int d1, int d2, size_t *offset);
 
-/* Reads the mean [D] and covariance [D,D] of a source, in double, in two passes.  Fails as the
- * source does, PF_EMEM. */
-PF_MUST_USE pf_status pf_source_moments(const pf_sample_source *src, double *mean, double *cov);
-
 #endif
