@@ -25,14 +25,17 @@ typedef enum pf_estimand { PF_NLL_ODE, PF_BOUND, PF_NLL_AND_BOUND } pf_estimand;
 
 typedef struct pf_likelihood_opt {
     pf_ode_opt ode;
-    int estimand;       /* pf_estimand */
-    int dequantisation; /* pf_dequant */
-    int draws;          /* J dequantisation draws an image */
-    int probe;          /* pf_probe */
-    int probes;         /* K */
-    int control;        /* pf_control_kind: what pf_group.control must be made for */
-    int group;          /* images a solve: part of the definition of the result */
-    int bound_samples;  /* times an image for the bound */
+    int estimand;         /* pf_estimand */
+    int dequantisation;   /* pf_dequant */
+    int draws;            /* J dequantisation draws an image */
+    int probe;            /* pf_probe */
+    int probes;           /* K */
+    int colours;          /* P: probes come in sets of P, see src/flow/probe.c */
+    int control;          /* pf_control_kind */
+    double control_noise; /* std/mean from which it is used */
+    int subspace;         /* directions taken exactly, one product each */
+    int group;            /* images a solve: part of the definition of the result */
+    int bound_samples;    /* times an image for the bound */
     int check_groups; /* groups repeated at a tenth of the tolerances for the solver's share */
     int64_t seed;
 } pf_likelihood_opt;
@@ -54,21 +57,38 @@ void pf_control_free(pf_control *c); /* NULL allowed */
 int pf_control_dim(const pf_control *c);
 /* Bytes it holds while it is made; about a third of them later. */
 size_t pf_control_bytes(int dim);
-/* out [rows] = integral from t0 to 1 of v'Jv minus that of tr J [nats], v [rows,D] each; mean zero when
- * E vv' = I.  work [rows + 1, D].  Local. */
-void pf_control_integral(const pf_control *c, const pf_sde *sde, double t0, int rows,
-                         const double *v, double *work, double *out);
+/* How a solve uses it: from t0 to 1, without the `subspace` eigenvectors whose integral is farthest
+ * from the mean. */
+typedef struct pf_control_use {
+    const pf_control *control;
+    const pf_sde *sde;
+    double t0;
+    int subspace; /* <= dim */
+} pf_control_use;
+/* The first t in [t_min, 1] with std/mean >= noise, else 1. */
+double pf_control_start(const pf_sde *sde, double t_min, double noise);
+/* out [rows] = integral of v'Jv minus that of the trace [nats], both outside the subspace, of v
+ * [rows,D]; mean zero when E vv' = I there.  work [rows + 1, D].  Local. */
+void pf_control_integral(const pf_control_use *u, int rows, const double *v, double *work,
+                         double *out);
+/* s [subspace,D] = orthonormal basis of the subspace; v [rows,D] <- its part in the complement.
+ * work as above.  Local. */
+void pf_control_split(const pf_control_use *u, int rows, double *v, double *work, double *s);
 
-/* 1 when these options take a control: one is asked for, and there is a divergence to estimate. */
+/* 1 when these options need pf_group.control: a divergence is estimated, with a control variate or
+ * outside a subspace. */
 int pf_likelihood_has_control(const pf_likelihood_opt *opt);
+/* Rules between options.  Fails PF_EARG. */
+PF_MUST_USE pf_status pf_likelihood_check(const pf_likelihood_opt *opt);
 
 /* Scores images [first, first+B) of one group.  pixels uint8 [B,D] when dequantising (levels
  * values), else x double [B,D] in model scale.  rows [draws*B] is filled draw by draw.
  * score: this worker's, batch >= B.  repeat = 1 also fills solver_error.  control is wanted where
- * pf_likelihood_has_control.  Local. */
+ * pf_likelihood_has_control says so.  Local. */
 typedef struct pf_group {
     int64_t first;
     int B, levels;
+    pf_shape shape; /* where colours lie; zeroed: one pixel of D channels */
     const unsigned char *pixels;
     const double *x;
     int repeat;

@@ -60,6 +60,7 @@ static pf_status read_group(job *j, int64_t group, pf_group *g, int32_t *labels)
     g->first = group * options(j)->group;
     g->B = group_size(j, group);
     g->levels = j->about.levels;
+    g->shape = j->about.shape;
     g->repeat = is_repeated(j, group);
     int continuous = j->about.kind == PF_DATA_CONTINUOUS;
     void *values = pf_zalloc((size_t)g->B * dim * (continuous ? sizeof(double) : 1));

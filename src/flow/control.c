@@ -13,6 +13,14 @@
  * none an evaluation.  What the model and the Gaussian have in common leaves the variance, which for
  * Rademacher probes is 2 sum over i != j of A_ij^2 (their diagonal is exact anyway).
  *
+ * Below a noise of some third of the data's scale real data are no longer Gaussian: what is known there
+ * is the image, and a covariance over all images adds more variance than it removes.  So the control
+ * starts at the t0 where std/mean reaches likelihood.control_noise.
+ *
+ * A subspace spanned by some q_i can be taken out of the estimate: its trace is the sum of q_i'J q_i,
+ * and probes projected on the complement estimate the rest (Hutch++, Meyer et al. 2021, with a
+ * subspace fixed beforehand instead of sketched, since J changes along the path).
+ *
  * The products are D long and in BLAS: one thread at a time, so that the bits do not depend on how
  * many there are. */
 #include <probflow/likelihood.h>
@@ -20,6 +28,7 @@
 #include <probflow/memory.h>
 
 #include <math.h>
+#include <string.h>
 
 struct pf_control {
     int D;
@@ -87,20 +96,72 @@ size_t pf_control_bytes(int dim)
     return (3 * D * D + 8 * D) * sizeof(double); /* LAPACK works in two more matrices */
 }
 
-void pf_control_integral(const pf_control *c, const pf_sde *sde, double t0, int rows,
-                         const double *v, double *work, double *out)
+/* l [D], and the subspace as indices below first and from last on: w ascends and l is monotonous in
+ * it, so what lies farthest from the mean of l is at the ends. */
+static void spectrum(const pf_control_use *u, double *l, int *first, int *last)
 {
-    size_t D = (size_t)c->D;
-    pf_gemm g = {.tb = 1, .m = rows, .n = c->D, .k = c->D, .alpha = 1.0};
-    double m0, s0, m1, s1, *y = work, *l = work + (size_t)rows * D;
-
-    pf_sde_marginal(sde, t0, &m0, &s0);
-    pf_sde_marginal(sde, 1.0, &m1, &s1);
-    for (size_t i = 0; i < D; i++)
-        l[i] = 0.5 * log((m1 * m1 * c->var[i] + s1 * s1) / (m0 * m0 * c->var[i] + s0 * s0));
-    pf_linalg_gemm(&g, v, c->basis, y);
-    for (size_t r = 0; r < (size_t)rows; r++) {
-        out[r] = 0.0;
-        for (size_t i = 0; i < D; i++) out[r] += (y[r * D + i] * y[r * D + i] - 1.0) * l[i];
+    double m0, s0, m1, s1, mean = 0.0;
+    int D = u->control->D;
+    pf_sde_marginal(u->sde, u->t0, &m0, &s0);
+    pf_sde_marginal(u->sde, 1.0, &m1, &s1);
+    for (int i = 0; i < D; i++) {
+        double w = u->control->var[i];
+        l[i] = 0.5 * log((m1 * m1 * w + s1 * s1) / (m0 * m0 * w + s0 * s0));
+        mean += l[i] / D;
     }
+    *first = 0;
+    *last = D;
+    for (int j = 0; j < u->subspace; j++)
+        if (fabs(l[*first] - mean) > fabs(l[*last - 1] - mean)) ++*first;
+        else --*last;
+}
+
+static void to_basis(const pf_control *c, int rows, const double *v, double *y)
+{
+    pf_gemm g = {.tb = 1, .m = rows, .n = c->D, .k = c->D, .alpha = 1.0};
+    pf_linalg_gemm(&g, v, c->basis, y);
+}
+
+double pf_control_start(const pf_sde *sde, double t_min, double noise)
+{
+    double lo = t_min, hi = 1.0, m, s;
+    pf_sde_marginal(sde, t_min, &m, &s);
+    if (s >= noise * m) return t_min;
+    for (int i = 0; i < 60; i++) { /* std/mean rises with t */
+        double t = 0.5 * (lo + hi);
+        pf_sde_marginal(sde, t, &m, &s);
+        if (s >= noise * m) hi = t;
+        else lo = t;
+    }
+    return hi;
+}
+
+void pf_control_integral(const pf_control_use *u, int rows, const double *v, double *work,
+                         double *out)
+{
+    int D = u->control->D, first, last;
+    double *l = work + (size_t)rows * (size_t)D, *y = work;
+    spectrum(u, l, &first, &last);
+    to_basis(u->control, rows, v, y);
+    for (int r = 0; r < rows; r++, y += D) {
+        out[r] = 0.0;
+        for (int i = first; i < last; i++) out[r] += (y[i] * y[i] - 1.0) * l[i];
+    }
+}
+
+void pf_control_split(const pf_control_use *u, int rows, double *v, double *work, double *s)
+{
+    size_t D = (size_t)u->control->D;
+    int first, last;
+    double *l = work + (size_t)rows * D;
+    pf_gemm back = {.m = rows, .n = (int)D, .k = (int)D, .alpha = 1.0};
+    spectrum(u, l, &first, &last);
+    memcpy(s, u->control->basis, (size_t)first * D * sizeof *s);
+    memcpy(s + (size_t)first * D, u->control->basis + (size_t)last * D,
+           (D - (size_t)last) * D * sizeof *s);
+    to_basis(u->control, rows, v, work);
+    for (size_t r = 0; r < (size_t)rows; r++)
+        for (size_t i = 0; i < D; i++)
+            if (i < (size_t)first || i >= (size_t)last) work[r * D + i] = 0.0;
+    pf_linalg_gemm(&back, work, u->control->basis, v);
 }

@@ -1,16 +1,15 @@
 /* Likelihood of a group of images: dequantise, solve the flow with its divergence, fill the
  * ledger.
  *
- *     log p(x) = log prior(z) + mean over k of (integral of v_k' (df/dx) v_k dt - c_k)
+ *     log p(x) = log prior(z) + integral of div f dt, estimated as probe.c and control.c say
  *     bits/dim = -log p/(D ln 2) + log q(u)/(D ln 2) + log2(L/2)
- *
- * with c_k the control variate of probe v_k (control.c), 0 without one.
  *
  * Truncated-normal dequantisation places mean(t_min) x, not x, at t_min (see dequantise.c); its
  * Jacobian mean^D joins the offset: log2(L / (2 mean)).
  *
  * Source: Song et al. 2021, section 4.3 and appendix D. */
 #include "bound.h"
+#include "probe.h"
 #include "state.h"
 
 #include <math.h>
@@ -28,8 +27,11 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT_ENUM(pf_likelihood_opt, dequantisation, PF_DEQUANT_UNIFORM, dequant_words, "noise that makes pixels continuous"),
     PF_OPT(pf_likelihood_opt, draws, PF_INT, 1, 1, 10000, "dequantisation draws an image"),
     PF_OPT_ENUM(pf_likelihood_opt, probe, PF_RADEMACHER, probe_words, "noise of the divergence estimate; exact: D products an evaluation"),
-    PF_OPT(pf_likelihood_opt, probes, PF_INT, 1, 1, 1024, "probes an image; 2 and more give their share of the error"),
-    PF_OPT_ENUM(pf_likelihood_opt, control, PF_CONTROL_NONE, control_words, "control variate of the divergence estimate; gaussian: from the covariance of the training split"),
+    PF_OPT(pf_likelihood_opt, probes, PF_INT, 1, 1, 1024, "probes an image; two sets of `colours` and more give their share of the error"),
+    PF_OPT(pf_likelihood_opt, colours, PF_INT, 1, 1, 64, "probes a set, a power of two: in a set the couplings between pixels of different colour cancel"),
+    PF_OPT_ENUM(pf_likelihood_opt, control, PF_CONTROL_NONE, control_words, "control variate of the divergence estimate; gaussian: from the covariance of the train split"),
+    PF_OPT(pf_likelihood_opt, control_noise, PF_F64, 0.3, 0.0, 1e6, "noise to signal ratio from which the control variate is used; 0: from t_min"),
+    PF_OPT(pf_likelihood_opt, subspace, PF_INT, 0, 0, 1024, "principal directions of the train split along which the divergence is exact; a product each"),
     PF_OPT(pf_likelihood_opt, group, PF_INT, 16, 1, 65536, "images a solve: part of the definition of the result"),
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
     PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, for the solver's share of the error"),
@@ -46,37 +48,31 @@ typedef struct work {
     const pf_likelihood_opt *opt;
     const pf_group *group;
     pf_flow *flow;
-    int D, K;    /* K probes, 1 when exact */
+    pf_probes probes;
+    int D;
     double nats; /* of one bit a dimension */
-    double *x, *z, *probe, *div, *log_q, *bound;
-    double *known, *product; /* [K,B] of the control variate; NULL: none */
-    float *draw;
+    double *x, *z, *div, *log_q, *bound;
 } work;
 
 static PF_MUST_USE pf_status alloc(work *w)
 {
     size_t B = (size_t)w->group->B, n = B * w->D;
+    PF_TRY(pf_probes_init(&w->probes, w->sde, w->opt, w->group, w->D));
     w->x = pf_zalloc(n * sizeof *w->x);
     w->z = pf_zalloc(n * sizeof *w->z);
-    w->div = pf_zalloc(B * w->K * sizeof *w->div);
+    w->div = pf_zalloc(B * w->probes.products * sizeof *w->div);
     w->log_q = pf_zalloc(B * sizeof *w->log_q);
     w->bound = pf_zalloc(B * sizeof *w->bound);
-    w->draw = pf_zalloc((size_t)w->D * sizeof *w->draw);
-    w->probe = pf_zalloc(w->opt->probe == PF_EXACT ? 0 : n * w->K * sizeof *w->probe);
-    PF_REQUIRE(w->x && w->z && w->div && w->log_q && w->bound && w->draw && w->probe, PF_EMEM,
-               "no memory for a group of %zu images with %d probes", B, w->K);
-    if (!pf_likelihood_has_control(w->opt)) return PF_OK;
-    w->known = pf_zalloc(B * w->K * sizeof *w->known);
-    w->product = pf_zalloc((n * w->K + w->D) * sizeof *w->product);
-    PF_REQUIRE(w->known && w->product, PF_EMEM, "no memory for %zu control variates", B * w->K);
+    PF_REQUIRE(w->x && w->z && w->div && w->log_q && w->bound, PF_EMEM,
+               "no memory for a group of %zu images", B);
     return PF_OK;
 }
 
 static void release(work *w)
 {
-    double *all[] = {w->x, w->z, w->probe, w->div, w->log_q, w->bound, w->known, w->product};
+    double *all[] = {w->x, w->z, w->div, w->log_q, w->bound};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) pf_free(all[i]);
-    pf_free(w->draw);
+    pf_probes_free(&w->probes);
     pf_flow_free(w->flow);
 }
 
@@ -92,23 +88,6 @@ static void place_data(work *w, int draw)
                           w->x + b * D, &w->log_q[b]);
         else memcpy(w->x + b * D, w->group->x + b * D, D * sizeof *w->x);
     }
-}
-
-static void draw_probes(work *w, int draw)
-{
-    size_t D = (size_t)w->D;
-    for (int k = 0; k < w->K; k++)
-        for (int b = 0; b < w->group->B; b++) {
-            pf_draw d = {(uint64_t)w->opt->seed, PF_STREAM_PROBE,
-                         (uint64_t)(w->group->first + b), (uint32_t)(draw * w->K + k)};
-            double *v = w->probe + ((size_t)k * w->group->B + b) * D;
-            if (w->opt->probe == PF_GAUSSIAN) pf_draw_normal(&d, 0, D, w->draw);
-            else pf_draw_rademacher(&d, 0, D, w->draw);
-            for (size_t i = 0; i < D; i++) v[i] = (double)w->draw[i];
-        }
-    if (w->known)
-        pf_control_integral(w->group->control, w->sde, w->opt->ode.t_min, w->K * w->group->B,
-                            w->probe, w->product, w->known);
 }
 
 /* Factor on x where it is put at t_min, and the offset that goes with it [bits/dim]. */
@@ -128,34 +107,24 @@ static PF_MUST_USE pf_status solve(work *w, const pf_ode_opt *ode, pf_ode_stat *
     double offset, mean = placement(w, &offset);
     pf_ode_problem p = {.flow = w->flow,
                         .B = w->group->B,
-                        .K = w->K,
+                        .K = w->probes.products,
                         .exact = w->opt->probe == PF_EXACT,
                         .t0 = ode->t_min,
                         .t1 = 1.0,
-                        .probe = w->probe};
+                        .probe = w->probes.v};
     for (size_t i = 0; i < (size_t)p.B * w->D; i++) w->z[i] = mean * w->x[i];
     PF_TRY(pf_ode_solve(&p, ode, w->z, w->div, stat));
     return PF_OK;
 }
 
-/* Of the integral of image b, by probe k. */
-static double estimate(const work *w, int b, int k)
-{
-    return w->div[(size_t)b * w->K + k] -
-           (w->known ? w->known[(size_t)k * w->group->B + b] : 0.0);
-}
-
 /* Prior and integral of image b from the state of the last solve; the variance of the latter. */
 static void read_solution(const work *w, int b, pf_ledger *r)
 {
-    double mean = 0.0, var = 0.0;
-    for (int k = 0; k < w->K; k++) mean += estimate(w, b, k) / w->K;
-    for (int k = 0; k < w->K; k++) var += pow(estimate(w, b, k) - mean, 2);
+    double mean, var;
+    pf_probes_read(&w->probes, b, w->div + (size_t)b * w->probes.products, &mean, &var);
     r->prior = -w->flow->prior_logp(w->flow->self, w->z + (size_t)b * w->D) / w->nats;
     r->integral = -mean / w->nats;
-    r->probe_variance = w->opt->probe == PF_EXACT ? 0.0
-                        : w->K < 2                ? NAN
-                                   : var / (w->K - 1) / w->K / (w->nats * w->nats);
+    r->probe_variance = var / (w->nats * w->nats);
 }
 
 static PF_MUST_USE pf_status fill_nll(work *w, int draw, pf_ledger *rows)
@@ -163,7 +132,7 @@ static PF_MUST_USE pf_status fill_nll(work *w, int draw, pf_ledger *rows)
     pf_ode_opt tight = w->opt->ode;
     pf_ode_stat stat;
 
-    if (w->opt->probe != PF_EXACT) draw_probes(w, draw);
+    pf_probes_draw(&w->probes, draw);
     PF_TRY(solve(w, &w->opt->ode, &stat));
     for (int b = 0; b < w->group->B; b++) {
         pf_ledger *r = &rows[b];
@@ -235,17 +204,38 @@ static PF_MUST_USE pf_status fill(work *w, pf_ledger *rows)
 
 int pf_likelihood_has_control(const pf_likelihood_opt *o)
 {
-    return o->control != PF_CONTROL_NONE && o->probe != PF_EXACT && o->estimand != PF_BOUND;
+    return (o->control != PF_CONTROL_NONE || o->subspace > 0) && o->probe != PF_EXACT &&
+           o->estimand != PF_BOUND;
 }
 
 size_t pf_likelihood_bytes(const pf_likelihood_opt *opt, int dim)
 {
     enum { EXACT = 16 }; /* products at a time, as in ode.c */
-    int exact = opt->probe == PF_EXACT, K = exact ? 1 : opt->probes;
+    int exact = opt->probe == PF_EXACT, K = exact ? 1 : opt->subspace + opt->probes;
     pf_layout lay = {opt->group, dim, K, opt->ode.norm};
     size_t x = (size_t)opt->group * (size_t)dim * sizeof(double);
-    size_t products = exact ? EXACT : K, control = pf_likelihood_has_control(opt) ? K : 0;
-    return pf_state_bytes(&lay) + 2 * x + 2 * x * products + x * control;
+    return pf_state_bytes(&lay) + 2 * x + (exact ? 2 * EXACT : (size_t)K) * x +
+           pf_probes_bytes(opt, opt->group, dim);
+}
+
+pf_status pf_likelihood_check(const pf_likelihood_opt *o)
+{
+    int P = o->colours;
+    PF_REQUIRE(P > 0 && (P & (P - 1)) == 0, PF_EARG,
+               "likelihood.colours is %d; want a power of two", P);
+    if (o->probe == PF_EXACT) return PF_OK;
+    PF_REQUIRE(o->probes % P == 0, PF_EARG,
+               "likelihood.probes is %d, which is no multiple of the %d of a set "
+               "(likelihood.colours)",
+               o->probes, P);
+    PF_REQUIRE(
+        P == 1 || o->probe == PF_RADEMACHER, PF_EARG,
+        "likelihood.colours is %d, which arranges signs: set likelihood.probe=rademacher", P);
+    PF_REQUIRE(
+        P == 1 || o->subspace == 0, PF_EARG,
+        "likelihood.colours and likelihood.subspace exclude each other: projected probes "
+        "have no colours");
+    return PF_OK;
 }
 
 pf_status pf_likelihood_group(const pf_sde *sde, pf_score *score, const pf_likelihood_opt *opt,
@@ -261,16 +251,20 @@ pf_status pf_likelihood_group(const pf_sde *sde, pf_score *score, const pf_likel
             : "only pixels can be dequantised: choose dequantisation none for continuous data");
     PF_REQUIRE(none || (group->levels >= 2 && group->levels <= 256), PF_EARG,
                "pixels of %d levels, want 2 to 256", group->levels);
+    PF_TRY(pf_likelihood_check(opt));
     PF_REQUIRE(!pf_likelihood_has_control(opt) ||
                    (group->control && pf_control_dim(group->control) == score->dim),
-               PF_EARG, "likelihood.control is gaussian but no control of %d entries is given",
+               PF_EARG,
+               "these options need the covariance of the data and none of %d entries "
+               "is given",
                score->dim);
+    PF_REQUIRE(opt->subspace <= score->dim, PF_EARG,
+               "likelihood.subspace is %d in %d dimensions", opt->subspace, score->dim);
     work w = {.sde = sde,
               .score = score,
               .opt = opt,
               .group = group,
               .D = score->dim,
-              .K = opt->probe == PF_EXACT ? 1 : opt->probes,
               .nats = score->dim * M_LN2};
     pf_status st = fill(&w, rows);
     release(&w);

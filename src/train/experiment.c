@@ -81,6 +81,7 @@ static PF_MUST_USE pf_status check(const pf_experiment *e)
     PF_REQUIRE(o->weight == PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_UNIFORM, PF_EARG,
                "objective.time is importance, which samples t by the likelihood weight, but "
                "objective.weight is sigma2; set objective.time=uniform");
+    PF_TRY(pf_likelihood_check(&e->likelihood));
     PF_REQUIRE(e->train.device == 0, PF_ENOSUPP,
                "train.device is gpu, which this build has no kernels for; use cpu");
     return PF_OK;
