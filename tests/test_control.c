@@ -103,6 +103,7 @@ static void every_estimator_has_the_exact_divergence_as_mean(void **state)
         o.ode = ode_options(PF_ERK, 1e-5);
         o.colours = all[e].colours;
         o.control = all[e].control;
+        o.control_noise = 0.1;
         o.subspace = all[e].subspace;
         must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
         o.probe = PF_EXACT;
@@ -252,8 +253,8 @@ static void noise_variance_is_that_of_the_dequantised_data(void **state)
     must(pf_control_create(&src, noise, &c));
     for (int i = 0; i < D; i++) cov[i * (D + 1)] += (float)noise;
     must(make_control(D, mean, cov, &d));
-    pf_control_integral(&(pf_control_use){c, &sde, 1e-5, 0}, 1, v, work, &a);
-    pf_control_integral(&(pf_control_use){d, &sde, 1e-5, 0}, 1, v, work, &b);
+    pf_control_integral(&(pf_control_use){c, &sde, 1e-5, 1e-5, 0}, 1, v, work, &a);
+    pf_control_integral(&(pf_control_use){d, &sde, 1e-5, 1e-5, 0}, 1, v, work, &b);
     assert_near(a, b, 1e-5 * fabs(a)); /* the covariance is float */
     pf_control_free(c);
     pf_control_free(d);

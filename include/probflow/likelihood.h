@@ -57,12 +57,12 @@ void pf_control_free(pf_control *c); /* NULL allowed */
 int pf_control_dim(const pf_control *c);
 /* Bytes it holds while it is made; about a third of them later. */
 size_t pf_control_bytes(int dim);
-/* How a solve uses it: from t0 to 1, without the `subspace` eigenvectors whose integral is farthest
+/* How a solve from t_min to 1 uses it: from t0 on, before as its mean over directions, without the `subspace` eigenvectors whose integral is farthest
  * from the mean. */
 typedef struct pf_control_use {
     const pf_control *control;
     const pf_sde *sde;
-    double t0;
+    double t_min, t0;
     int subspace; /* <= dim */
 } pf_control_use;
 /* The first t in [t_min, 1] with std/mean >= noise, else 1. */

@@ -15,7 +15,8 @@
  *
  * Below a noise of some third of the data's scale real data are no longer Gaussian: what is known there
  * is the image, and a covariance over all images adds more variance than it removes.  So the control
- * starts at the t0 where std/mean reaches likelihood.control_noise.
+ * starts at the t0 where std/mean reaches likelihood.control_noise; of what comes before it takes the
+ * mean of the l_i alone, which matters to probes whose length varies, Gaussian and projected ones.
  *
  * A subspace spanned by some q_i can be taken out of the estimate: its trace is the sum of q_i'J q_i,
  * and probes projected on the complement estimate the rest (Hutch++, Meyer et al. 2021, with a
@@ -96,17 +97,25 @@ size_t pf_control_bytes(int dim)
     return (3 * D * D + 8 * D) * sizeof(double); /* LAPACK works in two more matrices */
 }
 
+/* l of one eigenvalue over [a, b]. */
+static double integral(const pf_control_use *u, double w, double a, double b)
+{
+    double ma, sa, mb, sb;
+    pf_sde_marginal(u->sde, a, &ma, &sa);
+    pf_sde_marginal(u->sde, b, &mb, &sb);
+    return 0.5 * log((mb * mb * w + sb * sb) / (ma * ma * w + sa * sa));
+}
+
 /* l [D], and the subspace as indices below first and from last on: w ascends and l is monotonous in
  * it, so what lies farthest from the mean of l is at the ends. */
 static void spectrum(const pf_control_use *u, double *l, int *first, int *last)
 {
-    double m0, s0, m1, s1, mean = 0.0;
     int D = u->control->D;
-    pf_sde_marginal(u->sde, u->t0, &m0, &s0);
-    pf_sde_marginal(u->sde, 1.0, &m1, &s1);
+    const double *w = u->control->var;
+    double mean = 0.0, same = 0.0;
     for (int i = 0; i < D; i++) {
-        double w = u->control->var[i];
-        l[i] = 0.5 * log((m1 * m1 * w + s1 * s1) / (m0 * m0 * w + s0 * s0));
+        same += integral(u, w[i], u->t_min, u->t0) / D;
+        l[i] = integral(u, w[i], u->t0, 1.0);
         mean += l[i] / D;
     }
     *first = 0;
@@ -114,6 +123,7 @@ static void spectrum(const pf_control_use *u, double *l, int *first, int *last)
     for (int j = 0; j < u->subspace; j++)
         if (fabs(l[*first] - mean) > fabs(l[*last - 1] - mean)) ++*first;
         else --*last;
+    for (int i = 0; i < D; i++) l[i] += same;
 }
 
 static void to_basis(const pf_control *c, int rows, const double *v, double *y)

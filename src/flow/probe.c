@@ -40,11 +40,11 @@ pf_status pf_probes_init(pf_probes *p, const pf_sde *sde, const pf_likelihood_op
                          const pf_group *group, int D)
 {
     size_t B = (size_t)group->B, d = (size_t)D;
+    double t_min = opt->ode.t_min;
     *p = (pf_probes){.opt = opt,
                      .group = group,
-                     .use = {group->control, sde,
-                             pf_control_start(sde, opt->ode.t_min, opt->control_noise),
-                             opt->subspace},
+                     .use = {group->control, sde, t_min,
+                             pf_control_start(sde, t_min, opt->control_noise), opt->subspace},
                      .D = D,
                      .products = products(opt)};
     if (!estimated(opt)) return PF_OK;
