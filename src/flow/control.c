@@ -13,10 +13,11 @@
  * none an evaluation.  What the model and the Gaussian have in common leaves the variance, which for
  * Rademacher probes is 2 sum over i != j of A_ij^2 (their diagonal is exact anyway).
  *
- * Below a noise of some third of the data's scale real data are no longer Gaussian: what is known there
- * is the image, and a covariance over all images adds more variance than it removes.  So the control
- * starts at the t0 where std/mean reaches likelihood.control_noise; of what comes before it takes the
- * mean of the l_i alone, which matters to probes whose length varies, Gaussian and projected ones.
+ * Below a noise of about the data's own scale real data are no longer Gaussian: what is uncertain
+ * there depends on the image, and a covariance over all images adds more variance than it removes
+ * (experiments/probes).  So the control starts at the t0 where std/mean reaches
+ * likelihood.control_noise; of what comes before it takes the mean of the l_i alone, which matters to
+ * probes whose length varies, Gaussian and projected ones.
  *
  * A subspace spanned by some q_i can be taken out of the estimate: its trace is the sum of q_i'J q_i,
  * and probes projected on the complement estimate the rest (Hutch++, Meyer et al. 2021, with a

@@ -30,7 +30,7 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT(pf_likelihood_opt, probes, PF_INT, 1, 1, 1024, "probes an image; two sets of `colours` and more give their share of the error"),
     PF_OPT(pf_likelihood_opt, colours, PF_INT, 1, 1, 64, "probes a set, a power of two: in a set the couplings between pixels of different colour cancel"),
     PF_OPT_ENUM(pf_likelihood_opt, control, PF_CONTROL_NONE, control_words, "control variate of the divergence estimate; gaussian: from the covariance of the train split"),
-    PF_OPT(pf_likelihood_opt, control_noise, PF_F64, 0.3, 0.0, 1e6, "noise to signal ratio from which the control variate is used; 0: from t_min"),
+    PF_OPT(pf_likelihood_opt, control_noise, PF_F64, 0.7, 0.0, 1e6, "noise to signal ratio from which the control variate is used; 0: from t_min"),
     PF_OPT(pf_likelihood_opt, subspace, PF_INT, 0, 0, 1024, "principal directions of the train split along which the divergence is exact; a product each"),
     PF_OPT(pf_likelihood_opt, group, PF_INT, 16, 1, 65536, "images a solve: part of the definition of the result"),
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
