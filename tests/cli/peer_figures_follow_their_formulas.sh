@@ -1,0 +1,53 @@
+# The comparison with PyTorch reads what probflow prints, computes what it says, and refuses what it must; without PyTorch.
+. "$(dirname "$0")/common.sh"
+export PROBFLOW_BUILD=$build
+PYTHONDONTWRITEBYTECODE=1 python3 - "$root" "$tmp" <<'PY' || fail "a law of the comparison does not hold"
+import argparse, importlib.machinery, importlib.util, math, os, re, sys
+root, tmp = sys.argv[1:]
+sys.path.insert(0, root + "/experiments/peer")
+import figures
+near = lambda a, b: abs(a - b) <= 1e-9 * abs(b) or sys.exit("%r is not %r" % (a, b))
+
+# from the end of the first step to the end of the last
+assert figures.progress("\r\033[Kstep 1/9  loss 0.5  9 images/s\r\033[Kstep 4/9  loss nan  x")[1][0] == 4
+near(figures.rate([(10.0, 1), (11.0, 3), (14.0, 9)], 32), 32 * 8 / 4.0)
+near(figures.others(400, 300), 25.0)
+near(figures.others(0, 0), 0.0)
+near(figures.busy("cpu  1 2 4 1000 1000 8 16 32 5 5\ncpu0 9"), 63)
+near(figures.peak("VmPeak:\t 9 kB\nVmHWM:\t 2048 kB\n"), 2.0)
+assert figures.spread([3, 1, 2]) == (1, 2, 3)
+assert figures.best({"slow": [9, 1, 1], "fast": [2, 2, 2]}) == "fast"
+assert figures.ratios([4, 9], [2, 3]) == [2, 3]
+# density 1 on [-1,1]^2 is 2^-2: a pixel of 256 levels then costs 8 bits
+near(figures.bits([-2 * math.log(2)], 2)[0], 8.0)
+assert figures.errors([1.0, 2.0, 9.0], [1.5, 1.75]) == (0.375, 0.5)
+assert figures.same_function({"net": 1e-6, "vjp": 9e-5}, 1e-4) is None
+assert "vjp" in figures.same_function({"net": 1e-6, "vjp": 2e-4}, 1e-4)
+assert "net" in figures.same_function({"net": float("nan")}, 1e-4), "a difference that is no number passes"
+row = {"title": "T", "ours": "A", "theirs": "B", "ratio": [1.0, 1.7, 2.0], "others": 1.0}
+assert "1.00 / 1.70 / 2.00" in figures.line("step", row) and " reached" in figures.line("step", row)
+assert "not reached" in figures.line("rhs", row)
+assert "not quiet" in figures.line("step", dict(row, others=40.0))
+
+# a slice of real training, measured from outside, leaves nothing behind
+loader = importlib.machinery.SourceFileLoader("bench_peer", root + "/scripts/bench_peer")
+bench_peer = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench_peer", loader))
+loader.exec_module(bench_peer)
+bench = bench_peer.Bench(argparse.Namespace(threads=1, seconds=0.6), tmp)
+speed, mib = bench.train("small", tmp + "/tiny.yaml", [], 16)
+assert 1 < speed < 1e6 and 1 < mib < 1e5 and 0 <= bench.seen["small"][0] <= 100, (speed, mib, bench.seen)
+assert not os.path.exists(tmp + "/run1")
+text = bench.probflow("bench", tmp + "/tiny.yaml", "--seconds", "1", "--size", "28x28x1")[0]
+assert 1 < figures.bench_rate(text) < 1e7
+
+# the twin knows every option of the network, and no other
+with open(root + "/src/model/ddpmpp.c") as f:
+    options = set(re.findall(r"PF_OPT\w*\(ddpmpp, (\w+),", f.read()))
+with open(root + "/experiments/peer/twin.py") as f:
+    known = set(re.findall(r'"(\w+)"', re.search(r"KNOWN = \{(.*?)\}", f.read(), re.S).group(1)))
+assert options and options == known, "the twin lacks or invents: %s" % (options ^ known)
+PY
+
+# what cannot be compared ends with one sentence
+"$root/scripts/bench_peer" --row small --python /bin/false --work "$tmp/work" >"$tmp/out" 2>&1 && fail "compared without PyTorch"
+[ "$(grep -c 'bench_peer: error: PyTorch' "$tmp/out")" = 1 ] && ! grep -q Traceback "$tmp/out" || { cat "$tmp/out"; fail "no sentence"; }
