@@ -49,14 +49,29 @@ def spread(values):
     return min(values), statistics.median(values), max(values)
 
 
-def best(readings):
-    """Of {variant: [figure of a round, larger is better]} the variant with the best median."""
-    return max(readings, key=lambda v: statistics.median(readings[v]))
+def best(readings, smaller=False):
+    """Of {variant: [figure of a round]} the variant with the best median."""
+    return (min if smaller else max)(readings, key=lambda v: statistics.median(readings[v]))
 
 
-def ratios(ours, theirs):
-    """Round by round, both as speeds."""
-    return [a / b for a, b in zip(ours, theirs)]
+def variants(row, kind):
+    """Of a row the readings of one kind, as {layout: [...]}; they are stored as "kind layout"."""
+    return {k.rsplit(" ", 1)[1]: v for k, v in row["theirs"].items() if k.rsplit(" ", 1)[0] == kind}
+
+
+def ratios(row, kind):
+    """(variant, [ratio of a round, above 1 where probflow is better]) against the best variant of a kind."""
+    of = variants(row, kind)
+    name = best(of, row["smaller"])
+    return name, [(b / a if row["smaller"] else a / b) for a, b in zip(row["ours"], of[name])]
+
+
+def merged(old, new):
+    """Readings of two calls together, unless the build or the work changed in between."""
+    if not old or any(old.get(k) != new[k] for k in ("title", "build", "unit")) or old["theirs"].keys() != new["theirs"].keys():
+        return new
+    return dict(new, ours=old["ours"] + new["ours"], others=old["others"] + new["others"],
+                theirs={k: old["theirs"][k] + v for k, v in new["theirs"].items()})
 
 
 def same_function(found, limit):
@@ -79,22 +94,29 @@ def errors(values, reference):
     return sum(d) / len(d), max(d)
 
 
-HEAD = ["| row | probflow | PyTorch | ratio min / median / max | target | CPU taken by others |", "|---|---|---|---|---|---|"]
+HEAD = ["| row | probflow | PyTorch | ratio min / median / max | target | rounds | CPU taken by others |", "|---|---|---|---|---|---|---|"]
 
 
 def line(row, r):
     """A line of the table from the readings of a row."""
     least, against = TARGETS[row]
-    low, mid, high = spread(r["ratio"])
-    verdict = "machine not quiet" if r["others"] > QUIET else "reached" if mid >= least else "not reached"
-    return "| %s | %s | %s | %.2f / %.2f / %.2f against %s | %.1f %s | %.0f %% |" % (
-        r["title"], r["ours"], r["theirs"], low, mid, high, against, least, verdict, r["others"])
+    layout, ratio = ratios(r, r["against"])
+    low, mid, high = spread(ratio)
+    others_ = statistics.mean(r["others"])
+    verdict = "machine not quiet" if others_ > QUIET else "reached" if mid >= least else "not reached"
+    return "| %s | %.4g %s | %.4g %s | %.2f / %.2f / %.2f against %s | %.1f %s | %d | %.0f %% |" % (
+        r["title"], spread(r["ours"])[1], r["unit"], spread(variants(r, r["against"])[layout])[1], r["unit"],
+        low, mid, high, against, least, verdict, len(r["ours"]), others_)
 
 
-def table(readings):
-    text = list(HEAD)
-    for row in TARGETS:
-        if row in readings:
-            text.append(line(row, readings[row]))
-    notes = ["- %s: %s" % (row, note) for row in TARGETS for note in readings.get(row, {}).get("notes", [])]
-    return "\n".join(text + ([""] + notes if notes else []))
+def notes(row, r):
+    yield from r["notes"]
+    for kind in dict.fromkeys(k.rsplit(" ", 1)[0] for k in r["theirs"]):
+        layout, ratio = ratios(r, kind)
+        yield "PyTorch, %s: %s; against %s %.2f / %.2f / %.2f" % (
+            kind, ", ".join("%s %.4g %s" % (k, spread(v)[1], r["unit"]) for k, v in variants(r, kind).items()), layout, *spread(ratio))
+
+
+def table(rows):
+    text = HEAD + [line(k, rows[k]) for k in TARGETS if k in rows] + [""]
+    return "\n".join(text + ["- %s: %s" % (k, n) for k in TARGETS if k in rows for n in notes(k, rows[k])])

@@ -17,17 +17,26 @@ near(figures.busy("cpu  1 2 4 1000 1000 8 16 32 5 5\ncpu0 9"), 63)
 near(figures.peak("VmPeak:\t 9 kB\nVmHWM:\t 2048 kB\n"), 2.0)
 assert figures.spread([3, 1, 2]) == (1, 2, 3)
 assert figures.best({"slow": [9, 1, 1], "fast": [2, 2, 2]}) == "fast"
-assert figures.ratios([4, 9], [2, 3]) == [2, 3]
+assert figures.best({"slow": [9, 1, 1], "fast": [2, 2, 2]}, smaller=True) == "slow"
 # density 1 on [-1,1]^2 is 2^-2: a pixel of 256 levels then costs 8 bits
 near(figures.bits([-2 * math.log(2)], 2)[0], 8.0)
 assert figures.errors([1.0, 2.0, 9.0], [1.5, 1.75]) == (0.375, 0.5)
 assert figures.same_function({"net": 1e-6, "vjp": 9e-5}, 1e-4) is None
 assert "vjp" in figures.same_function({"net": 1e-6, "vjp": 2e-4}, 1e-4)
 assert "net" in figures.same_function({"net": float("nan")}, 1e-4), "a difference that is no number passes"
-row = {"title": "T", "ours": "A", "theirs": "B", "ratio": [1.0, 1.7, 2.0], "others": 1.0}
-assert "1.00 / 1.70 / 2.00" in figures.line("step", row) and " reached" in figures.line("step", row)
-assert "not reached" in figures.line("rhs", row)
-assert "not quiet" in figures.line("step", dict(row, others=40.0))
+row = {"title": "T", "build": "b", "unit": "images/s", "smaller": False, "against": "step", "notes": [], "others": [1.0, 2.0, 0.0],
+       "ours": [4.0, 9.0, 6.0], "theirs": {"step NCHW": [2.0, 3.0, 6.0], "step NHWC": [1.0, 1.0, 9.0], "step bf16 NHWC": [4.0, 4.5, 6.0]}}
+assert figures.ratios(row, "step") == ("NCHW", [2, 3, 1]), "rounds are compared one by one, with the better layout"
+assert figures.ratios(dict(row, smaller=True), "step") == ("NHWC", [0.25, 1 / 9, 1.5])
+assert figures.ratios(row, "step bf16") == ("NHWC", [1, 2, 1])
+assert "1.00 / 2.00 / 3.00" in figures.line("step", row) and " reached" in figures.line("step", row)
+assert "not reached" in figures.line("bf16", row)
+assert "not quiet" in figures.line("step", dict(row, others=[40.0]))
+assert "step bf16" in figures.table({"step": row})
+both = figures.merged(row, row)
+assert both["ours"] == 2 * row["ours"] and len(both["theirs"]["step NHWC"]) == len(both["others"]) == 6
+assert figures.merged(dict(row, build="a"), row) is row, "rounds of two builds are mixed"
+assert figures.merged(None, row) is row
 
 # a slice of real training, measured from outside, leaves nothing behind
 loader = importlib.machinery.SourceFileLoader("bench_peer", root + "/scripts/bench_peer")
