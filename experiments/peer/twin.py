@@ -30,9 +30,10 @@ def with_waves(x, sigma, octaves):
     """x beside sin and cos of 2^n pi x, each as faint as noise of deviation sigma makes it."""
     parts = [x]
     for n in octaves:
-        rate = math.pi * 2.0 ** n
-        fade = torch.exp(-0.5 * (rate * sigma) ** 2)[:, None, None, None]
-        parts += [fade * torch.sin(rate * x), fade * torch.cos(rate * x)]
+        turns = 2.0 ** (n - 1) * x  # exact, as is leaving whole turns out: large angles lose digits in float32
+        angle = 2.0 * math.pi * (turns - turns.detach().round())
+        fade = torch.exp(-0.5 * (math.pi * 2.0 ** n * sigma) ** 2)[:, None, None, None]
+        parts += [fade * torch.sin(angle), fade * torch.cos(angle)]
     return torch.cat(parts, 1) if octaves else x
 
 
