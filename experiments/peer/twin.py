@@ -22,8 +22,15 @@ KEEP, UP, DOWN = "keep", "up", "down"
 PLAIN, EMBEDDED, PUSH, POP, PYRAMID = range(5)
 
 
+class GroupNorm(nn.GroupNorm):
+    """In float32 also where a mixed-precision pass hands it bfloat16, as ours is."""
+
+    def forward(self, x):
+        return super().forward(x.float())
+
+
 def group_norm(channels):
-    return nn.GroupNorm(min(channels // 4, 32), channels, eps=1e-6)
+    return GroupNorm(min(channels // 4, 32), channels, eps=1e-6)
 
 
 def with_waves(x, sigma, octaves):
