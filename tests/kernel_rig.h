@@ -122,6 +122,10 @@ static inline void more_inputs(pf_site *s)
     case PF_OP_DIVIDE:
         s->in[1] = shape(1, 1, 1);
         break;
+    case PF_OP_LEVELS:
+        s->in[1] = s->in[2] = shape(1, 1, 1);
+        s->n_in = 3;
+        return;
     case PF_OP_ATTENTION:
         s->in[1] = s->in[2] = in;
         s->n_in = 3;
@@ -156,6 +160,11 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_ADD_SCALE) s->attr.a = 0.7071;
     if (op == PF_OP_AFFINE) s->attr = (pf_attr){.a = -1.5, .b = 0.25};
     if (op == PF_OP_SINE) s->attr = (pf_attr){.a = 0.3, .b = 0.1};
+    if (op == PF_OP_LEVELS) {
+        s->attr.levels = v == 0 ? 3 : 16;
+        s->n_param = 1;
+        s->param_size[0] = (size_t)s->out.c * s->attr.levels;
+    }
     if (op == PF_OP_POSITIONAL || op == PF_OP_FOURIER) {
         s->in[0] = shape(1, 1, 1);
         s->out = shape(1, 1, 8);
@@ -163,8 +172,19 @@ static inline void describe(pf_op op, int v, pf_site *s)
         s->param_size[0] = s->n_param ? 4 : 0;
     }
     for (int k = 0; k < s->n_in; k++)
-        s->want_dx[k] = k == 0 || (op != PF_OP_DIVIDE && op != PF_OP_SINE);
-    s->want_dp = s->n_param > 0;
+        s->want_dx[k] =
+            k == 0 || (op != PF_OP_DIVIDE && op != PF_OP_SINE && op != PF_OP_LEVELS);
+    s->want_dp = s->n_param > 0 && op != PF_OP_LEVELS;
+}
+
+/* Bins of 2/levels under noise below and above 8/levels; frequencies far from equal. */
+static inline void levels_inputs(rig *r)
+{
+    for (int b = 0; b < r->site.B; b++) {
+        r->in[1][b] = 0.3f * (float)(1 << 2 * b);
+        r->in[2][b] = 1.0f - 0.2f * (float)b;
+    }
+    for (size_t i = 0; i < r->site.param_size[0]; i++) r->param[0][i] *= r->param[0][i];
 }
 
 static inline void rig_open(rig *r, const pf_site *s)
@@ -182,6 +202,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     }
     if (s->op == PF_OP_DIVIDE)
         for (int b = 0; b < s->B; b++) r->in[1][b] = 0.5f + b;
+    if (s->op == PF_OP_LEVELS) levels_inputs(r);
     r->out = floats(out_size(r));
     r->gout = noise(out_size(r), 30);
     r->saved = floats(r->row->saved ? r->row->saved(s, NULL) : 0);

@@ -178,7 +178,7 @@ static void check_loss(golden *g, const char *backend)
              sigma2 = array(g, "loss_sigma2"), weighted = array(g, "loss_lw");
     float *xf = floats(&x), *zf = floats(&z), *xt = floats(&x), *out = floats(&x),
           *gout = floats(&x);
-    float cond[16], sigma[16], *grad = pf_zalloc(g->net->floats * sizeof *grad);
+    float cond[16], sigma[16], mean[16], *grad = pf_zalloc(g->net->floats * sizeof *grad);
     double loss[16];
     pf_dsm d = {
         .sde = &g->sde, .opt = &flat, .B = g->B, .dim = g->D, .x = xf, .z = zf, .t = t.v};
@@ -187,7 +187,7 @@ static void check_loss(golden *g, const char *backend)
     pf_plan *plan = NULL;
 
     assert_true(g->B <= 16);
-    pf_objective_inputs(&d, xt, cond, sigma);
+    pf_objective_inputs(&d, &(pf_dsm_inputs){xt, cond, sigma, mean});
     must(pf_plan_create(g->net->graph, &o, &plan));
     must(pf_plan_set_params(plan, g->params));
     must(pf_plan_forward(plan, &run, out));

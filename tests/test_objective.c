@@ -172,17 +172,17 @@ static void the_true_score_of_a_point_has_no_loss(void **state)
         pf_sde s = sde_of(i);
         pf_objective_opt o = options(PF_WEIGHT_SIGMA2, PF_TIME_UNIFORM, PF_REDUCE_MEAN);
         batch b = some_batch();
-        float xt[B * D], cond[B], sigma[B];
+        float xt[B * D], cond[B], sigma[B], mean[B];
         double loss[B];
         pf_dsm d = dsm(&s, &o, &b);
-        pf_objective_inputs(&d, xt, cond, sigma);
+        pf_objective_inputs(&d, &(pf_dsm_inputs){xt, cond, sigma, mean});
         for (int e = 0; e < B * D; e++) {
             double m, std, t = b.t[e / D];
             pf_sde_marginal(&s, t, &m, &std);
             double score = (m * b.x[e] - xt[e]) / (std * std);
             b.net[e] = (float)(score / pf_sde_score_scale(&s, t));
             assert_true(cond[e / D] == (float)s.ops->cond(&s.opt, t));
-            assert_true(sigma[e / D] == (float)(std / m));
+            assert_true(sigma[e / D] == (float)(std / m) && mean[e / D] == (float)m);
         }
         pf_objective_loss(&d, b.net, 1.0, loss, NULL);
         /* x_t is float32: its rounding, divided by std, is what is left of z */

@@ -26,8 +26,9 @@ typedef struct pf_shape { /* per sample */
 
 typedef enum pf_init {
     PF_INIT_FAN_AVG, /* U(+-sqrt(3 scale / ((fan_in + fan_out)/2))), fans count the kernel area; scale 0 -> 1e-10 */
-    PF_INIT_CONST, /* the value `scale` */
-    PF_INIT_NORMAL /* N(0, scale^2) */
+    PF_INIT_CONST,  /* the value `scale` */
+    PF_INIT_NORMAL, /* N(0, scale^2) */
+    PF_INIT_LEVELS /* [C,L] 1/L; training puts the frequencies of the levels in its data there */
 } pf_init;
 
 typedef struct pf_param { /* a named view into the flat block */
@@ -64,10 +65,12 @@ const char *pf_namef(pf_graph *g, const char *fmt, ...) __attribute__((format(pr
 /* ---- operators: y = f(x); names prefix the parameters ---------------------------------- */
 
 /* The inputs of a network, each made at most once: the image x [h,w,c], the conditioning value
- * [1,1,1] (999 t or sigma(t)), and the noise in x [1,1,1], std over mean factor of its marginal. */
+ * [1,1,1] (999 t or sigma(t)), the noise in x [1,1,1], std over mean factor of its marginal, and that
+ * mean factor [1,1,1]. */
 pf_node pf_input_x(pf_graph *g, pf_shape s);
 pf_node pf_input_cond(pf_graph *g);
 pf_node pf_input_sigma(pf_graph *g);
+pf_node pf_input_mean(pf_graph *g);
 
 typedef struct pf_conv_opt {
     const char *name; /* parameters NAME.weight [cout,cin,k,k] and NAME.bias [cout] */
@@ -115,8 +118,8 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e);         /* x [h,w,c] 
 pf_node pf_affine(pf_graph *g, pf_node x, double a, double b);     /* a x + b */
 /* softmax(q k' c^-1/2) v over all h*w pixels, one head. */
 pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
-/* The value v of the next four is [1,1,1] and depends on neither the image nor a
- * trained parameter. */
+/* The values v and m of the next five are [1,1,1] and depend on neither the image nor a trained
+ * parameter. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */
 pf_node pf_positional(pf_graph *g, pf_node v, int n);
 /* [sin(2 pi W log v), cos(...)], NAME.W [n] fixed ~ N(0, scale^2), 2n features. */
@@ -125,5 +128,16 @@ pf_node pf_divide(pf_graph *g, pf_node x, pf_node v); /* x / v */
 /* exp(-2 (pi a v)^2) sin(2 pi (a x + b)): the mean of the sine when x has noise of std v, so it fades
  * once a wave drowns in the noise.  a turns a unit of x, b turns. */
 pf_node pf_sine(pf_graph *g, pf_node x, pf_node v, double a, double b);
+/* The noise in x when nothing is known of it but how often each level occurs: with x = m (d + v z), d
+ * dequantised data of n levels in [-1,1] and p_v the density of d + v z,
+ *     y = E[z | x] = -v d/du log p_v(u),   u = x / m,   p_0 = n/2 w_k on [-1 + 2 k/n, -1 + 2 (k + 1)/n]
+ * for each entry of x, with NAME.weight [c,n] = w fixed, the frequencies of the levels in each channel.
+ * From v = 8/n on the bins are narrow Gaussians of the same variance, which errs by 1e-5.
+ * Source  Vincent 2011 (Tweedie); Miyasawa 1961.  Test  levels_are_the_noise_expected_given_x */
+typedef struct pf_levels_opt {
+    const char *name;
+    int levels;
+} pf_levels_opt;
+pf_node pf_levels(pf_graph *g, pf_node x, pf_node v, pf_node m, const pf_levels_opt *o);
 
 #endif

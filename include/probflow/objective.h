@@ -41,8 +41,12 @@ typedef struct pf_dsm {
 void pf_objective_times(const pf_sde *sde, const pf_objective_opt *opt, double u0,
                         int64_t first, int B, int64_t total, double *t);
 
-/* Network inputs: xt [B,D], conditioning values cond [B], noise levels sigma [B] = std/mean factor. */
-void pf_objective_inputs(const pf_dsm *d, float *xt, float *cond, float *sigma);
+/* What a network sees of a batch: xt [B,D], conditioning values cond [B], noise levels sigma [B] =
+ * std/mean factor, mean factors mean [B].  Arrays are the caller's. */
+typedef struct pf_dsm_inputs {
+    float *xt, *cond, *sigma, *mean;
+} pf_dsm_inputs;
+void pf_objective_inputs(const pf_dsm *d, const pf_dsm_inputs *to);
 
 /* loss [B] per sample from the raw network output net [B,D]; gout [B,D] (NULL: not wanted)
  * = scale * d(sum_b loss_b)/d net.  Sums in double. */

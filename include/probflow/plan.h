@@ -59,6 +59,7 @@ typedef struct pf_run {
     uint32_t step;
     const float
         *sigma; /* [B] std over mean factor of x's marginal; NULL: for networks without it */
+    const float *mean; /* [B] that mean factor; NULL: for networks without it */
 } pf_run;
 
 /* out [B,h,w,c] is written.  Local. */

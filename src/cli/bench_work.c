@@ -67,7 +67,7 @@ pf_status pf_bench_training(const pf_bench *b)
 
 typedef struct worker {
     pf_plan *plan;
-    float *x, *cond, *sigma, *out, *gout, *gx;
+    float *x, *cond, *sigma, *mean, *out, *gout, *gx;
     pf_status status;
     char message[512];
 } worker;
@@ -89,10 +89,11 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
     w->x = pf_zalloc(n * sizeof(float));
     w->cond = pf_zalloc((size_t)e->batch * sizeof(float));
     w->sigma = pf_zalloc((size_t)e->batch * sizeof(float));
+    w->mean = pf_zalloc((size_t)e->batch * sizeof(float));
     w->out = pf_zalloc(n * sizeof(float));
     w->gout = pf_zalloc(n * sizeof(float));
     w->gx = pf_zalloc(n * sizeof(float));
-    PF_REQUIRE(w->x && w->cond && w->sigma && w->out && w->gout && w->gx, PF_EMEM,
+    PF_REQUIRE(w->x && w->cond && w->sigma && w->mean && w->out && w->gout && w->gx, PF_EMEM,
                "no memory for a group of %d", e->batch);
     pf_draw d = {1, PF_STREAM_TEST, 0, 0};
     pf_draw_normal(&d, 0, n, w->x);
@@ -101,6 +102,7 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
     for (int i = 0; i < e->batch; i++) {
         w->cond[i] = 10.0f + (float)i;
         w->sigma[i] = 0.01f * (float)(1 + i);
+        w->mean[i] = 1.0f;
     }
     return pf_plan_set_params(w->plan, e->params);
 }
@@ -111,6 +113,7 @@ static void worker_free(worker *w)
     pf_free(w->x);
     pf_free(w->cond);
     pf_free(w->sigma);
+    pf_free(w->mean);
     pf_free(w->out);
     pf_free(w->gout);
     pf_free(w->gx);
@@ -118,7 +121,7 @@ static void worker_free(worker *w)
 
 static pf_status worker_pass(worker *w)
 {
-    pf_run run = {.x = w->x, .cond = w->cond, .sigma = w->sigma};
+    pf_run run = {.x = w->x, .cond = w->cond, .sigma = w->sigma, .mean = w->mean};
     PF_TRY(pf_plan_forward(w->plan, &run, w->out));
     PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, w->gx));
     return PF_OK;

@@ -13,10 +13,10 @@ typedef struct net_score {
     const pf_net *net;
     pf_plan *plan;
     int batch, dim;
-    float *x, *cond, *sigma; /* [batch,D], [batch], [batch] */
-    float *out;              /* [batch,D] raw network output */
-    float *v, *jv;           /* [batch,D] one probe and its product; NULL without vjp */
-    double *scale;           /* [batch] pf_sde_score_scale */
+    float *x, *cond, *sigma, *mean; /* [batch,D], then [batch] each */
+    float *out;                     /* [batch,D] raw network output */
+    float *v, *jv;                  /* [batch,D] one probe and its product; NULL without vjp */
+    double *scale;                  /* [batch] pf_sde_score_scale */
 } net_score;
 
 static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const double *x)
@@ -33,10 +33,11 @@ static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const
         double m, std;
         pf_sde_marginal(sde, t[from], &m, &std);
         s->sigma[b] = (float)(std / m);
+        s->mean[b] = (float)m;
         s->scale[b] = pf_sde_score_scale(sde, t[from]);
         for (size_t i = 0; i < D; i++) s->x[(size_t)b * D + i] = (float)row[i];
     }
-    pf_run run = {.x = s->x, .cond = s->cond, .sigma = s->sigma};
+    pf_run run = {.x = s->x, .cond = s->cond, .sigma = s->sigma, .mean = s->mean};
     PF_TRY(pf_plan_forward(s->plan, &run, s->out));
     return PF_OK;
 }
@@ -91,6 +92,7 @@ static void release(void *self)
     pf_free(s->x);
     pf_free(s->cond);
     pf_free(s->sigma);
+    pf_free(s->mean);
     pf_free(s->out);
     pf_free(s->v);
     pf_free(s->jv);
@@ -113,8 +115,9 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_netw
     s->out = pf_zalloc(floats);
     s->cond = pf_zalloc(rows * sizeof(float));
     s->sigma = pf_zalloc(rows * sizeof(float));
+    s->mean = pf_zalloc(rows * sizeof(float));
     s->scale = pf_zalloc(rows * sizeof(double));
-    PF_REQUIRE(s->x && s->out && s->cond && s->sigma && s->scale, PF_EMEM,
+    PF_REQUIRE(s->x && s->out && s->cond && s->sigma && s->mean && s->scale, PF_EMEM,
                "no memory for the buffers of a score function");
     if (o->with_vjp) {
         s->v = pf_zalloc(floats);

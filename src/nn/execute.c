@@ -64,6 +64,7 @@ static PF_MUST_USE pf_status keep_run(pf_plan *p, const pf_run *run)
     PF_REQUIRE(run->cond || !reads(p, g->input_cond), PF_EARG,
                "a run without conditioning values");
     PF_REQUIRE(run->sigma || !reads(p, g->input_sigma), PF_EARG, "a run without noise levels");
+    PF_REQUIRE(run->mean || !reads(p, g->input_mean), PF_EARG, "a run without mean factors");
     PF_REQUIRE(!run->train || run->sample, PF_EARG, "a training run without sample numbers");
     p->run = *run;
     p->run.sample = run->train ? p->sample : NULL;
@@ -88,7 +89,8 @@ pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out)
         PF_TRY(st->row->forward(st->ctx, &c));
         if (p->profile) st->forward_s += pf_seconds() - t0;
     }
-    p->run.x = p->run.cond = p->run.sigma = NULL; /* backward reads the plan's own copies */
+    /* backward reads the plan's own copies */
+    p->run.x = p->run.cond = p->run.sigma = p->run.mean = NULL;
     int o = p->graph->output;
     memcpy(out, at(p, p->step[o].value), floats_of(p, o) * sizeof *out);
     p->state = PF_PLAN_FORWARDED;

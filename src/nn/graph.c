@@ -48,7 +48,7 @@ pf_status pf_graph_create(pf_graph **out)
 {
     pf_graph *g = pf_zalloc(sizeof *g);
     if (!g) PF_FAIL(PF_EMEM, "no memory for a graph");
-    g->input_x = g->input_cond = g->input_sigma = g->output = -1;
+    g->input_x = g->input_cond = g->input_sigma = g->input_mean = g->output = -1;
     *out = g;
     return PF_OK;
 }

@@ -28,7 +28,7 @@ struct pf_graph {
     int n_param, cap_param;
     size_t floats; /* parameter block with padding */
     pf_gname *names;
-    int input_x, input_cond, input_sigma, output; /* -1: not yet */
+    int input_x, input_cond, input_sigma, input_mean, output; /* -1: not yet */
     pf_status failed;
     char message[512];
 };

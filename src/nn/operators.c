@@ -96,6 +96,11 @@ pf_node pf_input_sigma(pf_graph *g)
     return input_number(g, PF_OP_INPUT_SIGMA, "sigma", &g->input_sigma);
 }
 
+pf_node pf_input_mean(pf_graph *g)
+{
+    return input_number(g, PF_OP_INPUT_MEAN, "mean", &g->input_mean);
+}
+
 pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
 {
     pf_gnode n;
@@ -348,5 +353,23 @@ pf_node pf_sine(pf_graph *g, pf_node x, pf_node v, double a, double b)
     if (!binary(g, &n, PF_OP_SINE, x, v) || !check_condition(g, &n, 1)) return PF_NONE;
     n.attr.a = a;
     n.attr.b = b;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_levels(pf_graph *g, pf_node x, pf_node v, pf_node m, const pf_levels_opt *o)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_LEVELS, o->name, x) || !pf_graph_input(g, &n, v) ||
+        !pf_graph_input(g, &n, m) || !check_condition(g, &n, 1) || !check_condition(g, &n, 2))
+        return PF_NONE;
+    if (o->levels < 2) return pf_graph_fail_at(g, &n, "%d levels, want at least 2", o->levels);
+    n.attr.levels = o->levels;
+    pf_param p = {.rank = 2,
+                  .dim = {n.shape.c, o->levels},
+                  .init = PF_INIT_LEVELS,
+                  .scale = 1.0 / o->levels,
+                  .fan_in = o->levels,
+                  .fan_out = o->levels};
+    pf_graph_view(g, &n, "weight", &p);
     return pf_graph_push(g, &n);
 }

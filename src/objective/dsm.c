@@ -43,17 +43,18 @@ void pf_objective_times(const pf_sde *sde, const pf_objective_opt *opt, double u
     }
 }
 
-void pf_objective_inputs(const pf_dsm *d, float *xt, float *cond, float *sigma)
+void pf_objective_inputs(const pf_dsm *d, const pf_dsm_inputs *to)
 {
     size_t D = (size_t)d->dim;
 
     for (int b = 0; b < d->B; b++) {
         double m, s;
         pf_sde_marginal(d->sde, d->t[b], &m, &s);
-        cond[b] = (float)d->sde->ops->cond(&d->sde->opt, d->t[b]);
-        sigma[b] = (float)(s / m);
+        to->cond[b] = (float)d->sde->ops->cond(&d->sde->opt, d->t[b]);
+        to->sigma[b] = (float)(s / m);
+        to->mean[b] = (float)m;
         for (size_t i = (size_t)b * D; i < (size_t)(b + 1) * D; i++)
-            xt[i] = (float)(m * (double)d->x[i] + s * (double)d->z[i]);
+            to->xt[i] = (float)(m * (double)d->x[i] + s * (double)d->z[i]);
     }
 }
 

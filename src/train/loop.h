@@ -36,9 +36,9 @@ typedef struct pf_worker {
     pf_plan *plan;
     pf_plan *exact; /* of evaluation losses, always float; the same as plan when that is */
     pf_tree *tree;
-    float *x, *z, *xt, *cond, *sigma, *net, *gout; /* [b,D]; cond, sigma [b] */
-    double *t, *loss;                              /* [b] */
-    uint64_t *sample;                              /* [b] */
+    float *x, *z, *xt, *cond, *sigma, *mean, *net, *gout; /* [b,D]; cond, sigma, mean [b] */
+    double *t, *loss;                                     /* [b] */
+    uint64_t *sample;                                     /* [b] */
     struct pf_trainer *trainer;
     int bucket, last; /* of the shard's gradient: buckets not yet final; 1: no shard follows */
     size_t bytes;
@@ -126,6 +126,8 @@ PF_MUST_USE pf_status pf_trainer_step(pf_trainer *t);
 PF_MUST_USE pf_status pf_trainer_save(pf_trainer *t);
 /* Local: from the file, or the initial values when path is "". */
 PF_MUST_USE pf_status pf_trainer_load(pf_trainer *t, const char *path);
+/* Collective: the parameters that are counts of the data, in new parameters and their average. */
+PF_MUST_USE pf_status pf_trainer_levels(pf_trainer *t);
 /* Local: the parameters alone.  `path` names the checkpoint in messages. */
 PF_MUST_USE pf_status pf_trainer_use_params(pf_trainer *t, const pf_checkpoint *c,
                                             const char *path);

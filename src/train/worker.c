@@ -74,11 +74,12 @@ static pf_status create(pf_trainer *t, int index)
     w->gout = take(w, floats);
     w->cond = take(w, n * sizeof *w->cond);
     w->sigma = take(w, n * sizeof *w->sigma);
+    w->mean = take(w, n * sizeof *w->mean);
     w->t = take(w, n * sizeof *w->t);
     w->loss = take(w, n * sizeof *w->loss);
     w->sample = take(w, n * sizeof *w->sample);
-    PF_REQUIRE(w->x && w->z && w->xt && w->net && w->gout && w->cond && w->sigma && w->t &&
-                   w->loss && w->sample,
+    PF_REQUIRE(w->x && w->z && w->xt && w->net && w->gout && w->cond && w->sigma && w->mean &&
+                   w->t && w->loss && w->sample,
                PF_EMEM, "no memory for a batch of %d samples", t->b);
     return PF_OK;
 }
@@ -95,6 +96,7 @@ static void release(pf_worker *w)
     pf_free(w->gout);
     pf_free(w->cond);
     pf_free(w->sigma);
+    pf_free(w->mean);
     pf_free(w->t);
     pf_free(w->loss);
     pf_free(w->sample);
@@ -121,10 +123,11 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     const pf_experiment *e = t->e;
     draw_batch(t, w, shard);
     pf_dsm dsm = {&e->sde, &e->objective, t->b, t->dim, w->x, w->z, w->t};
-    pf_objective_inputs(&dsm, w->xt, w->cond, w->sigma);
+    pf_objective_inputs(&dsm, &(pf_dsm_inputs){w->xt, w->cond, w->sigma, w->mean});
     pf_run run = {.x = w->xt,
                   .cond = w->cond,
                   .sigma = w->sigma,
+                  .mean = w->mean,
                   .train = 1,
                   .seed = t->seed,
                   .sample = w->sample,

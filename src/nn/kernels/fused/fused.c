@@ -15,6 +15,7 @@ const pf_kernel pf_fused_kernels[] = {
     {PF_OP_ADD_CHANNEL, &pf_fused_add_channel},
     {PF_OP_AFFINE, &pf_fused_affine},
     {PF_OP_SINE, &pf_fused_sine},
+    {PF_OP_LEVELS, &pf_fused_levels},
     {PF_OP_DIVIDE, &pf_fused_divide},
     {0, NULL},
 };

@@ -9,6 +9,7 @@ extern const pf_row pf_fused_few;      /* 3x3, where one side has at most four c
 extern const pf_row pf_fused_winograd; /* 3x3, channels in full vectors */
 extern const pf_row pf_fused_norm;
 extern const pf_row pf_fused_silu, pf_fused_affine, pf_fused_add_scale, pf_fused_add_channel;
+extern const pf_row pf_fused_levels;
 extern const pf_row pf_fused_sine, pf_fused_divide, pf_fused_dropout;
 extern const pf_row pf_fused_concat, pf_fused_up2, pf_fused_down2, pf_fused_fir;
 

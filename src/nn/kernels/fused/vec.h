@@ -13,8 +13,11 @@
 #define PF_CLONES
 #endif
 
-#define PF_SIMD   _Pragma("omp simd")
-#define PF_INLINE static inline __attribute__((always_inline))
+#define PF_SIMD _Pragma("omp simd")
+/* the same with sums of three */
+#define PF_SIMD_SUM(a, b, c) PF_PRAGMA(omp simd reduction(+ : a, b, c))
+#define PF_PRAGMA(...)       _Pragma(#__VA_ARGS__)
+#define PF_INLINE            static inline __attribute__((always_inline))
 
 /* The order of operations below is meant, though the kernels' flags let sums be reassociated
  * (and a vectorised __builtin_assoc_barrier is lost, GCC 12).  Holds for the including file. */

@@ -32,6 +32,12 @@ pf_status pf_ref_input_sigma(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+pf_status pf_ref_input_mean(void *ctx, const pf_call *c)
+{
+    memcpy(c->out, c->run->mean, total(c) * sizeof *c->out);
+    return PF_OK;
+}
+
 pf_status pf_ref_silu(void *ctx, const pf_call *c)
 {
     for (size_t i = 0, n = total(c); i < n; i++)

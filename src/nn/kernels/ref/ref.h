@@ -21,11 +21,13 @@ PF_REF_KERNEL(add_scale);
 PF_REF_KERNEL(add_channel);
 PF_REF_KERNEL(affine);
 PF_REF_KERNEL(sine);
+PF_REF_KERNEL(levels);
 PF_REF_KERNEL(attention);
 PF_REF_KERNEL(divide);
 pf_status pf_ref_input_x(void *ctx, const pf_call *c);
 pf_status pf_ref_input_cond(void *ctx, const pf_call *c);
 pf_status pf_ref_input_sigma(void *ctx, const pf_call *c);
+pf_status pf_ref_input_mean(void *ctx, const pf_call *c);
 pf_status pf_ref_positional(void *ctx, const pf_call *c);
 pf_status pf_ref_fourier(void *ctx, const pf_call *c);
 
@@ -35,5 +37,6 @@ size_t pf_ref_group_norm_saved(const pf_site *s, void *ctx);
 size_t pf_ref_group_norm_scratch(const pf_site *s, void *ctx);
 size_t pf_ref_attention_scratch(const pf_site *s, void *ctx);
 size_t pf_ref_divide_saved(const pf_site *s, void *ctx);
+size_t pf_ref_levels_saved(const pf_site *s, void *ctx);
 
 #endif
