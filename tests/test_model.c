@@ -247,6 +247,10 @@ static const kind kinds[] = {
      "vp",
      {8, 8, 1}},
     {"ddpmpp",
+     "width=8;multipliers=1,2;blocks=1;attention=4;levels=16;init_scale=1",
+     "subvp",
+     {8, 8, 3}},
+    {"ddpmpp",
      "width=8;multipliers=1,2,1;blocks=2;attention=4;progressive_input=residual;skip_rescale=0",
      "vp",
      {8, 12, 3}},
@@ -350,6 +354,44 @@ static void a_new_mlp_predicts_no_noise(void **state)
     pf_free(p);
 }
 
+/* Before training every level is as frequent as the other, so data are uniform on [-1,1]:
+ * p_t(x) = (P((u + 1)/v) - P((u - 1)/v)) / 2m with u = x/m, v = std/m, P the normal distribution.
+ * The network adds an init scale of 1e-10. */
+static void a_new_network_with_levels_scores_independent_pixels(void **state)
+{
+    (void)state;
+    static const char *const sdes[] = {"vp", "subvp", "ve"};
+    enum { N = 16 };
+    for (int k = 0; k < 3; k++) {
+        pf_net *n = net("ddpmpp",
+                        k == 2 ? "width=8;multipliers=1;blocks=1;levels=64;scale_by_sigma=1"
+                               : "width=8;multipliers=1;blocks=1;levels=64",
+                        sdes[k], (pf_shape){4, 4, 1});
+        float *p = pf_zalloc(n->floats * sizeof *p);
+        pf_graph_init_params(n->graph, 1, p);
+        assert_int_equal(pf_net_set_params(n, p), PF_OK);
+        pf_score f;
+        assert_int_equal(pf_net_score(n, 1, 0, &f), PF_OK);
+        for (double t = 0.05; t < 1.0; t += 0.3) {
+            double m, std, x[N], s[N];
+            pf_sde_marginal(&n->sde, t, &m, &std);
+            for (int i = 0; i < N; i++) /* to 3 deviations outside the data */
+                x[i] = (float)((m + 3.0 * std) * (i - 7.5) / 7.5);
+            assert_int_equal(f.eval(f.self, 1, &t, x, s), PF_OK);
+            for (int i = 0; i < N; i++) {
+                double a = (x[i] + m) / std, b = (x[i] - m) / std;
+                double top = exp(-0.5 * a * a) - exp(-0.5 * b * b);
+                double mass = erfc(-a * M_SQRT1_2) - erfc(-b * M_SQRT1_2);
+                double want = top / mass * sqrt(2.0 / M_PI) / std;
+                assert_near(s[i] * std, want * std, 1e-3 * (1.0 + fabs(want * std)));
+            }
+        }
+        pf_score_free(&f);
+        pf_net_free(n);
+        pf_free(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_row_does_not_depend_on_its_batch),
         cmocka_unit_test(vjp_is_the_derivative_of_the_score),
         cmocka_unit_test(a_new_mlp_predicts_no_noise),
+        cmocka_unit_test(a_new_network_with_levels_scores_independent_pixels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

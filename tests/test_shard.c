@@ -175,6 +175,25 @@ static void continuous_rows_pass_unscaled(void **state)
     pf_dataset_close(d);
 }
 
+static void counts_of_shards_add_up_to_those_of_the_data(void **state)
+{
+    (void)state;
+    enum { PARTS = 32 };
+    pf_dataset *d = open_ramp();
+    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1};
+    int64_t count[PARTS] = {0}, want[PARTS] = {0};
+    for (int i = 0; i < ROWS * D; i++) want[ramp[i] / (256 / PARTS)]++;
+    for (int s = 0; s < 4; s++) {
+        pf_shard *sh = NULL;
+        assert_int_equal(pf_shard_open(d, &opt, s, 4, 42, &sh), PF_OK);
+        assert_int_equal(pf_shard_count_levels(sh, 1, PARTS, count), PF_OK);
+        assert_int_equal(pf_shard_count_levels(sh, 1, 3, count), PF_EARG);
+        pf_shard_free(sh);
+    }
+    assert_memory_equal(count, want, sizeof count);
+    pf_dataset_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +203,7 @@ int main(void)
         cmocka_unit_test(dequantised_values_stay_in_their_bins_and_fill_them),
         cmocka_unit_test(half_of_the_images_are_flipped),
         cmocka_unit_test(continuous_rows_pass_unscaled),
+        cmocka_unit_test(counts_of_shards_add_up_to_those_of_the_data),
     };
     pf_log_setup(0);
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -50,6 +50,9 @@ class Sde:
         mean, std = self.marginal(t)
         return std / mean
 
+    def mean(self, t):
+        return self.marginal(t)[0]
+
     def prior_logp(self, z):
         """[B] nats of z [B,D] at t = 1."""
         std = self.o["sigma_max"] if self.name == "ve" else 1.0
@@ -74,7 +77,7 @@ class Training:
         shape = (-1, 1, 1, 1)
         z = torch.randn_like(x)
         xt = torch.tensor(mean).view(shape) * x + torch.tensor(std).view(shape) * z
-        net = self.twin(xt, *(torch.tensor([of(s) for s in t]) for of in (self.sde.cond, self.sde.noise)))
+        net = self.twin(xt, *(torch.tensor([of(s) for s in t]) for of in (self.sde.cond, self.sde.noise, self.sde.mean)))
         return (net - z).square().mean()
 
     def step(self, x):
@@ -100,7 +103,7 @@ class Flow:
 
     def drift(self, x, t):
         f, g2 = self.sde.coefficients(t)
-        net = self.twin(x, *(torch.full((x.shape[0],), v) for v in (self.sde.cond(t), self.sde.noise(t))))
+        net = self.twin(x, *(torch.full((x.shape[0],), v) for v in (self.sde.cond(t), self.sde.noise(t), self.sde.mean(t))))
         return f * x - (0.5 * g2 * self.sde.scale(t)) * net
 
     def divergence(self, x, t, probe):

@@ -3,8 +3,9 @@ its speed against.
 
     twin = Twin(options, shape)          options: the `model` section of a configuration
     twin, config = load(checkpoint)      the averaged parameters of a checkpoint, through h5py
-    net = twin(x, cond, sigma)           x [B,C,H,W] float32; cond [B] as the SDE gives it; sigma [B]
-                                         noise over mean of x, used with input_fourier alone
+    net = twin(x, cond, sigma, mean)     x [B,C,H,W] float32; cond [B] as the SDE gives it; sigma [B]
+                                         noise over mean of x, used with input_fourier and levels; mean [B]
+                                         that mean factor, used with levels
 
 Written for the speed of eager PyTorch, as a user who cares would: linear maps of pixels are 1x1 convolutions, FIR
 filters are depthwise convolutions, sums are made in place where no backward pass needs the addend, and any
@@ -42,6 +43,53 @@ def with_waves(x, sigma, octaves):
         fade = torch.exp(-0.5 * (math.pi * 2.0 ** n * sigma) ** 2)[:, None, None, None]
         parts += [fade * torch.sin(angle), fade * torch.cos(angle)]
     return torch.cat(parts, 1) if octaves else x
+
+
+class Levels(nn.Module):
+    """The noise expected in x by the frequencies of the levels alone; see pf_levels in include/probflow/graph.h.
+
+    Of the levels those within reach of x are summed, as ours does."""
+
+    REACH = 7.0
+
+    def __init__(self, channels, n):
+        super().__init__()
+        self.n, self.weight = n, nn.Parameter(torch.full((channels, n), 1.0 / n), requires_grad=False)
+
+    def near(self, u, reach):
+        """Numbers [...,K] of the bins around u that lie within reach, and their weights; 0 where there is none."""
+        n = self.n
+        half = int(math.ceil(float(reach) * n / 2.0)) + 1
+        if 2 * half + 1 >= n:
+            k = torch.arange(n).expand(*u.shape, n)
+        else:
+            k = ((u.detach() + 1.0) * (n / 2.0)).floor().clamp(0, n - 1).long()[..., None] + torch.arange(-half, half + 1)
+        channel = torch.arange(u.shape[1]).view(1, -1, 1, 1, 1)
+        return k, self.weight[channel, k.clamp(0, n - 1)] * ((k >= 0) & (k < n))
+
+    def bins(self, u, v):
+        """In double: masses of bins are differences of nearly equal numbers."""
+        k, w = self.near(u, self.REACH * v.max())
+        edges = torch.cat((k, k[..., -1:] + 1), -1)
+        z = (u.double()[..., None] - (edges * (2.0 / self.n) - 1.0)) / v.double().view(-1, 1, 1, 1, 1)
+        f = torch.exp(-0.5 * z * z) * (2.0 * math.pi) ** -0.5
+        below = 0.5 * torch.erfc(-z * 0.5 ** 0.5)
+        p = (w * (below[..., :-1] - below[..., 1:])).sum(-1)
+        return -((w * (f[..., :-1] - f[..., 1:])).sum(-1) / p).float()
+
+    def narrow(self, u, v):
+        s = torch.sqrt(v * v + (2.0 / self.n) ** 2 / 12.0)
+        k, w = self.near(u, self.REACH * s.max())
+        z = (u[..., None] - ((k + 0.5) * (2.0 / self.n) - 1.0)) / s.view(-1, 1, 1, 1, 1)
+        return (v / s).view(-1, 1, 1, 1) * ((w.log() - 0.5 * z * z).softmax(-1) * z).sum(-1)
+
+    def forward(self, x, v, m):
+        u, fine = x / m.view(-1, 1, 1, 1), v * self.n < 8.0
+        if bool(fine.all()) or not bool(fine.any()):
+            return (self.bins if bool(fine[0]) else self.narrow)(u, v)
+        y = torch.empty_like(u)
+        y[fine], y[~fine] = self.bins(u[fine], v[fine]), self.narrow(u[~fine], v[~fine])
+        return y
 
 
 def fir_taps(channels, gain, like):
@@ -174,6 +222,8 @@ class Twin(nn.Module):
         self.o, self.steps, self.all_modules = options, [], nn.ModuleList()
         self.embed_steps = []
         self.channels, self.size = shape[2], shape[1]
+        if options["levels"]:
+            self.levels = Levels(self.channels, options["levels"])
         self._embedding()
         c = self._up(self._middle(self._down()))
         self._step(PLAIN, self._add(group_norm(c)))
@@ -204,7 +254,7 @@ class Twin(nn.Module):
 
     def _down(self):
         o, w, size, pyramid = self.o, self.o["width"], self.size, self.channels
-        seen = self.channels * (1 + 2 * len(o["input_fourier"]))
+        seen = self.channels * (1 + 2 * len(o["input_fourier"]) + (o["levels"] > 0))
         self._step(PLAIN, self._add(nn.Conv2d(seen, w, 3, padding=1)))
         self._step(PUSH)
         self.skips, c = [w], w
@@ -242,12 +292,15 @@ class Twin(nn.Module):
                 self._block(c, c, UP)
         return c
 
-    def forward(self, x, cond, sigma=None):
+    def forward(self, x, cond, sigma=None, mean=None):
         e = cond
         for m in self.embed_steps:
             e = m(e)
         p = x if self.o["centered"] else 2.0 * x - 1.0
         h, skips = with_waves(p, sigma, self.o["input_fourier"]), []
+        if self.o["levels"]:
+            known = self.levels(x, sigma, mean)
+            h = torch.cat((h, known), 1)
         for kind, m in self.steps:
             if kind == PLAIN:
                 h = m(h)
@@ -259,12 +312,14 @@ class Twin(nn.Module):
                 h = torch.cat((h, skips.pop()), 1)
             else:
                 h = p = m(p, h)
+        if self.o["levels"]:  # divided by sigma the network is the score, else the noise
+            h = h - known if self.o["scale_by_sigma"] else h + known
         return h / cond[:, None, None, None] if self.o["scale_by_sigma"] else h
 
 
 # Options of src/model/ddpmpp.c: a new one must be written above before this twin is the same network.
 KNOWN = {"width", "multipliers", "blocks", "attention", "dropout", "fir", "skip_rescale", "init_scale", "embedding",
-         "fourier_scale", "progressive_input", "input_fourier", "centered", "scale_by_sigma"}
+         "fourier_scale", "progressive_input", "input_fourier", "levels", "centered", "scale_by_sigma"}
 
 
 def numbers(v):
@@ -273,7 +328,7 @@ def numbers(v):
 
 
 def model_options(config):
-    o = dict(config["model"])
+    o = dict({"levels": 0}, **config["model"])
     if o.pop("name") != "ddpmpp":
         raise ValueError("the twin is of model ddpmpp")
     if set(o) - KNOWN:

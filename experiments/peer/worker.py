@@ -82,7 +82,7 @@ class Peer:
         found = {}
         for name, layout in LAYOUTS.items():
             xt, v = recipe.to_tensor(x, layout).requires_grad_(True), recipe.to_tensor(probe, layout)
-            out = twin(xt, *(torch.tensor([of(s) for s in t], dtype=torch.float32) for of in (sde.cond, sde.noise)))
+            out = twin(xt, *(torch.tensor([of(s) for s in t], dtype=torch.float32) for of in (sde.cond, sde.noise, sde.mean)))
             jv, = torch.autograd.grad(out, xt, v)
             for what, ours, theirs in (("net", net, out.detach()), ("vjp", vjp / scale, jv)):
                 d = np.abs(theirs.permute(0, 2, 3, 1).numpy() - ours).max() / np.sqrt(np.mean(ours ** 2))

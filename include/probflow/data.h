@@ -38,6 +38,10 @@ PF_MUST_USE pf_status pf_shard_open(pf_dataset *d, const pf_data_opt *opt, int s
                                     int shards, uint64_t seed, pf_shard **out);
 void pf_shard_free(pf_shard *s);
 int64_t pf_shard_size(const pf_shard *s);
+/* Adds how many entries of each channel lie in each of n equal parts of the levels to count
+ * [channels,n].  Fails PF_EARG when the data are no images, or n does not divide their levels. */
+PF_MUST_USE pf_status pf_shard_count_levels(const pf_shard *s, int channels, int n,
+                                            int64_t *count);
 /* Batch of B samples of this shard at `step`: its position in the shard's own shuffled epochs is
  * step*B.  x [B,D] model scale, dequantised and flipped by f(seed, sample, step). */
 void pf_shard_batch(const pf_shard *s, int64_t step, int B, float *x);

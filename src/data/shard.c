@@ -129,6 +129,18 @@ int64_t pf_shard_size(const pf_shard *s)
     return s->n;
 }
 
+pf_status pf_shard_count_levels(const pf_shard *s, int channels, int n, int64_t *count)
+{
+    PF_REQUIRE(s->k, PF_EARG, "only the levels of images can be counted");
+    PF_REQUIRE(channels == s->shape.c && n > 0 && s->levels % n == 0, PF_EARG,
+               "%d channels at %d levels, asked for %d at %d, which must divide them",
+               s->shape.c, s->levels, channels, n);
+    int width = s->levels / n;
+    for (size_t i = 0; i < (size_t)s->n * s->dim; i++)
+        count[i % (size_t)channels * (size_t)n + (size_t)(s->k[i] / width)]++;
+    return PF_OK;
+}
+
 void pf_shard_batch(const pf_shard *s, int64_t step, int B, float *x)
 {
     for (int b = 0; b < B; b++) sample(s, step * B + b, x + (size_t)b * s->dim);

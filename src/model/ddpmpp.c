@@ -26,7 +26,7 @@ enum { NONE, RESIDUAL };
 typedef enum resize { KEEP, UP, DOWN } resize;
 
 typedef struct ddpmpp {
-    int width, blocks, fir, skip_rescale, embedding, progressive_input, centered,
+    int width, blocks, fir, skip_rescale, embedding, progressive_input, levels, centered,
         scale_by_sigma;
     pf_ints multipliers, attention, input_fourier;
     double dropout, init_scale, fourier_scale;
@@ -49,6 +49,7 @@ static const pf_opt opts[] = {
     PF_OPT(ddpmpp, fourier_scale, PF_F64, 16.0, 0.0, 1e3, "standard deviation of the fixed Fourier frequencies"),
     PF_OPT_ENUM(ddpmpp, progressive_input, NONE, pyramids, "input pyramid"),
     PF_OPT_INTS(ddpmpp, input_fourier, "", 0, 20, "the network also sees sin and cos of 2^n pi x for each n of the list, faded by the noise; 7 and 8 tell where in its bin of 256 a value lies"),
+    PF_OPT(ddpmpp, levels, PF_INT, 0, 0, 256, "add the noise that each entry alone shows, by how often each of so many levels occurs in the training data; the network learns the rest; 0: no"),
     PF_OPT(ddpmpp, centered, PF_BOOL, 1, 0, 1, "1: data are in [-1,1]; 0: the network maps x to 2x - 1 first"),
     PF_OPT(ddpmpp, scale_by_sigma, PF_BOOL, 0, 0, 1, "divide the output by the conditioning value sigma"),
     { 0 }
@@ -180,10 +181,10 @@ static pf_node push(unet *u, pf_node h)
 /* x beside sin(2^n pi x) and cos(2^n pi x), each fading where noise hides it: the density of
  * dequantised data has an edge at every bin, far finer than the scale of x.
  * Source: Kingma et al. 2021, appendix C; fading as in Barron et al. 2021, eq. 11. */
-static pf_node with_waves(unet *u, pf_node x)
+static pf_node with_waves(unet *u, pf_node x, pf_node sigma)
 {
     const pf_ints *n = &u->c->input_fourier;
-    pf_node h = x, sigma = n->n > 0 ? pf_input_sigma(u->g) : PF_NONE;
+    pf_node h = x;
 
     for (int i = 0; i < n->n; i++) {
         double a = ldexp(0.5, n->v[i]);
@@ -193,11 +194,12 @@ static pf_node with_waves(unet *u, pf_node x)
     return h;
 }
 
-static pf_node down(unet *u, pf_node x)
+/* in: what the first convolution sees; x: the pyramid's input. */
+static pf_node down(unet *u, pf_node in, pf_node x)
 {
     const ddpmpp *c = u->c;
     pf_node p = x;
-    pf_node h = push(u, pf_conv_same(u->g, whole(u), with_waves(u, x), c->width, 3, 1.0));
+    pf_node h = push(u, pf_conv_same(u->g, whole(u), in, c->width, 3, 1.0));
 
     for (int i = 0; i < c->multipliers.n; i++) {
         int cout = c->width * c->multipliers.v[i];
@@ -245,8 +247,14 @@ static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
         return pf_graph_fail(g, PF_EARG, "model.width is %d, want a multiple of 4", c->width);
 
     embed(&u, cond);
+    int waves = c->input_fourier.n > 0;
+    pf_node sigma = waves || c->levels ? pf_input_sigma(g) : PF_NONE, known = PF_NONE;
+    pf_levels_opt freq = {"levels", c->levels};
+    if (c->levels) known = pf_levels(g, x, sigma, pf_input_mean(g), &freq);
     if (!c->centered) x = pf_affine(g, x, 2.0, -1.0);
-    pf_node h = down(&u, x);
+    pf_node in = with_waves(&u, x, sigma);
+    if (c->levels) in = pf_concat(g, in, known);
+    pf_node h = down(&u, in, x);
     int cmid = pf_graph_shape(g, h).c;
     h = block(&u, h, cmid, KEEP);
     h = attention(&u, h);
@@ -255,6 +263,9 @@ static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
 
     pf_norm_opt o = norm_opt(&u, whole(&u), h, 1);
     h = pf_conv_same(g, whole(&u), pf_group_norm(g, h, PF_NONE, &o), s.c, 3, c->init_scale);
+    /* divided by sigma the network is the score, else the noise: minus sigma times the score */
+    if (c->levels && c->scale_by_sigma) known = pf_affine(g, known, -1.0, 0.0);
+    if (c->levels) h = pf_add_scale(g, h, known, 1.0);
     return c->scale_by_sigma ? pf_divide(g, h, cond) : h;
 }
 

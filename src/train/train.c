@@ -291,6 +291,7 @@ static PF_MUST_USE pf_status run(pf_trainer *t)
     pf_metrics *metrics = NULL;
     PF_TRY(open_dir(t, path));
     PF_TRY(pf_comm_agree(t->c, prepare(t, path)));
+    if (!path[0]) PF_TRY(pf_trainer_levels(t));
     pf_status st = PF_OK;
     snprintf(file, sizeof file, "%.4000s/metrics.h5", t->dir);
     if (pf_comm_rank(t->c) == 0) {

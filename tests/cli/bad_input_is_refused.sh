@@ -13,6 +13,8 @@ train 'objective.time=uniform' --set objective.weight=sigma2
 train 'f16.*f32.*bf16' --set train.precision=f16
 train 'gpu' --set train.device=gpu
 train 'range|from|between' --set train.lr=-1
+train 'model.levels' --set model.levels=256 --set data.uniform_dequantisation=no
+train '256' --set model.levels=100 # does not divide the levels of the data
 [ -e "$tmp/bad/checkpoint-00000012.h5" ] && fail "a refused run wrote a checkpoint"
 if [ "$(id -u)" != 0 ]; then
     mkdir "$tmp/locked" && chmod 555 "$tmp/locked"

@@ -6,13 +6,13 @@ for n in 1 2 4; do
 done
 OMP_NUM_THREADS=2 "$probflow" train "$tmp/tiny.yaml" --run "$tmp/t2" --quiet || fail "training on 2 threads"
 OMP_NUM_THREADS=2 "$probflow" bpd "$tmp/r1" --limit 20 --out "$tmp/bt2.h5" --quiet >/dev/null || fail "bpd on 2 threads"
-# channels in full vectors, so that every bf16 kernel takes part
+# channels in full vectors, so that every bf16 kernel takes part; the levels of each rank's data counted
 for n in 1 2 4; do
-    ranks $n "$probflow" train "$tmp/tiny.yaml" --run "$tmp/h$n" --quiet --set train.precision=bf16 --set model.width=16 ||
+    ranks $n "$probflow" train "$tmp/tiny.yaml" --run "$tmp/h$n" --quiet --set train.precision=bf16 --set model.width=16 --set model.levels=256 ||
         fail "training in bf16 on $n ranks"
 done
 OMP_NUM_THREADS=2 "$probflow" train "$tmp/tiny.yaml" --run "$tmp/ht2" --quiet --set train.precision=bf16 \
-    --set model.width=16 || fail "training in bf16 on 2 threads"
+    --set model.width=16 --set model.levels=256 || fail "training in bf16 on 2 threads"
 for other in h2 h4 ht2; do same "$tmp/h1/checkpoint-00000012.h5" "$tmp/$other/checkpoint-00000012.h5"; done
 for other in r2 r4 t2; do same "$tmp/r1/checkpoint-00000012.h5" "$tmp/$other/checkpoint-00000012.h5"; done
 for other in b2 b4 bt2; do same "$tmp/b1.h5" "$tmp/$other.h5"; done
