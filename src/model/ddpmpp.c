@@ -12,6 +12,8 @@
  *     resampling nearest neighbour and 2x2 mean, or a FIR filter (fir)
  *     residual input pyramid: the input, filtered and convolved down level by level, joins the
  *                output of each down block and replaces it
+ *     levels     the noise that each entry alone shows, by the frequencies of the data's levels, joins the
+ *                input and is added to the output: the network learns what the others tell
  *
  * Modules are numbered all_modules.0, 1, ... in the order in which score_sde_pytorch registers
  * them, so published checkpoints load by name.  DDPM++ is the defaults; NCSN++ is fir, fourier,
