@@ -180,20 +180,32 @@ static pf_node push(unet *u, pf_node h)
     return h;
 }
 
+/* Halves first: a channel is copied log2(n) times at most. */
+static pf_node joined(pf_graph *g, const pf_node *x, int n)
+{
+    if (n == 1) return x[0];
+    int half = (n + 1) / 2;
+    pf_node a = joined(g, x, half);
+    return pf_concat(g, a, joined(g, x + half, n - half));
+}
+
 /* x beside sin(2^n pi x) and cos(2^n pi x), each fading where noise hides it: the density of
- * dequantised data has an edge at every bin, far finer than the scale of x.
+ * dequantised data has an edge at every bin, far finer than the scale of x.  Then the noise known from
+ * the levels.
  * Source: Kingma et al. 2021, appendix C; fading as in Barron et al. 2021, eq. 11. */
-static pf_node with_waves(unet *u, pf_node x, pf_node sigma)
+static pf_node seen(unet *u, pf_node x, pf_node sigma, pf_node known)
 {
     const pf_ints *n = &u->c->input_fourier;
-    pf_node h = x;
+    pf_node all[2 + 2 * PF_INTS_MAX] = {x};
+    int count = 1;
 
     for (int i = 0; i < n->n; i++) {
         double a = ldexp(0.5, n->v[i]);
-        h = pf_concat(u->g, h, pf_sine(u->g, x, sigma, a, 0.0));
-        h = pf_concat(u->g, h, pf_sine(u->g, x, sigma, a, 0.25));
+        all[count++] = pf_sine(u->g, x, sigma, a, 0.0);
+        all[count++] = pf_sine(u->g, x, sigma, a, 0.25);
     }
-    return h;
+    if (u->c->levels) all[count++] = known;
+    return joined(u->g, all, count);
 }
 
 /* in: what the first convolution sees; x: the pyramid's input. */
@@ -254,9 +266,7 @@ static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
     pf_levels_opt freq = {"levels", c->levels};
     if (c->levels) known = pf_levels(g, x, sigma, pf_input_mean(g), &freq);
     if (!c->centered) x = pf_affine(g, x, 2.0, -1.0);
-    pf_node in = with_waves(&u, x, sigma);
-    if (c->levels) in = pf_concat(g, in, known);
-    pf_node h = down(&u, in, x);
+    pf_node h = down(&u, seen(&u, x, sigma, known), x);
     int cmid = pf_graph_shape(g, h).c;
     h = block(&u, h, cmid, KEEP);
     h = attention(&u, h);
