@@ -211,6 +211,35 @@ static void nodes_give_the_divergence_and_leave_the_path_alone(void **state)
         }
 }
 
+/* What the corrector's iteration leaves is below the error of the step itself. */
+static void corrections_beyond_the_first_cost_evaluations_and_gain_nothing(void **state)
+{
+    (void)state;
+    enum { D = 6, B = 4 };
+    const double tol = 1e-5;
+    for (int k = 0; k < 3; k++) {
+        analytic a;
+        double x[B * D], z[3][B * D], div[3][B];
+        pf_ode_stat stat[3];
+        mixture_create(D, sdes[k], B, &a);
+        pf_ode_opt o = in_form(ode_options(PF_ADAMS, tol), PF_IN_ARSINH);
+        pf_ode_opt opt[3] = {o, o, ode_options(PF_ERK, 1e-10)};
+        opt[0].corrector = 0.4;
+        opt[1].corrector = 0.02;
+        mixture_samples(&a, o.t_min, 31, B, x);
+        pf_ode_problem p = {.flow = a.flow, .B = B, .exact = 1, .t0 = o.t_min, .t1 = 1.0};
+        for (int i = 0; i < 3; i++) {
+            memcpy(z[i], x, sizeof x);
+            must(pf_ode_solve(&p, &opt[i], z[i], div[i], &stat[i]));
+        }
+        assert_true(5 * stat[0].evaluations < 4 * stat[1].evaluations);
+        /* nats; div_tol is in bits/dim, and steps' errors add up to some tens of it */
+        for (int b = 0; b < B; b++)
+            assert_true(fabs(div[0][b] - div[2][b]) < 30 * tol * D * M_LN2);
+        analytic_free(&a);
+    }
+}
+
 static void a_flow_without_its_sde_is_solved_in_t_only(void **state)
 {
     (void)state;
@@ -431,6 +460,7 @@ int main(void)
         cmocka_unit_test(group_norm_lets_quiet_images_hide_a_loud_one),
         cmocka_unit_test(hutchinson_of_a_symmetric_part_is_its_quadratic_form),
         cmocka_unit_test(chunked_exact_divergence_equals_one_probe_per_dimension),
+        cmocka_unit_test(corrections_beyond_the_first_cost_evaluations_and_gain_nothing),
         cmocka_unit_test(norm_is_not_diluted_by_other_images),
         cmocka_unit_test(a_batch_of_equal_images_takes_the_steps_of_one),
         cmocka_unit_test(divergence_is_controlled_by_its_own_tolerance),

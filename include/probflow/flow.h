@@ -48,6 +48,7 @@ typedef struct pf_ode_opt {
     double rtol, atol; /* per image, on x (model scale): rms over its D entries */
     double div_tol;    /* absolute, on the divergence of each image [bits/dim] */
     int div_nodes;     /* 0: the divergence is integrated along; n: on n nodes after */
+    double corrector;  /* Adams: a correction below this share of the error test is the last */
     double t_min;      /* start */
     int64_t max_steps;
 } pf_ode_opt;
@@ -72,6 +73,7 @@ extern const char *const pf_solver_words[], *const pf_variable_words[],
       "error norm: the largest over images of their own, or one root mean square over the group" }, \
     PF_ODE_ROW(base, rtol, PF_F64, 1e-5, 1e-14, 1.0, "solver's relative tolerance on x"), \
     PF_ODE_ROW(base, atol, PF_F64, 1e-5, 1e-14, 1.0, "solver's absolute tolerance on x, model scale"), \
+    PF_ODE_ROW(base, corrector, PF_F64, 0.4, 1e-3, 1.0, "adams: a correction below this share of the error test is the last of its step"), \
     PF_ODE_ROW(base, max_steps, PF_I64, 10000, 1, 1e9, "steps after which a solve is given up")
 
 #define PF_ODE_LIKELIHOOD_ROWS(base) \
