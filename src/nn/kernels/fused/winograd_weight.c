@@ -1,16 +1,12 @@
 /* The transform of the kernels of F(4x4, 3x3), u = G g G', and its transpose; G stands in
- * winograd_tile.c.
+ * winograd_points.h.
  *
  * Parameters lie tap by tap, [cout,cin,3,3], the transforms have 16 output (or, turned, input)
  * channels next to each other.  So 16 x 16 kernels, 16 rows of 144 floats, go through registers by
  * transposing squares of 16 floats. */
-#include <nn/kernels/fused/vec.h>
-#include <nn/kernels/fused/winograd.h>
+#include <nn/kernels/fused/winograd_points.h>
 
-enum { N = PF_WG_IN, L = PF_WG_LANES, TAPS = 3, K = TAPS * TAPS };
-
-#define A 0.70710678f
-#define B 1.41421356f
+enum { K = TAPS * TAPS };
 
 /* clang-format off */
 #define SWAP(i, s, lo, hi)                                      \
@@ -40,29 +36,6 @@ PF_INLINE void transpose(pf_v16 r[L])
     for (int i = 0; i < 8; i++) SWAP(i / 2 * 4 + i % 2, 2, LO2, HI2);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) SWAP(2 * i, 1, LO1, HI1);
-}
-
-/* g -> G g */
-PF_INLINE void taps_to_points(const pf_v16 *g, pf_v16 *u)
-{
-    pf_v16 even_a = g[0] * (-2.0f / 3) - g[2] * (1.0f / 3), odd_a = g[1] * (-2.0f / 3 * A);
-    pf_v16 even_b = g[0] * (1.0f / 6) + g[2] * (1.0f / 3), odd_b = g[1] * (1.0f / 6 * B);
-    u[0] = g[0];
-    u[1] = even_a + odd_a;
-    u[2] = even_a - odd_a;
-    u[3] = even_b + odd_b;
-    u[4] = even_b - odd_b;
-    u[5] = g[2];
-}
-
-/* u -> G' u */
-PF_INLINE void taps_to_points_back(const pf_v16 *u, pf_v16 *g)
-{
-    pf_v16 sum_a = u[1] + u[2], diff_a = u[1] - u[2];
-    pf_v16 sum_b = u[3] + u[4], diff_b = u[3] - u[4];
-    g[0] = u[0] - sum_a * (2.0f / 3) + sum_b * (1.0f / 6);
-    g[1] = diff_b * (1.0f / 6 * B) - diff_a * (2.0f / 3 * A);
-    g[2] = (sum_b - sum_a) * (1.0f / 3) + u[5];
 }
 
 /* 16 kernels g, tap by tap, to 36 vectors that lie `point` floats apart. */
