@@ -42,19 +42,22 @@ PF_MUST_USE pf_status pf_comm_ping(pf_comm *c, int mask, size_t bytes, int times
                                    double *seconds);
 
 /* The leaves of the fixed binary tree on one rank: adds shard gradients as they come.  Shard i of
- * n (power of two) must arrive in order; log2(n)+1 buffers are kept.
- *     pf_tree *t; pf_tree_create(n, len, &t);
- *     for each shard: pf_tree_leaf(t) -> zero-filled float[len] to fill; pf_tree_push(t, 0);
+ * n (power of two) must arrive in order; max(1, log2(n)) buffers are kept.
+ *     pf_tree *t; pf_tree_create(n, len, NULL, &t);
+ *     for each shard: pf_tree_leaf(t); pf_tree_add(t, first, n, g) for its parts from the end to
+ *     the begin, cut alike in all shards; what no part covers stays 0
  *     pf_tree_root(t) -> the sum, valid until the next leaf
- * A leaf may be pushed in parts from its end as they become final: push(t, from) adds what lies
- * between `from` and the part before it, 0 ends the leaf.  While the last leaf is pushed the root
- * holds the sum from `from` on. */
+ * While the last leaf is added the root holds the sum from the last part's first float on. */
 typedef struct pf_tree pf_tree;
-PF_MUST_USE pf_status pf_tree_create(int leaves, size_t len, pf_tree **out);
+/* left: NULL, or a tree of one leaf and the same length, borrowed, to which this one, also of one
+ * leaf, is the right neighbour: the two share a root, which holds the sum of both where both have
+ * added.  Each has a thread of its own; all of a sum ends before the next one begins. */
+PF_MUST_USE pf_status pf_tree_create(int leaves, size_t len, pf_tree *left, pf_tree **out);
 void pf_tree_free(pf_tree *t);
-float *pf_tree_leaf(pf_tree *t);
-void pf_tree_push(pf_tree *t, size_t from);
+void pf_tree_leaf(pf_tree *t);
+void pf_tree_add(pf_tree *t, size_t first, size_t n, const float *g);
 float *pf_tree_root(pf_tree *t);
+size_t pf_tree_bytes(const pf_tree *t); /* of the buffers it owns */
 
 /* The exchange of flat vectors [n] between ranks, cut into buckets of `bucket` floats (the last
  * one may be shorter).  Every rank owns one piece of every bucket; pieces of a bucket are equal

@@ -33,6 +33,12 @@ typedef struct pf_plan_opt {
     pf_pass pass;
     const char *backend; /* "fast" (fused and oneDNN rows over ref) or "ref"; NULL = "fast" */
     pf_precision precision; /* PF_BF16: backend "fast" and pass PARAM or BOTH only */
+    /* NULL: backward writes parameter gradients to its gparams.  Else it takes none, and calls
+     * put(self, first, n, g) on its thread after each operator that has some: g [n] is its part of
+     * the flat block from `first` on, padding and fixed views 0, valid during the call.  `first`
+     * falls from call to call; parts that are never put are 0. */
+    void (*put)(void *self, size_t first, size_t n, const float *g);
+    void *self;
 } pf_plan_opt;
 
 /* 1: this CPU multiplies bf16 numbers itself; 0: the same sums are made in float, slower. */
@@ -71,11 +77,6 @@ PF_MUST_USE pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out)
  * gx [B,h,w,c] (VJP, BOTH): gout' d out / d x.  Either may be NULL when the pass lacks it. */
 PF_MUST_USE pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams,
                                        float *gx);
-
-/* Backward of a PARAM or BOTH plan then calls final(self, from) on its thread after each operator
- * that has parameters: gparams holds its final values from float `from` on.  `from` falls to 0,
- * with which the last call of a backward without error is made.  NULL: nobody is told. */
-void pf_plan_watch(pf_plan *p, void (*final)(void *self, size_t from), void *self);
 
 /* Per-operator seconds, for --profile: name of row i, calls, seconds; returns 0 past the end.
  * Timing is off until pf_plan_profile(p, 1), which begins anew. */

@@ -102,6 +102,24 @@ static float *gradient_of(const pf_plan *p, int node, float *gx)
     return node == p->graph->input_x ? gx : at(p, p->step[node].grad);
 }
 
+/* Where operator i's views have their gradients: in the flat block, or in a piece of it whose
+ * padding and fixed views are made 0. */
+static void place_gparam(const pf_plan *p, int i, float *gparams, pf_call *c)
+{
+    const pf_graph *g = p->graph;
+    const pf_gnode *n = &g->node[i];
+    size_t first = g->param[n->param[0]].offset, done = 0;
+    float *own = at(p, p->step[i].gparam), *begin = own ? own : gparams + first;
+    for (int k = 0; k < n->n_param; k++) {
+        const pf_param *v = &g->param[n->param[k]];
+        if (!v->trainable) continue;
+        c->gparam[k] = begin + (v->offset - first);
+        if (own) memset(own + done, 0, (v->offset - first - done) * sizeof *own);
+        done = v->offset - first + v->size;
+    }
+    if (own) memset(own + done, 0, (pf_plan_param_floats(p, i) - done) * sizeof *own);
+}
+
 static PF_MUST_USE pf_status backward_step(pf_plan *p, int i, const float *gout, float *gparams,
                                            float *gx)
 {
@@ -114,9 +132,7 @@ static PF_MUST_USE pf_status backward_step(pf_plan *p, int i, const float *gout,
         if (st->site.want_dx[k])
             c.gin[k] = st->gin_mode[k] == PF_GIN_ADD ? at(p, st->gin_piece[k])
                                                      : gradient_of(p, n->in[k], gx);
-    for (int k = 0; st->site.want_dp && k < n->n_param; k++)
-        if (g->param[n->param[k]].trainable)
-            c.gparam[k] = gparams + g->param[n->param[k]].offset;
+    if (st->site.want_dp) place_gparam(p, i, gparams, &c);
     PF_TRY(st->row->backward(st->ctx, &c));
     for (int k = 0; k < n->n_in; k++) {
         if (!st->site.want_dx[k] || st->gin_mode[k] != PF_GIN_ADD) continue;
@@ -153,10 +169,12 @@ pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams, float 
     PF_REQUIRE(to_x || to_p, PF_EARG, "a forward plan has no backward");
     PF_REQUIRE(p->state == PF_PLAN_FORWARDED, PF_EARG, "backward without a forward before it");
     PF_REQUIRE(!to_x || gx, PF_EARG, "no place for the image gradient");
-    PF_REQUIRE(!to_p || gparams, PF_EARG, "no place for the parameter gradient");
+    PF_REQUIRE(!to_p || !gparams == !!p->opt.put, PF_EARG,
+               gparams ? "parameter gradients are put, not written"
+                       : "no place for the parameter gradient");
     if (pass != PF_PASS_VJP) p->state = PF_PLAN_READY; /* gradients overwrite the values */
 
-    if (to_p) clear_unwritten(p, gparams);
+    if (to_p && gparams) clear_unwritten(p, gparams);
     if (to_x && g->output == g->input_x)
         memcpy(gx, gout, floats_of(p, g->input_x) * sizeof *gx);
     else if (to_x && !p->want_x) memset(gx, 0, floats_of(p, g->input_x) * sizeof *gx);
@@ -165,19 +183,12 @@ pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams, float 
         double t0 = p->profile ? pf_seconds() : 0.0;
         PF_TRY(backward_step(p, i, gout, gparams, gx));
         if (p->profile) p->step[i].backward_s += pf_seconds() - t0;
-        /* Views follow the order of the nodes: those to come write below this one's first. */
         const pf_gnode *n = &g->node[i];
-        if (p->final && p->step[i].site.want_dp)
-            p->final(p->watcher, g->param[n->param[0]].offset);
+        if (p->step[i].gparam >= 0)
+            p->opt.put(p->opt.self, g->param[n->param[0]].offset, pf_plan_param_floats(p, i),
+                       at(p, p->step[i].gparam));
     }
-    if (p->final && to_p) p->final(p->watcher, 0);
     return PF_OK;
-}
-
-void pf_plan_watch(pf_plan *p, void (*final)(void *self, size_t from), void *self)
-{
-    p->final = final;
-    p->watcher = self;
 }
 
 void pf_plan_profile(pf_plan *p, int on)

@@ -34,6 +34,15 @@ static int add_piece(pf_plan *p, size_t floats, int first, int last)
     return p->n_piece++;
 }
 
+size_t pf_plan_param_floats(const pf_plan *p, int i)
+{
+    const pf_graph *g = p->graph;
+    const pf_gnode *n = &g->node[i];
+    int next = n->param[n->n_param - 1] + 1; /* views follow the order of the nodes */
+    size_t end = next < g->n_param ? g->param[next].offset : g->floats;
+    return end - g->param[n->param[0]].offset;
+}
+
 static int needs_gradient(const pf_plan *p, int i)
 {
     const pf_gnode *n = &p->graph->node[i];
@@ -56,7 +65,7 @@ static void fill_site(pf_plan *p, int i)
                    .out = n->shape,
                    .pass = p->opt.pass,
                    .precision = p->opt.precision};
-    st->value = st->saved = st->grad = st->scratch[0] = st->scratch[1] = -1;
+    st->value = st->saved = st->grad = st->scratch[0] = st->scratch[1] = st->gparam = -1;
     if (!st->live) return;
     for (int k = 0; k < n->n_in; k++) {
         s->in[k] = g->node[n->in[k]].shape;
@@ -132,6 +141,9 @@ static void place_backward(pf_plan *p)
         pf_step *st = &p->step[i];
         const pf_gnode *n = &g->node[i];
         if (!st->backward) continue;
+        if (p->opt.put && st->site.want_dp)
+            st->gparam =
+                add_piece(p, pf_plan_param_floats(p, i), moment_back(p, i), moment_back(p, i));
         for (int k = 0; k < n->n_in; k++) {
             st->gin_piece[k] = -1;
             if (!st->site.want_dx[k]) continue;
@@ -149,8 +161,8 @@ static void place_backward(pf_plan *p)
 
 static PF_MUST_USE pf_status place(pf_plan *p, int reuse)
 {
-    /* per operator: value, saved, two scratch, gradient, one addend per input */
-    size_t most = (size_t)p->n_step * (5 + PF_MAX_INPUTS);
+    /* per operator: value, saved, two scratch, two gradients, one addend per input */
+    size_t most = (size_t)p->n_step * (6 + PF_MAX_INPUTS);
     p->piece = pf_zalloc(most * sizeof *p->piece);
     int *work = pf_zalloc((2 * most + (size_t)p->n_step) * sizeof *work);
     if (p->piece && work) {

@@ -25,6 +25,7 @@ typedef struct pf_step { /* one operator of the graph; its number is the node's 
     int backward;                 /* takes part in reverse mode */
     int value, saved, grad;       /* pieces; -1: none */
     int scratch[2];               /* forward, backward */
+    int gparam;                   /* gradients of its parameters, to be put; -1: none */
     int gin_mode[PF_MAX_INPUTS];  /* first contribution to a gradient, or a later one */
     int gin_piece[PF_MAX_INPUTS]; /* where a later contribution is computed */
     double prepare_s, forward_s, backward_s;
@@ -50,10 +51,11 @@ struct pf_plan {
     pf_run run;          /* of the last forward; samples point to `sample` */
     uint64_t *sample;
     pf_plan_state state;
-    void (*final)(void *self, size_t from); /* pf_plan_watch */
-    void *watcher;
     int profile;
 };
+
+/* Floats of operator i's views in the flat block, padding included; it has some. */
+size_t pf_plan_param_floats(const pf_plan *p, int i);
 
 /* pf_plan_create with the choice to give every value its own memory (tests of the layout). */
 PF_MUST_USE pf_status pf_plan_create_with(const pf_graph *g, const pf_plan_opt *opt, int reuse,

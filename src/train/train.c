@@ -153,14 +153,12 @@ static PF_MUST_USE pf_status prepare(pf_trainer *t, const char *path)
 static void report_memory(const pf_trainer *t)
 {
     double mb = 1e-6, plans = 0, trees = 0;
-    int levels = 1;
-    while ((t->own / t->n_workers) >> levels) levels++;
     for (int i = 0; i < t->n_workers; i++) {
         const pf_worker *w = &t->w[i];
         plans += (double)(pf_plan_bytes(w->plan) + w->bytes);
+        trees += (double)pf_tree_bytes(w->tree);
         if (w->exact != w->plan) plans += (double)pf_plan_bytes(w->exact);
     }
-    trees = (double)t->n_workers * levels * (double)t->padded * sizeof(float);
     double state = (double)(2 * t->padded + 2 * t->pieces) * sizeof(float);
     double exchange = (double)pf_exchange_bytes(t->x);
     if (pf_comm_size(t->c) > 1) exchange += (double)t->padded * sizeof(float);

@@ -4,8 +4,8 @@
  * sample's number step * batch + position, times by one u0 a step.  So neither threads nor ranks
  * change a bit.
  *
- * Backward makes the last parameters' gradients final first.  As soon as they are, they go up the
- * worker's tree, bucket by bucket, and after the worker's last shard over the workers and, while
+ * Backward makes the last parameters' gradients first.  Operator by operator they go up the
+ * worker's tree and, after the worker's last shard, bucket by bucket over the workers and, while
  * the rest of the gradient is still being computed, to the other ranks. */
 #include "train/loop.h"
 
@@ -30,6 +30,7 @@ static void climb(pf_trainer *t, int index, int b)
     for (int stride = 1; stride < t->n_workers; stride *= 2) {
         int left = index & ~(2 * stride - 1), right = left + stride;
         if (atomic_fetch_add(&t->arrived[b * t->n_workers + right], 1) == 0) return;
+        if (stride == 1 && t->n_workers == t->own) continue; /* a pair with one root */
         float *restrict sum = pf_tree_root(t->w[left].tree) + s.first;
         const float *restrict more = pf_tree_root(t->w[right].tree) + s.first;
         for (size_t j = 0; j < s.n; j++) sum[j] += more[j];
@@ -37,26 +38,32 @@ static void climb(pf_trainer *t, int index, int b)
     pf_exchange_ready(t->x, b);
 }
 
-/* The shard's gradient is final from `from` on: whole buckets go up the tree. */
-static void on_gradient(void *self, size_t from)
+/* The shard's gradient is in the tree from `from` on: whole buckets go up over the workers. */
+static void passed(pf_worker *w, size_t from)
 {
-    pf_worker *w = self;
     pf_trainer *t = w->trainer;
-    while (w->bucket > 0) {
-        size_t first = pf_exchange_bucket(t->x, w->bucket - 1).first;
-        if (first < from) return;
-        pf_tree_push(w->tree, first);
+    while (w->bucket > 0 && pf_exchange_bucket(t->x, w->bucket - 1).first >= from) {
         w->bucket--;
         if (w->last) climb(t, (int)(w - t->w), w->bucket);
     }
+}
+
+static void on_gradient(void *self, size_t first, size_t n, const float *g)
+{
+    pf_worker *w = self;
+    pf_tree_add(w->tree, first, n, g);
+    passed(w, first);
 }
 
 static pf_status create(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index];
     size_t n = (size_t)t->b, floats = n * (size_t)t->dim * sizeof(float);
-    pf_plan_opt opt = {
-        .batch = t->b, .pass = PF_PASS_PARAM, .precision = (pf_precision)t->e->train.precision};
+    pf_plan_opt opt = {.batch = t->b,
+                       .pass = PF_PASS_PARAM,
+                       .precision = (pf_precision)t->e->train.precision,
+                       .put = on_gradient,
+                       .self = w};
     pf_plan_opt exact = {.batch = t->b, .pass = PF_PASS_FORWARD};
     PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
     w->exact = w->plan;
@@ -64,9 +71,7 @@ static pf_status create(pf_trainer *t, int index)
         w->exact = NULL;
         PF_TRY(pf_plan_create(t->net->graph, &exact, &w->exact));
     }
-    PF_TRY(pf_tree_create(t->own / t->n_workers, t->padded, &w->tree));
     w->trainer = t;
-    pf_plan_watch(w->plan, on_gradient, w);
     w->x = take(w, floats);
     w->z = take(w, floats);
     w->xt = take(w, floats);
@@ -138,7 +143,9 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     for (int i = 0; i < t->b; i++) sum += w->loss[i];
     t->shard_loss[shard - t->first] = sum;
     w->bucket = pf_exchange_buckets(t->x);
-    PF_TRY(pf_plan_backward(w->plan, w->gout, pf_tree_leaf(w->tree), NULL));
+    pf_tree_leaf(w->tree);
+    PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, NULL));
+    passed(w, 0);
     return PF_OK;
 }
 
@@ -173,6 +180,17 @@ pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w))
     return PF_OK;
 }
 
+/* Workers of one shard share a root with their neighbour. */
+static PF_MUST_USE pf_status create_trees(pf_trainer *t)
+{
+    int leaves = t->own / t->n_workers;
+    for (int i = 0; i < t->n_workers; i++) {
+        pf_tree *left = leaves == 1 && i % 2 ? t->w[i - 1].tree : NULL;
+        PF_TRY(pf_tree_create(leaves, t->padded, left, &t->w[i].tree));
+    }
+    return PF_OK;
+}
+
 pf_status pf_workers_create(pf_trainer *t)
 {
     int threads = pf_comm_threads(t->c);
@@ -183,6 +201,7 @@ pf_status pf_workers_create(pf_trainer *t)
     t->arrived = pf_zalloc(arrivals * sizeof *t->arrived);
     PF_REQUIRE(t->w && t->arrived, PF_EMEM, "no memory for %d workers", t->n_workers);
     PF_TRY(pf_workers_run(t, create));
+    PF_TRY(create_trees(t));
     t->gradient = pf_tree_root(t->w[0].tree);
     return PF_OK;
 }

@@ -94,11 +94,12 @@ static void the_pieces_of_all_ranks_cover_the_vector_once(void **state)
     }
 }
 
-/* The last leaf in parts, a rank-dependent while apart. */
-static void push_by_bucket(pf_tree *t, pf_exchange *x, int last)
+/* A leaf in parts, a rank-dependent while apart. */
+static void add_by_bucket(pf_tree *t, pf_exchange *x, const float *leaf, int last)
 {
     for (int b = pf_exchange_buckets(x) - 1; b >= 0; b--) {
-        pf_tree_push(t, pf_exchange_bucket(x, b).first);
+        pf_slice s = pf_exchange_bucket(x, b);
+        pf_tree_add(t, s.first, s.n, leaf + s.first);
         if (!last) continue;
         pf_exchange_ready(x, b);
         usleep(100 * (useconds_t)((b + pf_comm_rank(comm)) % 3));
@@ -113,16 +114,19 @@ static void the_sum_over_shards_has_the_same_bits_on_any_ranks_in_any_buckets(vo
     float want[LEN];
     for (int i = 0; i < LEN; i++) want[i] = tree_sum(0, SHARDS, i);
     pf_tree *t = NULL;
-    assert_int_equal(pf_tree_create(own, LEN, &t), PF_OK);
+    assert_int_equal(pf_tree_create(own, LEN, NULL, &t), PF_OK);
+    int buffers = 1;
+    while (own >> (buffers + 1)) buffers++;
+    assert_int_equal(pf_tree_bytes(t), (size_t)buffers * LEN * sizeof(float));
     for (int again = 0; again < 9; again++) {
         pf_exchange *x = exchange(buckets[again / 3], again % 3);
         pf_exchange_begin(x, PF_EXCHANGE_SUM, pf_tree_root(t));
         for (int k = 0; k < own; k++) {
-            float *leaf = pf_tree_leaf(t);
-            for (int i = 0; i < LEN; i++) assert_true(leaf[i] == 0.0f);
+            float leaf[LEN];
+            pf_tree_leaf(t);
             shard_gradient(first + k, leaf);
-            if (again % 3 == 2) push_by_bucket(t, x, k == own - 1);
-            else pf_tree_push(t, 0);
+            if (again % 3 == 2) add_by_bucket(t, x, leaf, k == own - 1);
+            else pf_tree_add(t, 0, LEN, leaf);
         }
         assert_int_equal(pf_exchange_end(x), PF_OK);
         float *v = pf_tree_root(t);
@@ -135,6 +139,47 @@ static void the_sum_over_shards_has_the_same_bits_on_any_ranks_in_any_buckets(vo
         pf_exchange_free(x);
     }
     pf_tree_free(t);
+}
+
+enum { LONG = 300000, PART = 70001, SUMS = 40 };
+
+/* Leaf `side` of sum k, exact in float; -0 shows whether anything was added to a cleared buffer. */
+static float of_pair(int side, int k, int i)
+{
+    return i % 5 == 0 ? -0.0f : (float)((i % 1000) * (k + 1) + side);
+}
+
+static void two_threads_that_share_a_root_add_as_one_would(void **state)
+{
+    (void)state;
+    pf_tree *t[2] = {NULL, NULL};
+    assert_int_equal(pf_tree_create(1, LONG, NULL, &t[0]), PF_OK);
+    assert_int_equal(pf_tree_create(1, LONG, t[0], &t[1]), PF_OK);
+    assert_ptr_equal(pf_tree_root(t[0]), pf_tree_root(t[1]));
+    assert_int_equal(pf_tree_bytes(t[0]), LONG * sizeof(float));
+    assert_int_equal(pf_tree_bytes(t[1]), 0);
+    float *g[2] = {pf_zalloc(LONG * sizeof(float)), pf_zalloc(LONG * sizeof(float))};
+    for (int k = 0; k < SUMS; k++) {
+#pragma omp parallel for num_threads(2) schedule(static, 1)
+        for (int side = 0; side < 2; side++) {
+            if (k % 3 == side) usleep(300); /* now one is ahead, now the other */
+            for (int i = 0; i < LONG; i++) g[side][i] = of_pair(side, k, i);
+            pf_tree_leaf(t[side]);
+            for (int end = LONG; end > PART;
+                 end -= PART) /* below the last part nothing is added */
+                pf_tree_add(t[side], (size_t)(end - PART), PART, g[side] + end - PART);
+        }
+        const float *v = pf_tree_root(t[0]);
+        int begin = LONG % PART;
+        for (int i = 0; i < LONG; i++) {
+            float want = i < begin ? 0.0f : of_pair(0, k, i) + of_pair(1, k, i);
+            assert_memory_equal(&v[i], &want, sizeof want);
+        }
+    }
+    for (int side = 0; side < 2; side++) {
+        pf_tree_free(t[side]);
+        pf_free(g[side]);
+    }
 }
 
 static void a_rank_that_gives_up_half_way_ends_the_round_with_the_others(void **state)
@@ -163,7 +208,14 @@ static void bad_lengths_are_refused(void **state)
     (void)state;
     pf_tree *t = NULL;
     pf_exchange *x = NULL;
-    assert_int_equal(pf_tree_create(3, 4, &t), PF_EARG);
+    assert_int_equal(pf_tree_create(3, 4, NULL, &t), PF_EARG);
+    pf_tree *two = NULL, *longer = NULL;
+    assert_int_equal(pf_tree_create(2, 4, NULL, &two), PF_OK);
+    assert_int_equal(pf_tree_create(1, 5, NULL, &longer), PF_OK);
+    assert_int_equal(pf_tree_create(1, 4, two, &t), PF_EARG);
+    assert_int_equal(pf_tree_create(1, 4, longer, &t), PF_EARG);
+    pf_tree_free(two);
+    pf_tree_free(longer);
     assert_int_equal(pf_exchange_create(comm, 0, 8, 1, &x), PF_EARG);
     assert_int_equal(pf_exchange_create(comm, 8, 0, 1, &x), PF_EARG);
     if (pf_comm_size(comm) == 1) return;
@@ -316,6 +368,7 @@ int main(void)
         cmocka_unit_test(broadcast_and_gather_move_the_bytes),
         cmocka_unit_test(the_pieces_of_all_ranks_cover_the_vector_once),
         cmocka_unit_test(the_sum_over_shards_has_the_same_bits_on_any_ranks_in_any_buckets),
+        cmocka_unit_test(two_threads_that_share_a_root_add_as_one_would),
         cmocka_unit_test(a_rank_that_gives_up_half_way_ends_the_round_with_the_others),
         cmocka_unit_test(bad_lengths_are_refused),
         cmocka_unit_test(an_exchange_without_memory_leaves_nothing_behind),
