@@ -1,16 +1,21 @@
 /* Convolution and the linear map on the channel axis (a 1x1 convolution), by oneDNN.
  *
  * Activations stay NHWC.  Each primitive chooses its own weight layout; params() packs the
- * weights once per new value, and the weight gradient is unpacked after each backward pass. */
+ * weights once per new value, and the weight gradient is unpacked after each backward pass.
+ * Where weights are large and change every few passes, as in training, each pass packs them anew
+ * in working space that all layers share: a copy less of all parameters, twice, for 1 % of a pass. */
 #include <nn/kernels/onednn/engine.h>
 #include <probflow/memory.h>
+
+enum { KEPT_BYTES = 128 * 1024 };
 
 typedef struct conv {
     dnn_lib *lib;
     dnn_conv_shape shape;
+    int kept; /* 1: packed by params; 0: in working space by each pass */
     dnn_op *forward, *data, *weights;          /* the last two only where wanted */
     dnn_op *pack_forward, *pack_data, *unpack; /* NULL: the layouts agree */
-    float *w_forward, *w_data;                 /* packed weights, owned */
+    float *w_forward, *w_data;                 /* packed weights, owned; NULL: not kept */
     float *bias_sink;                          /* when the bias gradient is not asked for */
 } conv;
 
@@ -44,7 +49,7 @@ dnn_conv_shape dnn_conv_shape_of(const pf_site *s)
 static PF_MUST_USE pf_status packed(conv *c, const dnn_op *of, dnn_op **pack, float **w)
 {
     PF_TRY(dnn_conv_pack_create(c->lib, of, &c->shape, pack));
-    if (!*pack) return PF_OK;
+    if (!*pack || !c->kept) return PF_OK;
     *w = pf_zalloc(dnn_conv_weight_bytes(of));
     PF_REQUIRE(*w, PF_EMEM, "no memory for packed weights");
     return PF_OK;
@@ -53,6 +58,7 @@ static PF_MUST_USE pf_status packed(conv *c, const dnn_op *of, dnn_op **pack, fl
 static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
 {
     c->shape = dnn_conv_shape_of(s);
+    c->kept = !s->want_dp || s->param_size[0] * sizeof(float) <= KEPT_BYTES;
     PF_TRY(dnn_open(&c->lib));
     PF_TRY(dnn_conv_create(c->lib, DNN_CONV_FORWARD, &c->shape, &c->forward));
     PF_TRY(packed(c, c->forward, &c->pack_forward, &c->w_forward));
@@ -110,6 +116,7 @@ static PF_MUST_USE pf_status repack(conv *c, dnn_op *op, const float *from, floa
 static pf_status params(void *ctx, const pf_call *call)
 {
     conv *c = ctx;
+    if (!c->kept) return PF_OK;
     PF_TRY(repack(c, c->pack_forward, call->param[0], c->w_forward, call->scratch));
     return repack(c, c->pack_data, call->param[0], c->w_data, call->scratch);
 }
@@ -124,13 +131,26 @@ static size_t max2(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Floats of the weights that a pass packs itself: they come first in its working space. */
+static size_t own_weights(const conv *c, const dnn_op *of, const dnn_op *pack)
+{
+    return pack && !c->kept ? bytes_to_floats(dnn_conv_weight_bytes(of)) : 0;
+}
+
+static size_t packed_scratch(const conv *c, const dnn_op *of, const dnn_op *pack)
+{
+    if (!of) return 0;
+    size_t own = max2(dnn_op_scratch(of), dnn_op_scratch(pack));
+    return own_weights(c, of, pack) * sizeof(float) + own;
+}
+
 /* The weight gradient before unpacking comes first, then the primitive's own scratch. */
 static size_t scratch(const pf_site *s, void *ctx)
 {
     const conv *c = ctx;
     (void)s;
-    size_t n = max2(dnn_op_scratch(c->forward), dnn_op_scratch(c->data));
-    n = max2(n, max2(dnn_op_scratch(c->pack_forward), dnn_op_scratch(c->pack_data)));
+    size_t n = max2(packed_scratch(c, c->forward, c->pack_forward),
+                    packed_scratch(c, c->data, c->pack_data));
     if (c->weights) {
         size_t own = max2(dnn_op_scratch(c->weights), dnn_op_scratch(c->unpack));
         size_t packed_gradient = c->unpack ? dnn_conv_weight_bytes(c->weights) : 0;
@@ -139,26 +159,43 @@ static size_t scratch(const pf_site *s, void *ctx)
     return bytes_to_floats(n);
 }
 
+/* The weights as a primitive wants them; *own is the working space left. */
+static PF_MUST_USE pf_status weights_of(conv *c, dnn_op *pack, const float *kept,
+                                        const pf_call *call, const float **w, float **own)
+{
+    dnn_op *of = pack == c->pack_forward ? c->forward : c->data;
+    *own = call->scratch;
+    *w = pack ? kept : call->param[0];
+    if (!pack || c->kept) return PF_OK;
+    *w = call->scratch;
+    *own += own_weights(c, of, pack);
+    return repack(c, pack, call->param[0], call->scratch, *own);
+}
+
 static pf_status forward(void *ctx, const pf_call *call)
 {
     conv *c = ctx;
-    const float *w = c->pack_forward ? c->w_forward : call->param[0];
+    const float *w;
+    float *own;
+    PF_TRY(weights_of(c, c->pack_forward, c->w_forward, call, &w, &own));
     const void *with[] = {call->in[0], w, call->param[1], call->out};
     const void *without[] = {call->in[0], w, call->out};
-    return dnn_run(c->lib, c->forward, c->shape.bias ? with : without, call->scratch);
+    return dnn_run(c->lib, c->forward, c->shape.bias ? with : without, own);
 }
 
 static pf_status backward(void *ctx, const pf_call *call)
 {
     conv *c = ctx;
+    float *own;
     if (call->gin[0]) {
-        const void *ptr[] = {call->gout, c->pack_data ? c->w_data : call->param[0],
-                             call->gin[0]};
-        PF_TRY(dnn_run(c->lib, c->data, ptr, call->scratch));
+        const float *w;
+        PF_TRY(weights_of(c, c->pack_data, c->w_data, call, &w, &own));
+        const void *ptr[] = {call->gout, w, call->gin[0]};
+        PF_TRY(dnn_run(c->lib, c->data, ptr, own));
     }
     if (!call->gparam[0]) return PF_OK;
     float *gw = c->unpack ? call->scratch : call->gparam[0];
-    float *own = call->scratch;
+    own = call->scratch;
     if (c->unpack) own += bytes_to_floats(dnn_conv_weight_bytes(c->weights));
     const void *ptr[] = {call->in[0], call->gout, gw,
                          call->gparam[1] ? call->gparam[1] : c->bias_sink};
