@@ -152,6 +152,17 @@ static void the_clock_counts_seconds_and_never_runs_backwards(void **state)
     }
 }
 
+static void the_peak_stays_when_memory_is_given_back(void **state)
+{
+    (void)state;
+    size_t before = pf_peak_bytes(), mib = 1 << 20;
+    if (before == 0) skip(); /* a system that does not tell */
+    size_t more = before - pf_resident_bytes() + 64 * mib;
+    pf_free(pf_zalloc(more));
+    pf_alloc_trim();
+    assert_in_range(pf_peak_bytes(), before + 32 * mib, before + 128 * mib);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +175,7 @@ int main(void)
         cmocka_unit_test(an_arena_hands_out_zeroed_pieces_apart_and_refuses_when_full),
         cmocka_unit_test(durations_read_naturally),
         cmocka_unit_test(the_clock_counts_seconds_and_never_runs_backwards),
+        cmocka_unit_test(the_peak_stays_when_memory_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

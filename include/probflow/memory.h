@@ -22,6 +22,8 @@ int64_t pf_alloc_count(void);
 size_t pf_alloc_live(void);
 /* Bytes of this process in memory now, libraries included; 0 where the system does not tell. */
 size_t pf_resident_bytes(void);
+/* The most of them so far (VmHWM); 0 as above. */
+size_t pf_peak_bytes(void);
 /* Hands freed memory back to the system, so that pf_resident_bytes no longer counts it. */
 void pf_alloc_trim(void);
 

@@ -91,6 +91,18 @@ size_t pf_resident_bytes(void)
     return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+size_t pf_peak_bytes(void)
+{
+    char line[256];
+    size_t kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %zu", &kib) == 1) break;
+    fclose(f);
+    return kib * 1024;
+}
+
 void pf_alloc_trim(void)
 {
 #ifdef __GLIBC__

@@ -24,6 +24,7 @@ typedef struct pf_bench_row {
     const char *what;
     double images, gflop; /* of a round */
     size_t bytes;         /* in memory with everything that the work needs and nothing else */
+    size_t peak;          /* the most that the process held so far */
     int n;                /* rounds */
     double *work, *limit; /* [PF_BENCH_ROUNDS] seconds; limit 0: no library to compare with */
     /* [PF_BENCH_ROUNDS] % of work outside kernels, and those of them in which a worker waited for

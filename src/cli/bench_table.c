@@ -117,13 +117,14 @@ static void print_profile(const op_sum *sum, int n, double total)
 /* What else a training step holds. */
 static void print_step(const pf_bench *b, const pf_bench_row *r, const op_sum *sum, int n)
 {
-    double ms = 0;
+    double ms = 0, peak = (double)r->peak / 1048576.0;
     for (int k = 0; k < n; k++) ms += 1e3 * sum[k].prepare / r->n / r->n_plans;
     const pf_bench_number all[] = {
         pf_bench_spread("  outside kernels", "% of the step", r->outside, r->n),
         pf_bench_spread("  idle workers", "% of the step", r->idle, r->n),
-        {"  preparing weights", "ms a step and worker", ms, ms, ms}};
-    for (int i = 0; i < 3; i++) pf_bench_print_number(b, &all[i]);
+        {"  preparing weights", "ms a step and worker", ms, ms, ms},
+        {"  memory at its peak", "MiB", peak, peak, peak}};
+    for (int i = 0; i < 4; i++) pf_bench_print_number(b, &all[i]);
 }
 
 /* work and limit turn into images/s and shares. */

@@ -15,6 +15,7 @@ static PF_MUST_USE pf_status train_rounds(const pf_bench *b, pf_rehearsal *re, p
     pf_rehearsal_cut(re, &workers, &shards, &samples);
     r->images = (double)workers * shards * samples;
     r->bytes = pf_resident_bytes();
+    r->peak = pf_peak_bytes();
     r->bf16 = b->e.train.precision != 0;
     for (int t = 0; t < workers; t++) {
         r->plan[t] = pf_rehearsal_plan(re, t);

@@ -183,7 +183,10 @@ const pf_command pf_command_bench = {
         "take turns.  More\n"
         "than 100 % is possible: convolutions of our own do with fewer multiplications.\n"
         "compute: share of the time in convolutions, linear maps and attention.\n"
-        "MiB: what the process holds in memory, libraries and all.\n"
+        "MiB: what the process holds in memory, libraries and all; at its peak: the most until "
+        "the\n"
+        "training steps were measured (VmHWM), the libraries it is compared with not yet "
+        "made.\n"
         "Under mpirun: latency and bandwidth of the exchange between the ranks instead.",
     .run = run,
 };
