@@ -33,6 +33,15 @@ assert "1.00 / 2.00 / 3.00" in figures.line("step", row) and " reached" in figur
 assert "not reached" in figures.line("bf16", row)
 assert "not quiet" in figures.line("step", dict(row, others=[40.0]))
 assert "step bf16" in figures.table({"step": row})
+# shares of the limit and rows of probflow alone have verdicts of their own
+shares = dict(row, limit=[84.0, 90.0, 100.0])
+assert "84 / 90 / 100 %, 85 reached" in figures.line("step", shares) and "limit" not in figures.line("step", row)
+assert "85 not reached" in figures.line("step", dict(row, limit=[80.0, 81.0, 99.0]))
+alone = dict(row, ours=[4.0, 5.5, 2.0], theirs={}, unit="%")
+assert "2 / 4 / 5.5 % |" in figures.line("outside", alone) and "at most 5 reached" in figures.line("outside", alone)
+assert "at most 5 not reached" in figures.line("outside", dict(alone, ours=[5.1]))
+assert figures.bench_csv("what,unit,min,median,max\n  outside kernels,% of the step,1,2,3\n") == {("outside kernels", "% of the step"): (1, 2, 3)}
+assert figures.numbers('HDF5 "m.h5" {\nDATASET "/s" { DATA {\n 1.5,\n 2\n } } }') == [1.5, 2]
 both = figures.merged(row, row)
 assert both["ours"] == 2 * row["ours"] and len(both["theirs"]["step NHWC"]) == len(both["others"]) == 6
 assert figures.merged(dict(row, build="a"), row) is row, "rounds of two builds are mixed"
@@ -42,12 +51,17 @@ assert figures.merged(None, row) is row
 loader = importlib.machinery.SourceFileLoader("bench_peer", root + "/scripts/bench_peer")
 bench_peer = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench_peer", loader))
 loader.exec_module(bench_peer)
-bench = bench_peer.Bench(argparse.Namespace(threads=1, seconds=0.6), tmp)
+bench = bench_peer.Bench(argparse.Namespace(threads=1, seconds=0.6, rounds=1), tmp)
 speed, mib = bench.train("small", tmp + "/tiny.yaml", [], 16)
 assert 1 < speed < 1e6 and 1 < mib < 1e5 and 0 <= bench.seen["small"][0] <= 100, (speed, mib, bench.seen)
 assert not os.path.exists(tmp + "/run1")
-text = bench.probflow("bench", tmp + "/tiny.yaml", "--seconds", "1", "--size", "28x28x1")[0]
-assert 1 < figures.bench_rate(text) < 1e7
+found = bench.bench("rhs", tmp + "/tiny.yaml", [], "28x28x1", 1)
+low, mid, high = found[("likelihood evaluation", "images/s")]
+assert 1 < low <= mid <= high < 1e7 and 0 <= bench.seen["rhs"][0] <= 100, (found, bench.seen)
+own = {row: getattr(bench, "row_" + row)() for row in ("outside", "start", "ranks")}
+assert all(0 < v < 100 for v in own["outside"]["ours"]) and all(1 < v < 1e4 for v in own["start"]["ours"]), own
+assert 1 < own["ranks"]["ours"][0] < 1e6 and own["ranks"]["theirs"]["one_rank threads"][0] > 1 and not os.path.exists(tmp + "/ranks"), own
+assert figures.table(dict((k, dict(r, others=[0])) for k, r in own.items())).count("reached") == 3
 
 # the twin knows every option of the network, and no other
 with open(root + "/src/model/ddpmpp.c") as f:
