@@ -73,6 +73,61 @@ static void gradients_put_part_by_part_are_those_of_the_flat_block(void **state)
     pf_graph_free(g);
 }
 
+static pf_plan *plan_of(const pf_graph *g, const char *backend, pf_pass pass, pf_recompute how,
+                        int reuse)
+{
+    pf_plan *plan = NULL;
+    pf_plan_opt opt = {.batch = B, .pass = pass, .backend = backend, .recompute = how};
+    must(pf_plan_create_with(g, &opt, reuse, &plan));
+    return plan;
+}
+
+static int steps_again(const pf_plan *p)
+{
+    int n = 0;
+    for (int i = 0; i < p->n_step; i++) n += p->step[i].live && p->step[i].again >= 0;
+    return n;
+}
+
+static void computing_again_changes_no_bit_and_saves_memory(void **state)
+{
+    (void)state;
+    static const char *const backends[] = {"ref", "fast"};
+    pf_graph *g = unet();
+    size_t n = pf_graph_param_floats(g);
+    for (int k = 0; k < 4; k++) {
+        pf_pass pass = k % 2 ? PF_PASS_BOTH : PF_PASS_PARAM;
+        size_t bytes = SIZE_MAX;
+        world kept, again;
+        world_open_with(&kept, g, backends[k / 2], pass, 1);
+        both_ways(&kept);
+        for (int how = PF_RECOMPUTE_NONE; how <= PF_RECOMPUTE_BLOCKS; how++)
+            for (int reuse = 1; reuse >= 0; reuse--) {
+                world_open_with(&again, g, backends[k / 2], pass, 1);
+                pf_plan_free(again.plan);
+                again.plan = plan_of(g, backends[k / 2], pass, (pf_recompute)how, reuse);
+                must(pf_plan_set_params(again.plan, again.params));
+                for (int round = 0; round < 2; round++) {
+                    both_ways(&again);
+                    assert_memory_equal(again.out, kept.out, B * D * sizeof(float));
+                    assert_memory_equal(again.gp, kept.gp, n * sizeof(float));
+                    assert_memory_equal(again.gx, kept.gx, B * D * sizeof(float));
+                }
+                assert_true(steps_again(again.plan) >= 7 * how);
+                if (reuse && backends[k / 2][0] == 'r') {
+                    assert_true(pf_plan_bytes(again.plan) < bytes);
+                    bytes = pf_plan_bytes(again.plan);
+                }
+                world_close(&again);
+            }
+        world_close(&kept);
+    }
+    pf_plan *plan = NULL;
+    pf_plan_opt opt = {.batch = B, .pass = PF_PASS_VJP, .recompute = PF_RECOMPUTE_BLOCKS};
+    assert_int_equal(pf_plan_create(g, &opt, &plan), PF_EARG);
+    pf_graph_free(g);
+}
+
 static void sharing_memory_changes_no_bit_and_saves_some(void **state)
 {
     (void)state;
@@ -392,6 +447,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_pass_gives_the_same_values_and_gradients),
         cmocka_unit_test(gradients_put_part_by_part_are_those_of_the_flat_block),
+        cmocka_unit_test(computing_again_changes_no_bit_and_saves_memory),
         cmocka_unit_test(sharing_memory_changes_no_bit_and_saves_some),
         cmocka_unit_test(fast_plans_agree_with_plain_ones_and_share_memory_safely),
         cmocka_unit_test(pieces_alive_together_never_overlap),

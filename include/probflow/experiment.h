@@ -25,6 +25,7 @@ typedef struct pf_train_opt {
     double max_hours;   /* of one call, then PF_ESTOP; 0: none */
     int overlap;        /* 1: gradients are exchanged while the backward pass goes on */
     int precision;      /* pf_precision */
+    int recompute;      /* pf_recompute */
     int device;         /* enum: cpu; gpu is known and refused */
 } pf_train_opt;
 extern const pf_opt pf_train_opts[];

@@ -28,6 +28,17 @@ typedef enum pf_pass {
  * Test  every_row_agrees_with_ref_on_rounded_numbers, with_and_without_instructions_the_bits_agree */
 typedef enum pf_precision { PF_F32, PF_BF16 } pf_precision;
 
+/* What backward computes again instead of keeping it: a pass with parameter gradients trades time
+ * for memory.  The bits are the same.
+ *   NORMS   what is cheap: norms, concatenations, resampled images, activations
+ *   BLOCKS  everything but the ends of residual blocks and what skips read: one more forward pass
+ * Test  computing_again_changes_no_bit_and_saves_memory */
+typedef enum pf_recompute {
+    PF_RECOMPUTE_NONE,
+    PF_RECOMPUTE_NORMS,
+    PF_RECOMPUTE_BLOCKS
+} pf_recompute;
+
 typedef struct pf_plan_opt {
     int batch;
     pf_pass pass;
@@ -39,6 +50,7 @@ typedef struct pf_plan_opt {
      * falls from call to call; parts that are never put are 0. */
     void (*put)(void *self, size_t first, size_t n, const float *g);
     void *self;
+    pf_recompute recompute; /* passes PARAM and BOTH only */
 } pf_plan_opt;
 
 /* 1: this CPU multiplies bf16 numbers itself; 0: the same sums are made in float, slower. */

@@ -16,16 +16,27 @@ static size_t floats_of(const pf_plan *p, int node)
     return (size_t)p->opt.batch * pf_shape_size(p->graph->node[node].shape);
 }
 
-static pf_call call_of(const pf_plan *p, int i, int backward)
+enum { FORWARD, BACKWARD, AGAIN };
+
+/* The value that the backward pass reads is the one that was made last. */
+static float *value_at(const pf_plan *p, int i, int when)
+{
+    const pf_step *st = &p->step[i];
+    return at(p, when != FORWARD && st->again >= 0 ? st->value_again : st->value);
+}
+
+static pf_call call_of(const pf_plan *p, int i, int when)
 {
     const pf_step *st = &p->step[i];
     const pf_gnode *n = &p->graph->node[i];
+    int twice = when != FORWARD && st->again >= 0;
+    int scratch = when == AGAIN ? p->step[st->again].scratch[1] : st->scratch[when];
     pf_call c = {.site = &st->site,
                  .run = &p->run,
-                 .out = at(p, st->value),
-                 .saved = at(p, st->saved),
-                 .scratch = at(p, st->scratch[backward])};
-    for (int k = 0; k < n->n_in; k++) c.in[k] = at(p, p->step[n->in[k]].value);
+                 .out = value_at(p, i, when),
+                 .saved = at(p, twice ? st->saved_again : st->saved),
+                 .scratch = at(p, scratch)};
+    for (int k = 0; k < n->n_in; k++) c.in[k] = value_at(p, n->in[k], when);
     for (int k = 0; k < n->n_param; k++)
         c.param[k] = p->params + p->graph->param[n->param[k]].offset;
     return c;
@@ -38,7 +49,7 @@ pf_status pf_plan_set_params(pf_plan *p, const float *params)
     for (int i = 0; i < p->n_step; i++) {
         pf_step *st = &p->step[i];
         if (!st->live || !st->row->params) continue;
-        pf_call c = call_of(p, i, 0);
+        pf_call c = call_of(p, i, FORWARD);
         c.run = NULL;
         double t0 = p->profile ? pf_seconds() : 0.0;
         pf_status s = st->row->params(st->ctx, &c);
@@ -84,7 +95,7 @@ pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out)
     for (int i = 0; i < p->n_step; i++) {
         pf_step *st = &p->step[i];
         if (!st->live) continue;
-        pf_call c = call_of(p, i, 0);
+        pf_call c = call_of(p, i, FORWARD);
         double t0 = p->profile ? pf_seconds() : 0.0;
         PF_TRY(st->row->forward(st->ctx, &c));
         if (p->profile) st->forward_s += pf_seconds() - t0;
@@ -126,7 +137,7 @@ static PF_MUST_USE pf_status backward_step(pf_plan *p, int i, const float *gout,
     const pf_graph *g = p->graph;
     const pf_step *st = &p->step[i];
     const pf_gnode *n = &g->node[i];
-    pf_call c = call_of(p, i, 1);
+    pf_call c = call_of(p, i, BACKWARD);
     c.gout = i == g->output ? gout : gradient_of(p, i, gx);
     for (int k = 0; k < n->n_in; k++)
         if (st->site.want_dx[k])
@@ -139,6 +150,20 @@ static PF_MUST_USE pf_status backward_step(pf_plan *p, int i, const float *gout,
         float *sum = gradient_of(p, n->in[k], gx);
         const float *more = c.gin[k];
         for (size_t j = 0, m = floats_of(p, n->in[k]); j < m; j++) sum[j] += more[j];
+    }
+    return PF_OK;
+}
+
+/* Once more what backward step i is the first to need. */
+static PF_MUST_USE pf_status run_again(pf_plan *p, int i)
+{
+    for (int k = 0; k < i; k++) {
+        pf_step *st = &p->step[k];
+        if (!st->live || st->again != i) continue;
+        pf_call c = call_of(p, k, AGAIN);
+        double t0 = p->profile ? pf_seconds() : 0.0;
+        PF_TRY(st->row->forward(st->ctx, &c));
+        if (p->profile) st->forward_s += pf_seconds() - t0;
     }
     return PF_OK;
 }
@@ -180,6 +205,7 @@ pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams, float 
     else if (to_x && !p->want_x) memset(gx, 0, floats_of(p, g->input_x) * sizeof *gx);
     for (int i = p->n_step - 1; i >= 0; i--) {
         if (!p->step[i].backward) continue;
+        if (p->opt.recompute) PF_TRY(run_again(p, i));
         double t0 = p->profile ? pf_seconds() : 0.0;
         PF_TRY(backward_step(p, i, gout, gparams, gx));
         if (p->profile) p->step[i].backward_s += pf_seconds() - t0;

@@ -7,6 +7,9 @@
  * input of a convolution.  In a VJP plan what backward reads lives for good, since backward may
  * be called any number of times; its gradients may only reuse values that backward never reads.
  *
+ * A step that runs again before backward step j has a second value, live from that moment to its
+ * last reader, and its first one lives only as long as forward reads it (recompute.c).
+ *
  * Gradients flow from the output towards the image or the parameters, and only along nodes that
  * depend on them.  The reader of a value that comes last in the forward order writes the value's
  * gradient; the others compute into a piece of their own, which is then added. */
@@ -66,6 +69,7 @@ static void fill_site(pf_plan *p, int i)
                    .pass = p->opt.pass,
                    .precision = p->opt.precision};
     st->value = st->saved = st->grad = st->scratch[0] = st->scratch[1] = st->gparam = -1;
+    st->value_again = st->saved_again = -1;
     if (!st->live) return;
     for (int k = 0; k < n->n_in; k++) {
         s->in[k] = g->node[n->in[k]].shape;
@@ -87,8 +91,15 @@ static PF_MUST_USE pf_status open_step(pf_step *st, const char *backend)
     return PF_OK;
 }
 
-/* Last moment at which each node's value is read. */
-static void find_last_reads(const pf_plan *p, int *last)
+int pf_step_reads_inputs(const pf_step *st)
+{
+    int reads = pf_op_reads(st->site.op), any_dx = 0;
+    for (int k = 0; k < st->site.n_in; k++) any_dx |= st->site.want_dx[k];
+    return ((reads & PF_DX_IN) && any_dx) || ((reads & PF_DP_IN) && st->site.want_dp);
+}
+
+/* Last moment at which each node's value is read, and the value of its second run. */
+static void find_last_reads(const pf_plan *p, int *last, int *last_again)
 {
     const pf_graph *g = p->graph;
     for (int i = 0; i < p->n_step; i++) last[i] = i;
@@ -96,19 +107,20 @@ static void find_last_reads(const pf_plan *p, int *last)
         const pf_step *st = &p->step[i];
         const pf_gnode *n = &g->node[i];
         if (!st->live) continue;
-        int reads = pf_op_reads(n->op), any_dx = 0, until = moment_back(p, i);
-        if (p->opt.pass == PF_PASS_VJP) until = moment_end(p);
-        for (int k = 0; k < n->n_in; k++) any_dx |= st->site.want_dx[k];
-        int in = ((reads & PF_DX_IN) && any_dx) || ((reads & PF_DP_IN) && st->site.want_dp);
+        int until = st->again >= 0 ? moment_back(p, st->again) : i;
+        if (pf_step_reads_inputs(st))
+            until = p->opt.pass == PF_PASS_VJP ? moment_end(p) : moment_back(p, i);
         for (int k = 0; k < n->n_in; k++) {
-            int t = in ? until : i;
-            if (t > last[n->in[k]]) last[n->in[k]] = t;
+            int a = n->in[k], twice = p->step[a].again >= 0;
+            int *late = twice ? &last_again[a] : &last[a];
+            if (i > last[a]) last[a] = i;
+            if (until > *late && until > i) *late = until;
         }
     }
 }
 
 /* Values, statistics and working space of the forward moments. */
-static void place_forward(pf_plan *p, const int *last)
+static void place_forward(pf_plan *p, const int *last, const int *last_again)
 {
     for (int i = 0; i < p->n_step; i++) {
         pf_step *st = &p->step[i];
@@ -122,14 +134,22 @@ static void place_forward(pf_plan *p, const int *last)
             st->value = add_piece(p, (size_t)st->site.B * pf_shape_size(n->shape), i, last[i]);
         }
         size_t saved = st->row->saved ? st->row->saved(&st->site, st->ctx) : 0;
-        int until = !st->backward                ? i
-                    : p->opt.pass == PF_PASS_VJP ? moment_end(p)
-                                                 : moment_back(p, i);
-        st->saved = add_piece(p, saved, i, until);
+        int back = moment_back(p, i), until = !st->backward                ? i
+                                              : p->opt.pass == PF_PASS_VJP ? moment_end(p)
+                                                                           : back;
         size_t scratch = st->row->scratch ? st->row->scratch(&st->site, st->ctx) : 0;
+        if (st->again >= 0) {
+            int then = moment_back(p, st->again);
+            pf_step *with = &p->step[st->again]; /* placed later */
+            st->value_again = add_piece(p, p->piece[st->value].floats, then, last_again[i]);
+            st->saved_again = add_piece(p, saved, then, st->backward ? back : then);
+            until = i;
+            if (scratch > with->room) with->room = scratch;
+        }
+        st->saved = add_piece(p, saved, i, until);
         st->scratch[0] = add_piece(p, scratch, i, i);
-        if (st->backward)
-            st->scratch[1] = add_piece(p, scratch, moment_back(p, i), moment_back(p, i));
+        if (scratch > st->room) st->room = scratch;
+        if (st->backward) st->scratch[1] = add_piece(p, st->room, back, back);
     }
 }
 
@@ -161,14 +181,14 @@ static void place_backward(pf_plan *p)
 
 static PF_MUST_USE pf_status place(pf_plan *p, int reuse)
 {
-    /* per operator: value, saved, two scratch, two gradients, one addend per input */
-    size_t most = (size_t)p->n_step * (6 + PF_MAX_INPUTS);
+    /* per operator: two values, two saved, two scratch, two gradients, one addend per input */
+    size_t most = (size_t)p->n_step * (8 + PF_MAX_INPUTS);
     p->piece = pf_zalloc(most * sizeof *p->piece);
-    int *work = pf_zalloc((2 * most + (size_t)p->n_step) * sizeof *work);
+    int *work = pf_zalloc((2 * most + 2 * (size_t)p->n_step) * sizeof *work);
     if (p->piece && work) {
-        int *last = work + 2 * most;
-        find_last_reads(p, last);
-        place_forward(p, last);
+        int *last = work + 2 * most, *last_again = last + p->n_step;
+        find_last_reads(p, last, last_again);
+        place_forward(p, last, last_again);
         place_backward(p);
         p->mem_floats = pf_layout(p->piece, p->n_piece, reuse, work);
         p->mem = pf_zalloc(p->mem_floats * sizeof *p->mem);
@@ -191,6 +211,9 @@ static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
                                               p->opt.pass != PF_PASS_VJP && *backend == 'f'),
                PF_EARG,
                "bf16 is for training: a plan with parameter gradients and fast kernels");
+    PF_REQUIRE(p->opt.recompute == PF_RECOMPUTE_NONE ||
+                   (p->opt.pass != PF_PASS_FORWARD && p->opt.pass != PF_PASS_VJP),
+               PF_EARG, "only a plan with parameter gradients computes values again");
     p->n_step = g->output + 1; /* later nodes cannot matter */
     p->step = pf_zalloc((size_t)p->n_step * sizeof *p->step);
     p->sample = pf_zalloc((size_t)p->opt.batch * sizeof *p->sample);
@@ -208,6 +231,7 @@ static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
         fill_site(p, i);
         if (p->step[i].live) PF_TRY(open_step(&p->step[i], backend));
     }
+    PF_TRY(pf_plan_choose_again(p));
     return place(p, reuse);
 }
 

@@ -26,6 +26,9 @@ typedef struct pf_step { /* one operator of the graph; its number is the node's 
     int value, saved, grad;       /* pieces; -1: none */
     int scratch[2];               /* forward, backward */
     int gparam;                   /* gradients of its parameters, to be put; -1: none */
+    int again;                    /* operator before whose backward this one runs once more */
+    int value_again, saved_again; /* of that run; again = -1: none */
+    size_t room;                  /* floats of the working space at its backward moment */
     int gin_mode[PF_MAX_INPUTS];  /* first contribution to a gradient, or a later one */
     int gin_piece[PF_MAX_INPUTS]; /* where a later contribution is computed */
     double prepare_s, forward_s, backward_s;
@@ -53,6 +56,12 @@ struct pf_plan {
     pf_plan_state state;
     int profile;
 };
+
+/* Backward of this step reads the values of its inputs. */
+int pf_step_reads_inputs(const pf_step *st);
+
+/* Sets `again` of every step from its graph, options and wishes for gradients (recompute.c). */
+PF_MUST_USE pf_status pf_plan_choose_again(pf_plan *p);
 
 /* Floats of operator i's views in the flat block, padding included; it has some. */
 size_t pf_plan_param_floats(const pf_plan *p, int i);

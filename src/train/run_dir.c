@@ -20,6 +20,7 @@ static const char *const may_differ[] = {"train.steps",
                                          "train.keep_every",
                                          "train.max_hours",
                                          "train.overlap",
+                                         "train.recompute",
                                          "name",
                                          "likelihood.", /* whole sections end in a dot */
                                          "sample.",

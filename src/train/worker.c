@@ -63,7 +63,8 @@ static pf_status create(pf_trainer *t, int index)
                        .pass = PF_PASS_PARAM,
                        .precision = (pf_precision)t->e->train.precision,
                        .put = on_gradient,
-                       .self = w};
+                       .self = w,
+                       .recompute = (pf_recompute)t->e->train.recompute};
     pf_plan_opt exact = {.batch = t->b, .pass = PF_PASS_FORWARD};
     PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
     w->exact = w->plan;

@@ -177,6 +177,19 @@ static void exchanging_during_backward_or_after_it_changes_no_bit(void **state)
     pf_checkpoint_free(&c);
 }
 
+static void computing_values_again_changes_no_bit_and_may_begin_in_any_run(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) { /* the second continues what was begun without */
+        pf_experiment e = experiment(STEPS);
+        const char *dir = k ? "begun" : "again";
+        if (k) train_world(STEPS / 2, dir);
+        e.train.recompute = k ? PF_RECOMPUTE_NORMS : PF_RECOMPUTE_BLOCKS;
+        assert_int_equal(pf_train(comm, &e, in_root(dir)), PF_OK);
+        same_bits("alone", dir);
+    }
+}
+
 static void the_time_spent_waiting_is_part_of_the_time(void **state)
 {
     (void)state;
@@ -435,6 +448,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_and_threads_change_no_bit),
         cmocka_unit_test(exchanging_during_backward_or_after_it_changes_no_bit),
+        cmocka_unit_test(computing_values_again_changes_no_bit_and_may_begin_in_any_run),
         cmocka_unit_test(the_time_spent_waiting_is_part_of_the_time),
         cmocka_unit_test(a_gradient_that_fails_on_some_ranks_gives_all_the_same_verdict),
         cmocka_unit_test(training_moves_the_parameters_and_lowers_the_loss),
