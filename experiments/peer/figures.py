@@ -118,7 +118,7 @@ def limits(row, r, others_):
 
 def line(row, r):
     """A line of the table from the readings of a row."""
-    others_ = statistics.mean(r["others"])
+    others_ = statistics.mean(r["others"]) if r["unit"] != "MiB" else 0.0  # memory does not depend on them
     end = "| %s | %d | %.0f %% |" % (limits(row, r, others_), len(r["ours"]), others_)
     if row in MOST:
         three = spread(r["ours"])
