@@ -10,7 +10,8 @@
 
 static int is_input(pf_op op)
 {
-    return op == PF_OP_INPUT_X || op == PF_OP_INPUT_COND || op == PF_OP_INPUT_SIGMA;
+    return op == PF_OP_INPUT_X || op == PF_OP_INPUT_COND || op == PF_OP_INPUT_SIGMA ||
+           op == PF_OP_INPUT_MEAN;
 }
 
 static int is_cheap(pf_op op)
