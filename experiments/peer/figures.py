@@ -4,7 +4,7 @@ import statistics
 
 TARGETS = {  # row: (least ratio, what it is against)
     "step": (1.6, "PyTorch f32"), "bf16": (3.0, "PyTorch f32"), "rhs": (1.8, "two passes"), "small": (2.0, "PyTorch f32"),
-    "memory": (2.0, "PyTorch f32"), "memory64": (2.0, "PyTorch f32"), "bpd": (8.0, "published recipe"), "ranks": (0.9, "1 rank x 2 threads")}
+    "memory": (2.0, "PyTorch f32"), "memory64": (2.0, "PyTorch f32"), "bpd": (8.0, "published recipe"), "ranks": (0.97, "1 rank x 2 threads")}
 MOST = {"outside": 5.0, "start": 50.0}  # rows of probflow alone: the most that they should read
 LIMIT = {"step": 85.0, "bf16": 80.0, "rhs": 85.0}  # least share [%] of the limit
 ROWS = list(TARGETS) + list(MOST)
