@@ -70,18 +70,25 @@ class Levels(nn.Module):
     def bins(self, u, v):
         """In double: masses of bins are differences of nearly equal numbers."""
         k, w = self.near(u, self.REACH * v.max())
-        edges = torch.cat((k, k[..., -1:] + 1), -1)
-        z = (u.double()[..., None] - (edges * (2.0 / self.n) - 1.0)) / v.double().view(-1, 1, 1, 1, 1)
-        f = torch.exp(-0.5 * z * z) * (2.0 * math.pi) ** -0.5
-        below = 0.5 * torch.erfc(-z * 0.5 ** 0.5)
-        p = (w * (below[..., :-1] - below[..., 1:])).sum(-1)
-        return -((w * (f[..., :-1] - f[..., 1:])).sum(-1) / p).float()
+        v = v.double().view(-1, 1, 1, 1, 1)
+        edges, u = torch.cat((k, k[..., -1:] + 1), -1) * (2.0 / self.n) - 1.0, u.double()[..., None]
+        z = (u - edges) / v
+        # over the density at the nearest point of [-1,1], so that nothing vanishes far outside; edges beyond it have no weight
+        f = torch.exp((0.5 * ((u - u.clamp(-1.0, 1.0)) / v).square() - 0.5 * z * z).clamp(max=0.0))
+        tail = 0.5 * torch.special.erfcx(z.abs() * 0.5 ** 0.5) * f
+        below, left = torch.where(z < 0, tail, -tail), z >= 0
+        mass = below[..., :-1] - below[..., 1:] + (left[..., :-1] & ~left[..., 1:])
+        slope = (f[..., :-1] - f[..., 1:]) * (2.0 * math.pi) ** -0.5
+        return -((w * slope).sum(-1) / (w * mass).sum(-1)).float()
 
     def narrow(self, u, v):
         s = torch.sqrt(v * v + (2.0 / self.n) ** 2 / 12.0)
         k, w = self.near(u, self.REACH * s.max())
-        z = (u[..., None] - ((k + 0.5) * (2.0 / self.n) - 1.0)) / s.view(-1, 1, 1, 1, 1)
-        return (v / s).view(-1, 1, 1, 1) * ((w.log() - 0.5 * z * z).softmax(-1) * z).sum(-1)
+        end, s = 1.0 - 1.0 / self.n, s.view(-1, 1, 1, 1)
+        nearest = u.clamp(-end, end)
+        far, a = (u - nearest) / s, (nearest[..., None] - ((k + 0.5) * (2.0 / self.n) - 1.0)) / s[..., None]
+        weight = (w.log() - 0.5 * a * (a + 2.0 * far[..., None])).softmax(-1)
+        return v.view(-1, 1, 1, 1) / s * (far + (weight * a).sum(-1))
 
     def forward(self, x, v, m):
         u, fine = x / m.view(-1, 1, 1, 1), v * self.n < 8.0

@@ -6,8 +6,11 @@
  * (y - 2)/(y + 2), the form of Shepherd and Laframboise 1981, fitted to 3e-8. */
 #include <nn/kernels/fused/rows.h>
 #include <nn/kernels/fused/vec.h>
+#include <nn/kernels/ref/ref.h>
 
 #define REACH 7.0f
+#define FAR \
+    6.0f /* deviations outside: y^2 and p2/p agree in their leading digits, so in double */
 
 typedef struct place { /* of one entry */
     float u, v;
@@ -46,6 +49,10 @@ PF_INLINE void edges(int n, float first, float step, float far, float *f, float 
 PF_INLINE expected of_bins(const place *e, float *f, float *tails)
 {
     float bin = 2.0f / (float)e->n, c = fminf(fmaxf(e->u, -1.0f), 1.0f), rate = 1.0f / e->v;
+    if (fabsf(e->u - c) * rate > FAR) {
+        pf_expected d = pf_ref_levels_at(e->w, e->n, e->u, e->v);
+        return (expected){(float)d.y, (float)d.slope};
+    }
     int lo = (int)fmaxf(floorf((c + 1.0f - REACH * e->v) / bin), 0.0f);
     int hi = (int)fminf(ceilf((c + 1.0f + REACH * e->v) / bin), (float)e->n);
     float first = (c + 1.0f - (float)lo * bin) * rate, step = bin * rate;

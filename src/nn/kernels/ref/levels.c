@@ -13,10 +13,6 @@
 
 #define REACH 7.0
 
-typedef struct expected {
-    double y, slope; /* slope: dy/du */
-} expected;
-
 /* Q(z) exp(shift) of the upper normal tail, z >= 0, shift <= z^2/2. */
 static double tail(double z, double shift)
 {
@@ -26,7 +22,7 @@ static double tail(double z, double shift)
     return exp(shift - 0.5 * z * z) / (sqrt(2.0 * M_PI) * f);
 }
 
-static expected of_bins(const float *w, int n, double u, double v)
+static pf_expected of_bins(const float *w, int n, double u, double v)
 {
     double bin = 2.0 / n, c = fmin(fmax(u, -1.0), 1.0), shift = 0.5 * (u - c) * (u - c) / v / v;
     int lo = (int)fmax(floor((c + 1.0 - REACH * v) / bin), 0.0);
@@ -44,10 +40,10 @@ static expected of_bins(const float *w, int n, double u, double v)
         p2 += w[k] * (b * fb - a * fa);
     }
     double r = 1.0 / (p * sqrt(2.0 * M_PI));
-    return (expected){-p1 * r, (p1 * r * p1 * r - p2 * r) / v};
+    return (pf_expected){-p1 * r, (p1 * r * p1 * r - p2 * r) / v};
 }
 
-static expected of_narrow(const float *w, int n, double u, double v)
+static pf_expected of_narrow(const float *w, int n, double u, double v)
 {
     double bin = 2.0 / n, end = 1.0 - 0.5 * bin, c = fmin(fmax(u, -end), end);
     double s = sqrt(v * v + bin * bin / 12.0), far = (u - c) / s;
@@ -62,7 +58,12 @@ static expected of_narrow(const float *w, int n, double u, double v)
         two += g * a * a;
     }
     double mean = one / sum, var = two / sum - mean * mean;
-    return (expected){v / s * (far + mean), v / (s * s) * (1.0 - var)};
+    return (pf_expected){v / s * (far + mean), v / (s * s) * (1.0 - var)};
+}
+
+pf_expected pf_ref_levels_at(const float *w, int n, double u, double v)
+{
+    return v * n < 8.0 ? of_bins(w, n, u, v) : of_narrow(w, n, u, v);
 }
 
 /* y, and dy/dx where the backward pass wants it */
@@ -80,7 +81,7 @@ pf_status pf_ref_levels(void *ctx, const pf_call *c)
     for (size_t i = 0; i < (size_t)s->B * size; i++) {
         double v = c->in[1][i / size], m = c->in[2][i / size], u = c->in[0][i] / m;
         const float *w = c->param[0] + i % (size_t)s->out.c * (size_t)n;
-        expected e = v * n < 8.0 ? of_bins(w, n, u, v) : of_narrow(w, n, u, v);
+        pf_expected e = pf_ref_levels_at(w, n, u, v);
         c->out[i] = (float)e.y;
         if (s->want_dx[0]) c->saved[i] = (float)(e.slope / m);
     }

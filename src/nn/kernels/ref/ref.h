@@ -37,6 +37,11 @@ size_t pf_ref_group_norm_saved(const pf_site *s, void *ctx);
 size_t pf_ref_group_norm_scratch(const pf_site *s, void *ctx);
 size_t pf_ref_attention_scratch(const pf_site *s, void *ctx);
 size_t pf_ref_divide_saved(const pf_site *s, void *ctx);
+/* One entry u = x/m under noise v: y and dy/du; w [n] */
+typedef struct pf_expected {
+    double y, slope;
+} pf_expected;
+pf_expected pf_ref_levels_at(const float *w, int n, double u, double v);
 size_t pf_ref_levels_saved(const pf_site *s, void *ctx);
 
 #endif
