@@ -126,7 +126,7 @@ def line(row, r):
             r["title"], *three, r["unit"], MOST[row], verdict(three[1] <= MOST[row], others_), end)
     least, against = TARGETS[row]
     layout, ratio = ratios(r, r["against"])
-    return "| %s | %.4g %s | %.4g %s | %.2f / %.2f / %.2f against %s | %.1f %s %s" % (
+    return "| %s | %.4g %s | %.4g %s | %.2f / %.2f / %.2f against %s | %g %s %s" % (
         r["title"], spread(r["ours"])[1], r["unit"], spread(variants(r, r["against"])[layout])[1], r["unit"],
         *spread(ratio), against, least, verdict(spread(ratio)[1] >= least, others_), end)
 
