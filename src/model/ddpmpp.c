@@ -261,8 +261,8 @@ static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
         return pf_graph_fail(g, PF_EARG, "model.width is %d, want a multiple of 4", c->width);
 
     embed(&u, cond);
-    int waves = c->input_fourier.n > 0;
-    pf_node sigma = waves || c->levels ? pf_input_sigma(g) : PF_NONE, known = PF_NONE;
+    pf_node sigma = c->input_fourier.n > 0 || c->levels ? pf_input_sigma(g) : PF_NONE,
+            known = PF_NONE;
     pf_levels_opt freq = {"levels", c->levels};
     if (c->levels) known = pf_levels(g, x, sigma, pf_input_mean(g), &freq);
     if (!c->centered) x = pf_affine(g, x, 2.0, -1.0);

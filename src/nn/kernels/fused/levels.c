@@ -110,12 +110,6 @@ PF_CLONES static void sample(const pf_call *c, int b, float *y, float *slope, fl
     }
 }
 
-static size_t saved(const pf_site *s, void *ctx)
-{
-    (void)ctx;
-    return s->want_dx[0] ? (size_t)s->B * pf_shape_size(s->out) : 0;
-}
-
 static size_t scratch(const pf_site *s, void *ctx)
 {
     (void)ctx;
@@ -148,7 +142,7 @@ static pf_status backward(void *ctx, const pf_call *c)
 }
 
 const pf_row pf_fused_levels = {.backend = "fused",
-                                .saved = saved,
+                                .saved = pf_ref_levels_saved,
                                 .scratch = scratch,
                                 .forward = forward,
                                 .backward = backward};
