@@ -42,7 +42,7 @@ static void a_step_allocates_nothing(void **state)
     pf_experiment e = experiment();
     pf_comm *c = NULL;
     pf_rehearsal *r = NULL;
-    must(pf_comm_open(&c));
+    must(pf_comm_open(&c, NULL));
     must(pf_rehearsal_open(c, &e, &r));
     for (int i = 0; i < 2; i++) must(pf_rehearsal_step(r, NULL)); /* libraries settle */
     int64_t calls = pf_alloc_count();
@@ -67,7 +67,7 @@ static void operators_are_a_part_of_the_step(void **state)
     pf_comm *c = NULL;
     pf_rehearsal *r = NULL;
     int workers, shards, samples;
-    must(pf_comm_open(&c));
+    must(pf_comm_open(&c, NULL));
     must(pf_rehearsal_open(c, &e, &r));
     pf_rehearsal_cut(r, &workers, &shards, &samples);
     assert_int_equal(workers * shards * samples, 16);
@@ -99,7 +99,7 @@ static void a_closed_form_model_has_no_steps(void **state)
     must(pf_experiment_read(cfg, &g));
     pf_config_free(cfg);
     g.data = e.data;
-    must(pf_comm_open(&c));
+    must(pf_comm_open(&c, NULL));
     size_t before = pf_alloc_live();
     assert_int_equal(pf_rehearsal_open(c, &g, &r), PF_ENOSUPP);
     assert_int_equal(pf_alloc_live(), before);

@@ -11,8 +11,11 @@
 
 typedef struct pf_comm pf_comm;
 
-/* Collective.  Duplicates the world with MPI_ERRORS_RETURN.  Thread level multiple is asked for. */
-PF_MUST_USE pf_status pf_comm_open(pf_comm **out);
+/* Collective.  Duplicates the world with MPI_ERRORS_RETURN.  Thread level multiple is asked for.
+ * When the ranks have met and one of them cannot go on, all fail, and tell (NULL: nobody) is called
+ * with the status on rank 0 before they part: a launcher ends the job, and with it the rank that
+ * would speak, as soon as a rank has left with an error.  Errors: PF_EEXT, PF_EMEM. */
+PF_MUST_USE pf_status pf_comm_open(pf_comm **out, void (*tell)(pf_status));
 /* Collective.  NULL allowed.  Finalises MPI. */
 void pf_comm_close(pf_comm *c);
 /* Ends the whole job at once with this exit status (rank fails alone, signal).  Does not return. */

@@ -129,7 +129,7 @@ static void give_up(int sig)
 pf_status pf_with_comm(pf_body body, void *self)
 {
     pf_comm *c = NULL;
-    PF_TRY(pf_comm_open(&c));
+    PF_TRY(pf_comm_open(&c, pf_tell_end));
     if (pf_comm_rank(c) > 0) pf_log_setup(0);
     pf_status st = body(c, self);
     if (st) { /* others may be inside another collective: do not wait for them forever */

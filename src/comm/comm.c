@@ -132,7 +132,7 @@ static void leave(pf_comm *c)
     if (c->ours) MPI_Finalize();
 }
 
-pf_status pf_comm_open(pf_comm **out)
+pf_status pf_comm_open(pf_comm **out, void (*tell)(pf_status))
 {
     pf_comm here = {0}; /* a rank without memory can say so only once the ranks have met */
     pf_comm *c = pf_zalloc(sizeof *c);
@@ -142,6 +142,7 @@ pf_status pf_comm_open(pf_comm **out)
         st = pf_comm_agree(&here, st);
     }
     if (st) {
+        if (tell && here.mpi && here.rank == 0) tell(st);
         leave(&here);
         pf_free(c);
         return pf_trail(st, PF_WHERE);

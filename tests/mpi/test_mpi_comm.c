@@ -379,7 +379,7 @@ int main(void)
         cmocka_unit_test(a_rank_without_memory_stops_all_ranks_before_the_first_item),
         cmocka_unit_test(an_empty_queue_ends_at_once_and_no_workers_are_refused),
     };
-    if (pf_comm_open(&comm)) {
+    if (pf_comm_open(&comm, NULL)) {
         pf_error_print(stderr);
         return 1;
     }

@@ -276,7 +276,7 @@ int main(void)
         cmocka_unit_test(misuse_is_refused_on_all_ranks),
         cmocka_unit_test(a_rank_without_memory_stops_all_ranks),
     };
-    if (pf_comm_open(&comm)) {
+    if (pf_comm_open(&comm, NULL)) {
         pf_error_print(stderr);
         return 1;
     }
