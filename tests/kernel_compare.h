@@ -27,7 +27,7 @@ enum { TRIALS = 12, MAX_BATCH = 3 };
 
 typedef struct buffers { /* one side of the comparison */
     void *ctx;
-    float *out, *saved, *scratch, *gin[PF_MAX_INPUTS], *gparam[PF_MAX_PARAMS];
+    float *out, *prepared, *saved, *scratch, *gin[PF_MAX_INPUTS], *gparam[PF_MAX_PARAMS];
 } buffers;
 
 typedef struct bench {
@@ -116,6 +116,8 @@ static inline void begin(bench *t)
         buffers *v = &t->side[i];
         const pf_row *r = t->row[i];
         if (r->open) assert_int_equal(r->open(s, &v->ctx), PF_OK);
+        v->prepared = pf_zalloc((r->prepared ? r->prepared(s, v->ctx) : 0) * sizeof(float));
+        assert_non_null(v->prepared);
         v->saved = blank(r->saved ? r->saved(s, v->ctx) : 0);
         v->scratch = blank(r->scratch ? r->scratch(s, v->ctx) : 0);
         v->out = blank(out_size(t));
@@ -129,6 +131,7 @@ static inline void end(bench *t)
     for (int i = 0; i < 2; i++) {
         buffers *v = &t->side[i];
         if (t->row[i]->close) t->row[i]->close(v->ctx);
+        pf_free(v->prepared);
         pf_free(v->saved);
         pf_free(v->scratch);
         pf_free(v->out);
@@ -145,6 +148,7 @@ static inline pf_call call_of(bench *t, int side)
     pf_call c = {.site = &t->site,
                  .run = &t->run,
                  .out = t->side[side].out,
+                 .prepared = t->side[side].prepared,
                  .saved = t->side[side].saved,
                  .scratch = t->side[side].scratch,
                  .gout = t->gout};
@@ -185,7 +189,8 @@ static inline void forward(bench *t)
 {
     for (int i = 0; i < 2; i++) {
         pf_call c = call_of(t, i);
-        if (t->row[i]->params) assert_int_equal(t->row[i]->params(t->side[i].ctx, &c), PF_OK);
+        if (t->row[i]->prepare && t->row[i]->prepared(&t->site, t->side[i].ctx))
+            assert_int_equal(t->row[i]->prepare(t->side[i].ctx, &c), PF_OK);
         assert_int_equal(t->row[i]->forward(t->side[i].ctx, &c), PF_OK);
     }
     compare(t, "value", out_size(t), t->side[0].out, t->side[1].out);

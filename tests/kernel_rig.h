@@ -191,7 +191,7 @@ static inline void rig_open(rig *r, const pf_site *s)
 {
     *r = (rig){.site = *s, .row = pf_ref_rows[s->op]};
     r->run = (pf_run){.train = 1, .seed = 99, .sample = samples, .step = 4};
-    assert_true(!r->row->open && !r->row->params);
+    assert_true(!r->row->open && !r->row->prepare);
     for (int k = 0; k < s->n_in; k++) {
         r->in[k] = noise(in_size(r, k), 10 + k);
         r->gin[k] = noise(in_size(r, k), 77); /* kernels overwrite */

@@ -248,7 +248,7 @@ static void log_density_matches(void **state)
         /* the local errors of about 1000 steps add up: 3e-5 bits/dim measured at these tolerances */
         o.rtol = o.atol = o.div_tol = 1e-5;
         assert_true(B <= 16);
-        must(pf_net_score(g.net, B, 1, &f));
+        must(pf_net_score(g.net, B, 1, NULL, &f));
         must(pf_flow_create(&g.sde, &f, &flow));
         pf_ode_problem p = {
             .flow = flow, .B = B, .K = 1, .t0 = o.t_min, .t1 = 1.0, .probe = v.v};

@@ -277,7 +277,7 @@ static void a_row_does_not_depend_on_its_batch(void **state)
         normals(1, (size_t)(2 * B * D), v);
         assert_int_equal(pf_net_set_params(n, p), PF_OK);
         pf_score f;
-        if (pf_net_score(n, B, 1, &f)) fail_msg("%s", pf_error_message());
+        if (pf_net_score(n, B, 1, NULL, &f)) fail_msg("%s", pf_error_message());
         assert_int_equal(f.vjp(f.self, B, t, x, 2, v, s, jv), PF_OK);
         for (int b = 0; b < B; b++) {
             double v1[2 * D_MAX], s1[D_MAX], jv1[2 * D_MAX];
@@ -345,7 +345,7 @@ static void a_new_mlp_predicts_no_noise(void **state)
     assert_int_equal(pf_net_set_params(n, p), PF_OK);
     pf_score f;
     double x[4] = {1, -2, 0.5, 3}, s[4], t = 0.5;
-    assert_int_equal(pf_net_score(n, 1, 0, &f), PF_OK);
+    assert_int_equal(pf_net_score(n, 1, 0, NULL, &f), PF_OK);
     assert_int_equal(f.eval(f.self, 1, &t, x, s), PF_OK);
     for (int i = 0; i < 4; i++) assert_near(s[i], 0.0, 1e-4); /* init scale 1e-10 */
     assert_true(f.raw(f.self) != NULL);
@@ -371,7 +371,7 @@ static void a_new_network_with_levels_scores_independent_pixels(void **state)
         pf_graph_init_params(n->graph, 1, p);
         assert_int_equal(pf_net_set_params(n, p), PF_OK);
         pf_score f;
-        assert_int_equal(pf_net_score(n, 1, 0, &f), PF_OK);
+        assert_int_equal(pf_net_score(n, 1, 0, NULL, &f), PF_OK);
         for (double t = 0.05; t < 1.0; t += 0.3) {
             double m, std, x[N], s[N];
             pf_sde_marginal(&n->sde, t, &m, &std);

@@ -72,7 +72,10 @@ void pf_net_free(pf_net *n);
 /* Sets the parameters (borrowed, [floats]) for the scores made afterwards.  Fails PF_ENUMERIC
  * naming the view when a value is not finite. */
 PF_MUST_USE pf_status pf_net_set_params(pf_net *n, const float *params);
-/* Score function for one worker: batch samples a call; with_vjp = 0 saves memory. */
-PF_MUST_USE pf_status pf_net_score(const pf_net *n, int batch, int with_vjp, pf_score *out);
+/* Score function for one worker: batch samples a call; with_vjp = 0 saves memory.  with: a score of the
+ * same net, batch and with_vjp, whose prepared parameters serve this one too and which must live as
+ * long as this one is used; NULL: own ones. */
+PF_MUST_USE pf_status pf_net_score(const pf_net *n, int batch, int with_vjp,
+                                   const pf_score *with, pf_score *out);
 
 #endif

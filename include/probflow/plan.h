@@ -51,6 +51,10 @@ typedef struct pf_plan_opt {
     void (*put)(void *self, size_t first, size_t n, const float *g);
     void *self;
     pf_recompute recompute; /* passes PARAM and BOTH only */
+    /* A plan of the same graph, batch, pass, backend, precision and recompute: its prepared parameters
+     * serve this one too, which is ready when that one is.  Borrowed, it must live as long as this
+     * one runs.  NULL: own ones. */
+    const pf_plan *with;
 } pf_plan_opt;
 
 /* 1: this CPU multiplies bf16 numbers itself; 0: the same sums are made in float, slower. */
@@ -65,8 +69,12 @@ void pf_plan_free(pf_plan *p);
 size_t pf_plan_bytes(const pf_plan *p);
 
 /* New parameter values (borrowed, [pf_graph_param_floats]); kernels may prepare their own copy,
- * so call this whenever the values have changed. */
+ * so call this whenever the values have changed.  Plans that share it must not run meanwhile. */
 PF_MUST_USE pf_status pf_plan_set_params(pf_plan *p, const float *params);
+/* The same as a task of several plans made with one of them: each prepares an own part (0 ..
+ * parts-1) at the same time, and runs when all have returned. */
+PF_MUST_USE pf_status pf_plan_set_params_part(pf_plan *p, const float *params, int part,
+                                              int parts);
 
 typedef struct pf_run {
     const float *x;         /* [B,h,w,c] */

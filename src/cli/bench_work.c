@@ -83,7 +83,8 @@ typedef struct evaluation {
 
 static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
 {
-    pf_plan_opt po = {e->batch, PF_PASS_VJP, NULL};
+    const pf_plan *with = w == e->all ? NULL : e->all[0].plan; /* made first */
+    pf_plan_opt po = {.batch = e->batch, .pass = PF_PASS_VJP, .with = with};
     pf_shape s = e->net->shape;
     size_t n = (size_t)e->batch * (size_t)s.h * (size_t)s.w * (size_t)s.c;
     PF_TRY(pf_plan_create(e->net->graph, &po, &w->plan));
@@ -105,7 +106,7 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
         w->sigma[i] = 0.01f * (float)(1 + i);
         w->mean[i] = 1.0f;
     }
-    return pf_plan_set_params(w->plan, e->params);
+    return with ? PF_OK : pf_plan_set_params(w->plan, e->params);
 }
 
 static void worker_free(worker *w)
@@ -128,15 +129,15 @@ static pf_status worker_pass(worker *w)
     return PF_OK;
 }
 
-/* open = 1: makes the plans; then one pass on all workers at once. */
-static PF_MUST_USE pf_status pass(const evaluation *e, int open, double *seconds)
+/* One pass on all workers at once, each of which makes its plan first where it has none. */
+static PF_MUST_USE pf_status pass(const evaluation *e, double *seconds)
 {
     double since = pf_seconds();
 #pragma omp parallel num_threads(e->b->threads)
     {
         worker *w = &e->all[omp_get_thread_num()];
         omp_set_num_threads(1);
-        w->status = open ? worker_open(e, w) : PF_OK;
+        w->status = w->plan ? PF_OK : worker_open(e, w);
         if (!w->status) w->status = worker_pass(w);
         if (w->status) snprintf(w->message, sizeof w->message, "%s", pf_error_message());
     }
@@ -150,7 +151,8 @@ static PF_MUST_USE pf_status evaluation_rounds(const evaluation *e, pf_bench_row
 {
     const pf_bench *b = e->b;
     double unused;
-    for (int i = 0; i < 2; i++) PF_TRY(pass(e, i == 0, &unused)); /* warm-up */
+    PF_TRY(worker_open(e, &e->all[0]));
+    for (int i = 0; i < 2; i++) PF_TRY(pass(e, &unused)); /* warm-up */
     r->images = (double)b->threads * e->batch;
     r->gflop = 2e-9 * r->images * b->flops;
     r->bytes = pf_resident_bytes();
@@ -162,7 +164,7 @@ static PF_MUST_USE pf_status evaluation_rounds(const evaluation *e, pf_bench_row
     pf_status st = pf_bench_limits_open(r, 1, &limits);
     for (double since = pf_seconds(); !st && !pf_bench_enough(b, r, pf_seconds() - since);
          r->n++) {
-        st = pass(e, 0, &r->work[r->n]);
+        st = pass(e, &r->work[r->n]);
         if (!st) st = pf_bench_limits_run(&limits, &r->limit[r->n]);
     }
     pf_bench_limits_free(&limits);

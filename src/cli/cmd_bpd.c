@@ -89,26 +89,34 @@ static pf_status share_control(job *j, const pf_control **out)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+/* The first worker's score has the prepared weights of all. */
 static pf_status open_score(const job *j, pf_score *score)
 {
     int64_t group = options(j)->group;
-    PF_TRY(pf_net_score(j->model.net, (int)(j->images < group ? j->images : group), 1, score));
+    const pf_score *with = score == j->scores ? NULL : j->scores;
+    PF_TRY(pf_net_score(j->model.net, (int)(j->images < group ? j->images : group), 1, with,
+                        score));
     return PF_OK;
 }
 
-/* Opens the first worker's score, to tell what each of them will hold. */
-static pf_status report_memory(job *j, int workers)
+/* Opens the scores of the first two workers: the others will hold what the second one does. */
+static pf_status open_scores(job *j, int workers)
 {
-    size_t model = pf_alloc_live();
+    size_t model = pf_alloc_live(), first, other = 0;
     size_t libraries = pf_resident_bytes() > model ? pf_resident_bytes() - model : 0;
     PF_TRY(open_score(j, &j->scores[0]));
-    double mb = 1e-6, score = (double)(pf_alloc_live() - model), n = workers;
-    double solver = (double)pf_likelihood_bytes(options(j), j->scores[0].dim);
+    first = pf_alloc_live() - model;
+    if (workers > 1) {
+        PF_TRY(open_score(j, &j->scores[1]));
+        other = pf_alloc_live() - model - first;
+    }
+    double mb = 1e-6, n = workers, scores = (double)first + (n - 1) * (double)other;
+    double solver = n * (double)pf_likelihood_bytes(options(j), j->scores[0].dim);
     if (j->train) model += pf_control_bytes(j->scores[0].dim);
     pf_log("memory a rank [MB]: model and results %.1f, activations and prepared weights %.1f, "
            "solver %.1f, libraries %.1f; %.0f in all with %d workers",
-           mb * (double)model, mb * n * score, mb * n * solver, mb * (double)libraries,
-           mb * ((double)model + n * (score + solver) + (double)libraries), workers);
+           mb * (double)model, mb * scores, mb * solver, mb * (double)libraries,
+           mb * ((double)model + scores + solver + (double)libraries), workers);
     return PF_OK;
 }
 
@@ -349,7 +357,7 @@ static pf_status score_all(pf_comm *c, job *j)
     pf_status st =
         j->scores ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d workers", threads);
     if (!st && root) st = open_results(j);
-    if (!st) st = report_memory(j, (int)(threads < j->groups ? threads : j->groups));
+    if (!st) st = open_scores(j, (int)(threads < j->groups ? threads : j->groups));
     PF_TRY(pf_comm_agree(c, st));
     j->started = pf_seconds();
     pf_queue_job q = {

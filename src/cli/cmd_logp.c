@@ -35,6 +35,15 @@ static int group_size(const job *j, int64_t g)
     return left < j->per_group ? (int)left : j->per_group;
 }
 
+/* The first worker, opened before the others start, has the prepared weights of all. */
+static PF_MUST_USE pf_status open_worker(const job *j, worker *k)
+{
+    const pf_score *with = k == j->workers ? NULL : &j->workers[0].score;
+    PF_TRY(pf_net_score(j->l.net, j->per_group, 1, with, &k->score));
+    PF_TRY(pf_flow_create(&j->l.e.sde, &k->score, &k->flow));
+    return PF_OK;
+}
+
 static pf_status solve(void *self, int w, int64_t g, void *out)
 {
     job *j = self;
@@ -46,10 +55,7 @@ static pf_status solve(void *self, int w, int64_t g, void *out)
     const pf_ode_opt *ode = &j->l.e.likelihood.ode;
     pf_ode_problem p = {.B = B, .K = 1, .t0 = ode->t_min, .t1 = 1.0};
 
-    if (!k->flow) { /* the first group of this worker */
-        PF_TRY(pf_net_score(j->l.net, j->per_group, 1, &k->score));
-        PF_TRY(pf_flow_create(&j->l.e.sde, &k->score, &k->flow));
-    }
+    if (!k->flow) PF_TRY(open_worker(j, k)); /* its first group */
     p.flow = k->flow;
     p.exact = !j->probe.v;
     p.probe = j->probe.v ? j->probe.v + at : NULL;
@@ -99,6 +105,7 @@ static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
     j->logp = pf_zalloc(n);
     PF_REQUIRE(j->workers && j->z && j->prior && j->delta && j->logp, PF_EMEM,
                "no memory for the results of %lld points", (long long)j->n);
+    PF_TRY(open_worker(j, &j->workers[0]));
     return PF_OK;
 }
 

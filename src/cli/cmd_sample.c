@@ -38,7 +38,7 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
     job *j = self;
     piece *p = result;
     pf_score *score = &j->scores[worker];
-    if (!score->eval) PF_TRY(pf_net_score(j->model.net, BATCH, 0, score));
+    if (!score->eval) PF_TRY(pf_net_score(j->model.net, BATCH, 0, &j->scores[0], score));
     PF_TRY(j->sampler->draw(&j->model.net->sde, score, &j->model.e.sample, item * BATCH,
                             piece_size(j, item), p->x, &p->evaluations));
     return PF_OK;
@@ -113,6 +113,8 @@ static pf_status prepare(job *j, int threads, int root)
     j->scores = pf_zalloc(sizeof *j->scores * (size_t)threads);
     if (root) j->x = pf_zalloc(sizeof *j->x * (size_t)j->n * j->dim);
     PF_REQUIRE(j->scores && (j->x || !root), PF_EMEM, "no memory for %ld samples", j->n);
+    /* before the other workers start, since it has the prepared weights of all */
+    PF_TRY(pf_net_score(j->model.net, BATCH, 0, NULL, &j->scores[0]));
     return PF_OK;
 }
 

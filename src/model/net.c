@@ -89,14 +89,15 @@ void pf_score_free(pf_score *s)
     *s = (pf_score){0};
 }
 
-pf_status pf_net_score(const pf_net *n, int batch, int with_vjp, pf_score *out)
+pf_status pf_net_score(const pf_net *n, int batch, int with_vjp, const pf_score *with,
+                       pf_score *out)
 {
     PF_REQUIRE(n->params, PF_EARG, "model %s has no parameters yet", n->model.ops->name);
     if (!n->graph) {
         PF_TRY(n->model.ops->score(n->state, &n->sde, batch, out));
         return PF_OK;
     }
-    pf_network_opt o = {.batch = batch, .with_vjp = with_vjp};
+    pf_network_opt o = {.batch = batch, .with_vjp = with_vjp, .with = with};
     PF_TRY(pf_network_score(n, &o, out));
     return PF_OK;
 }

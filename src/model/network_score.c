@@ -104,7 +104,8 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_netw
 {
     pf_plan_opt po = {.batch = o->batch,
                       .pass = o->with_vjp ? PF_PASS_VJP : PF_PASS_FORWARD,
-                      .backend = o->backend};
+                      .backend = o->backend,
+                      .with = o->with ? ((const net_score *)o->with->self)->plan : NULL};
     size_t rows = (size_t)o->batch, floats;
 
     s->net = n;
@@ -126,7 +127,7 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_netw
                    "no memory for the probe buffers of a score function");
     }
     PF_TRY(pf_plan_create(n->graph, &po, &s->plan));
-    PF_TRY(pf_plan_set_params(s->plan, n->params));
+    if (!o->with) PF_TRY(pf_plan_set_params(s->plan, n->params));
     return PF_OK;
 }
 

@@ -6,7 +6,8 @@
 
 typedef struct pf_network_opt {
     int batch, with_vjp;
-    const char *backend; /* as in pf_plan_opt */
+    const char *backend;  /* as in pf_plan_opt */
+    const pf_score *with; /* as in pf_net_score; NULL: none */
 } pf_network_opt;
 
 /* score(x, t) = net(x, cond(t)) pf_sde_score_scale(t), float32 inside.  n is borrowed, its parameters

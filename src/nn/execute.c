@@ -34,6 +34,7 @@ static pf_call call_of(const pf_plan *p, int i, int when)
     pf_call c = {.site = &st->site,
                  .run = &p->run,
                  .out = value_at(p, i, when),
+                 .prepared = st->prepared_n ? p->prepared + st->prepared_at : NULL,
                  .saved = at(p, twice ? st->saved_again : st->saved),
                  .scratch = at(p, scratch)};
     for (int k = 0; k < n->n_in; k++) c.in[k] = value_at(p, n->in[k], when);
@@ -42,22 +43,33 @@ static pf_call call_of(const pf_plan *p, int i, int when)
     return c;
 }
 
-pf_status pf_plan_set_params(pf_plan *p, const float *params)
+/* Parts are stretches of the prepared parameters of about equal size. */
+static int part_of(const pf_plan *p, const pf_step *st, int parts)
+{
+    return (int)((double)st->prepared_at / (double)p->prepared_floats * parts);
+}
+
+pf_status pf_plan_set_params_part(pf_plan *p, const float *params, int part, int parts)
 {
     p->params = params;
     p->state = PF_PLAN_READY;
     for (int i = 0; i < p->n_step; i++) {
         pf_step *st = &p->step[i];
-        if (!st->live || !st->row->params) continue;
+        if (!st->prepared_n || part_of(p, st, parts) != part) continue;
         pf_call c = call_of(p, i, FORWARD);
         c.run = NULL;
         double t0 = p->profile ? pf_seconds() : 0.0;
-        pf_status s = st->row->params(st->ctx, &c);
+        pf_status s = st->row->prepare(st->ctx, &c);
         if (p->profile) st->prepare_s += pf_seconds() - t0;
         if (s) p->state = PF_PLAN_FRESH;
         PF_TRY(s);
     }
     return PF_OK;
+}
+
+pf_status pf_plan_set_params(pf_plan *p, const float *params)
+{
+    return pf_plan_set_params_part(p, params, 0, 1);
 }
 
 static int reads(const pf_plan *p, int input)

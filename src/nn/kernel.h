@@ -2,7 +2,11 @@
  *
  * A row implements one operator.  `ref` has every row, plain and complete; the fast rows
  * override it where they pay and where `applies` says yes.  Kernels run on the calling thread
- * alone and never allocate outside open(). */
+ * alone and never allocate outside open().
+ *
+ * Some rows want parameters in a form of their own (packed, transformed, rounded).  prepare() makes it
+ * once for new values, in memory that all workers of a process share and that is zero before the
+ * first time; passes only read it. */
 #ifndef PROBFLOW_SRC_NN_KERNEL_H
 #define PROBFLOW_SRC_NN_KERNEL_H
 
@@ -51,8 +55,9 @@ typedef struct pf_call {
     const float *in[PF_MAX_INPUTS];
     float *out; /* forward: written; backward: no longer valid */
     const float *param[PF_MAX_PARAMS];
-    float *saved;   /* written by forward, read by backward (statistics) */
-    float *scratch; /* valid inside one call */
+    float *prepared; /* written by prepare, read by passes */
+    float *saved;    /* written by forward, read by backward (statistics) */
+    float *scratch;  /* valid inside one call */
     const float *gout;
     float *gin[PF_MAX_INPUTS];    /* overwritten; NULL: not wanted */
     float *gparam[PF_MAX_PARAMS]; /* overwritten; NULL: not wanted */
@@ -63,8 +68,10 @@ typedef struct pf_row {
     int (*applies)(const pf_site *s);                /* NULL: always */
     pf_status (*open)(const pf_site *s, void **ctx); /* NULL: no state */
     void (*close)(void *ctx);
-    /* New values in c->param; NULL: nothing to prepare. */
-    pf_status (*params)(void *ctx, const pf_call *c);
+    size_t (*prepared)(const pf_site *s, void *ctx); /* floats; NULL: 0 */
+    /* New values in c->param; of the rest prepared and scratch are set.  Not called where prepared
+     * is 0. */
+    pf_status (*prepare)(void *ctx, const pf_call *c);
     size_t (*saved)(const pf_site *s, void *ctx);   /* floats; NULL: 0 */
     size_t (*scratch)(const pf_site *s, void *ctx); /* floats; NULL: 0 */
     pf_status (*forward)(void *ctx, const pf_call *c);

@@ -199,6 +199,37 @@ static PF_MUST_USE pf_status place(pf_plan *p, int reuse)
     return PF_OK;
 }
 
+static int same_plans(const pf_plan_opt *a, const pf_plan_opt *b)
+{
+    return a->batch == b->batch && a->pass == b->pass && !strcmp(a->backend, b->backend) &&
+           a->precision == b->precision && a->recompute == b->recompute;
+}
+
+/* Where each operator's prepared parameters lie, and their memory. */
+static PF_MUST_USE pf_status place_prepared(pf_plan *p)
+{
+    const pf_plan *with = p->opt.with;
+    for (int i = 0; i < p->n_step; i++) {
+        pf_step *st = &p->step[i];
+        if (!st->live || !st->row->prepared) continue;
+        st->prepared_at = p->prepared_floats;
+        st->prepared_n = st->row->prepared(&st->site, st->ctx);
+        p->prepared_floats += (st->prepared_n + 15) / 16 * 16;
+    }
+    if (with) {
+        PF_REQUIRE(with->graph == p->graph && same_plans(&with->opt, &p->opt), PF_EARG,
+                   "plans that differ cannot share prepared parameters");
+        p->prepared = with->prepared;
+        p->params = with->params;
+        p->state = with->state == PF_PLAN_FRESH ? PF_PLAN_FRESH : PF_PLAN_READY;
+        return PF_OK;
+    }
+    p->prepared = pf_zalloc(p->prepared_floats * sizeof *p->prepared);
+    PF_REQUIRE(p->prepared, PF_EMEM, "no memory for prepared parameters: %.1f MB",
+               (double)p->prepared_floats * sizeof *p->prepared / 1e6);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
 {
     const pf_graph *g = p->graph;
@@ -231,6 +262,7 @@ static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
         fill_site(p, i);
         if (p->step[i].live) PF_TRY(open_step(&p->step[i], backend));
     }
+    PF_TRY(place_prepared(p));
     PF_TRY(pf_plan_choose_again(p));
     return place(p, reuse);
 }
@@ -266,6 +298,7 @@ void pf_plan_free(pf_plan *p)
     pf_free(p->sample);
     pf_free(p->piece);
     pf_free(p->mem);
+    if (!p->opt.with) pf_free(p->prepared);
     pf_free(p);
 }
 

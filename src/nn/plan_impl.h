@@ -22,15 +22,16 @@ typedef struct pf_step { /* one operator of the graph; its number is the node's 
     const pf_row *row;
     void *ctx;
     int opened, live;
-    int backward;                 /* takes part in reverse mode */
-    int value, saved, grad;       /* pieces; -1: none */
-    int scratch[2];               /* forward, backward */
-    int gparam;                   /* gradients of its parameters, to be put; -1: none */
-    int again;                    /* operator before whose backward this one runs once more */
-    int value_again, saved_again; /* of that run; again = -1: none */
-    size_t room;                  /* floats of the working space at its backward moment */
-    int gin_mode[PF_MAX_INPUTS];  /* first contribution to a gradient, or a later one */
-    int gin_piece[PF_MAX_INPUTS]; /* where a later contribution is computed */
+    int backward;                   /* takes part in reverse mode */
+    int value, saved, grad;         /* pieces; -1: none */
+    int scratch[2];                 /* forward, backward */
+    size_t prepared_at, prepared_n; /* where its prepared parameters are, and their floats */
+    int gparam;                     /* gradients of its parameters, to be put; -1: none */
+    int again;                      /* operator before whose backward this one runs once more */
+    int value_again, saved_again;   /* of that run; again = -1: none */
+    size_t room;                    /* floats of the working space at its backward moment */
+    int gin_mode[PF_MAX_INPUTS];    /* first contribution to a gradient, or a later one */
+    int gin_piece[PF_MAX_INPUTS];   /* where a later contribution is computed */
     double prepare_s, forward_s, backward_s;
 } pf_step;
 
@@ -51,7 +52,9 @@ struct pf_plan {
     float *mem;
     size_t mem_floats;
     const float *params; /* borrowed */
-    pf_run run;          /* of the last forward; samples point to `sample` */
+    float *prepared;     /* [prepared_floats], of opt.with where there is one */
+    size_t prepared_floats;
+    pf_run run; /* of the last forward; samples point to `sample` */
     uint64_t *sample;
     pf_plan_state state;
     int profile;

@@ -50,11 +50,15 @@ static PF_MUST_USE pf_status shard_loss(pf_trainer *t, pf_worker *w, int shard)
     return PF_OK;
 }
 
+static pf_status worker_prepare(pf_trainer *t, int index)
+{
+    return pf_plan_set_params_part(t->w[index].exact, t->ema, index, t->n_workers);
+}
+
 static pf_status worker_loss(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index];
     int n = t->own / t->n_workers;
-    PF_TRY(pf_plan_set_params(w->exact, t->ema));
     for (int i = 0; i < n; i++) PF_TRY(shard_loss(t, w, t->first + index * n + i));
     return PF_OK;
 }
@@ -105,7 +109,9 @@ pf_status pf_eval_open(pf_trainer *t)
 pf_status pf_eval_loss(pf_trainer *t, double *loss)
 {
     PF_TRY(pf_exchange_gather(t->x, t->ema));
-    PF_TRY(pf_comm_agree(t->c, pf_workers_run(t, worker_loss)));
+    pf_status st = pf_workers_run(t, worker_prepare);
+    if (!st) st = pf_workers_run(t, worker_loss);
+    PF_TRY(pf_comm_agree(t->c, st));
     PF_TRY(pf_comm_allgather(t->c, t->shard_loss, (size_t)t->own * sizeof *t->sums, t->sums));
     *loss = pf_tree_sum(t->sums, t->shards) / (double)t->n_eval;
     return PF_OK;

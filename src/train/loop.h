@@ -88,7 +88,9 @@ PF_MUST_USE pf_status pf_workers_create(pf_trainer *t);
 void pf_workers_free(pf_trainer *t);
 /* Runs task(t, worker index) on every worker, each on its own thread. */
 PF_MUST_USE pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w));
-/* Gradient and loss sums of the worker's shards at t->step. */
+/* The worker's part of preparing the parameters for all; then the gradient and loss sums of its
+ * shards at t->step. */
+PF_MUST_USE pf_status pf_worker_prepare(pf_trainer *t, int w);
 PF_MUST_USE pf_status pf_worker_gradient(pf_trainer *t, int w);
 
 /* Floats of a bucket of the flat vector, given those of the smallest part (shards * PF_LANES). */

@@ -135,7 +135,8 @@ pf_status pf_trainer_gradient(pf_trainer *t)
 {
     for (int i = 0; i < pf_exchange_buckets(t->x) * t->n_workers; i++) t->arrived[i] = 0;
     pf_exchange_begin(t->x, PF_EXCHANGE_SUM, t->gradient);
-    pf_status st = pf_workers_run(t, pf_worker_gradient);
+    pf_status st = pf_workers_run(t, pf_worker_prepare);
+    if (!st) st = pf_workers_run(t, pf_worker_gradient);
     /* A rank that failed still takes part, with numbers nobody will use. */
     PF_TRY(end_round(t));
     if (!st) st = pf_workers_run(t, square_norms);

@@ -55,17 +55,20 @@ static void on_gradient(void *self, size_t first, size_t n, const float *g)
     passed(w, first);
 }
 
-static pf_status create(pf_trainer *t, int index)
+/* Worker 0 first: its plans hold the prepared parameters of all. */
+static PF_MUST_USE pf_status create(pf_trainer *t, int index)
 {
-    pf_worker *w = &t->w[index];
+    pf_worker *w = &t->w[index], *first = index ? &t->w[0] : NULL;
     size_t n = (size_t)t->b, floats = n * (size_t)t->dim * sizeof(float);
     pf_plan_opt opt = {.batch = t->b,
                        .pass = PF_PASS_PARAM,
                        .precision = (pf_precision)t->e->train.precision,
                        .put = on_gradient,
                        .self = w,
-                       .recompute = (pf_recompute)t->e->train.recompute};
-    pf_plan_opt exact = {.batch = t->b, .pass = PF_PASS_FORWARD};
+                       .recompute = (pf_recompute)t->e->train.recompute,
+                       .with = first ? first->plan : NULL};
+    pf_plan_opt exact = {
+        .batch = t->b, .pass = PF_PASS_FORWARD, .with = first ? first->exact : NULL};
     PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
     w->exact = w->plan;
     if (opt.precision != PF_F32 && t->e->train.eval_every > 0) {
@@ -88,6 +91,16 @@ static pf_status create(pf_trainer *t, int index)
                    w->t && w->loss && w->sample,
                PF_EMEM, "no memory for a batch of %d samples", t->b);
     return PF_OK;
+}
+
+static pf_status create_first(pf_trainer *t, int index)
+{
+    return index ? PF_OK : create(t, index);
+}
+
+static pf_status create_others(pf_trainer *t, int index)
+{
+    return index ? create(t, index) : PF_OK;
 }
 
 static void release(pf_worker *w)
@@ -150,11 +163,15 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     return PF_OK;
 }
 
+pf_status pf_worker_prepare(pf_trainer *t, int index)
+{
+    return pf_plan_set_params_part(t->w[index].plan, t->params, index, t->n_workers);
+}
+
 pf_status pf_worker_gradient(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index];
     int n = t->own / t->n_workers;
-    PF_TRY(pf_plan_set_params(w->plan, t->params));
     for (int i = 0; i < n; i++) {
         w->last = i == n - 1;
         PF_TRY(shard_gradient(t, w, t->first + index * n + i));
@@ -201,7 +218,8 @@ pf_status pf_workers_create(pf_trainer *t)
     size_t arrivals = (size_t)pf_exchange_buckets(t->x) * (size_t)t->n_workers;
     t->arrived = pf_zalloc(arrivals * sizeof *t->arrived);
     PF_REQUIRE(t->w && t->arrived, PF_EMEM, "no memory for %d workers", t->n_workers);
-    PF_TRY(pf_workers_run(t, create));
+    PF_TRY(pf_workers_run(t, create_first));
+    PF_TRY(pf_workers_run(t, create_others));
     PF_TRY(create_trees(t));
     t->gradient = pf_tree_root(t->w[0].tree);
     return PF_OK;

@@ -19,10 +19,14 @@ typedef struct conv {
     int in_out;          /* weight is [cin,cout] */
     int plain;           /* one tap: rows are pixels */
     int K, pixels, room; /* length of a row; rows of the batch and of a chunk */
-    uint32_t *forward;   /* [even(K)/2][up(cout)], owned */
-    uint32_t *data;      /* [even(cout)/2][up(K)], owned */
     pf_bf16_run *product;
 } conv;
+
+/* Packed kernels. */
+typedef struct kernels {
+    uint32_t *forward; /* [even(K)/2][up(cout)] */
+    uint32_t *data;    /* [even(cout)/2][up(K)] */
+} kernels;
 
 /* Pieces of the scratch memory, in words. */
 typedef struct places {
@@ -57,8 +61,10 @@ static places places_of(const conv *c)
     return p;
 }
 
-static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
+static pf_status open(const pf_site *s, void **ctx)
 {
+    conv *c = pf_zalloc(sizeof *c);
+    PF_REQUIRE(c, PF_EMEM, "no memory for %s", s->name);
     *c = (conv){.B = s->B,
                 .h = s->in[0].h,
                 .w = s->in[0].w,
@@ -83,32 +89,26 @@ static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
     if (c->room < LEAST_ROWS) c->room = LEAST_ROWS;
     if (c->room > c->pixels) c->room = pf_bf16_even(c->pixels);
     c->product = pf_bf16_best();
-    c->forward = pf_zalloc(words(pf_bf16_even(c->K) / 2, up(c->cout)) * sizeof(uint32_t));
-    c->data = pf_zalloc(words(pf_bf16_even(c->cout) / 2, up(c->K)) * sizeof(uint32_t));
-    PF_REQUIRE(c->forward && c->data, PF_EMEM, "no memory for packed weights of %s", s->name);
-    return PF_OK;
-}
-
-static void close(void *ctx)
-{
-    conv *c = ctx;
-    if (!c) return;
-    pf_free(c->forward);
-    pf_free(c->data);
-    pf_free(c);
-}
-
-static pf_status open(const pf_site *s, void **ctx)
-{
-    conv *c = pf_zalloc(sizeof *c);
-    if (!c) PF_FAIL(PF_EMEM, "no memory for %s", s->name);
-    pf_status st = conv_init(c, s);
-    if (st) {
-        close(c);
-        return pf_trail(st, PF_WHERE);
-    }
     *ctx = c;
     return PF_OK;
+}
+
+static size_t forward_words(const conv *c)
+{
+    return words(pf_bf16_even(c->K) / 2, up(c->cout));
+}
+
+static kernels kernels_of(const conv *c, const pf_call *call)
+{
+    uint32_t *forward = (uint32_t *)call->prepared;
+    return (kernels){forward, forward + forward_words(c)};
+}
+
+static size_t prepared(const pf_site *s, void *ctx)
+{
+    const conv *c = ctx;
+    (void)s;
+    return forward_words(c) + words(pf_bf16_even(c->cout) / 2, up(c->K));
 }
 
 static size_t scratch(const pf_site *s, void *ctx)
@@ -128,9 +128,10 @@ static void turn_taps(const conv *c, const float *from, float *to, int back)
         }
 }
 
-static pf_status params(void *ctx, const pf_call *call)
+static pf_status prepare(void *ctx, const pf_call *call)
 {
-    conv *c = ctx;
+    const conv *c = ctx;
+    kernels to = kernels_of(c, call);
     int rows = c->in_out ? c->cin : c->cout, n = c->in_out ? c->cout : c->K;
     int even = pf_bf16_even(n);
     float *row = call->scratch;
@@ -140,8 +141,8 @@ static pf_status params(void *ctx, const pf_call *call)
         if (c->k > 1) turn_taps(c, from, row, 0);
         pf_bf16_round_rows(1, n, c->k > 1 ? row : from, 0, m + (size_t)r * (size_t)even);
     }
-    uint32_t *turned = c->in_out ? c->data : c->forward;
-    uint32_t *paired = c->in_out ? c->forward : c->data;
+    uint32_t *turned = c->in_out ? to.data : to.forward;
+    uint32_t *paired = c->in_out ? to.forward : to.data;
     pf_bf16_turn(rows, even / 2, m, turned, (size_t)up(rows));
     pf_bf16_pair_rows(rows, n, m, (size_t)even, paired, (size_t)up(n));
     return PF_OK;
@@ -203,7 +204,7 @@ static pf_status forward(void *ctx, const pf_call *call)
     for (int first = 0; first < c->pixels; first += c->room) {
         g.M = c->pixels - first < c->room ? c->pixels - first : c->room;
         gather_rows(c, call, &p, first, g.M);
-        c->product(&g, (const uint32_t *)(call->scratch + p.rows), c->forward,
+        c->product(&g, (const uint32_t *)(call->scratch + p.rows), kernels_of(c, call).forward,
                    call->out + (size_t)first * (size_t)c->cout);
     }
     return PF_OK;
@@ -233,7 +234,8 @@ static void data_gradient(const conv *c, const pf_call *call, const places *p, i
                          .column = 1,
                          .ldb = (size_t)up(c->K),
                          .ldc = (size_t)c->K};
-    c->product(&g, (const uint32_t *)(call->scratch + p->grads), c->data, columns);
+    c->product(&g, (const uint32_t *)(call->scratch + p->grads), kernels_of(c, call).data,
+               columns);
     if (!c->plain) scatter_rows(c, columns, first, n, call->gin[0]);
 }
 
@@ -285,8 +287,9 @@ static pf_status backward(void *ctx, const pf_call *call)
 const pf_row pf_bf16_conv = {
     .backend = "bf16",
     .open = open,
-    .close = close,
-    .params = params,
+    .close = pf_free,
+    .prepared = prepared,
+    .prepare = prepare,
     .scratch = scratch,
     .forward = forward,
     .backward = backward,

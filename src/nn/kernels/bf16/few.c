@@ -9,7 +9,6 @@
 typedef struct few {
     void *inner;
     size_t in, out, kernels, inner_scratch; /* floats */
-    float *w;                               /* rounded kernels, owned */
 } few;
 
 static int applies(const pf_site *s)
@@ -22,7 +21,6 @@ static void close(void *ctx)
     few *f = ctx;
     if (!f) return;
     pf_fused_few.close(f->inner);
-    pf_free(f->w);
     pf_free(f);
 }
 
@@ -31,8 +29,6 @@ static PF_MUST_USE pf_status few_init(few *f, const pf_site *s)
     f->in = (size_t)s->B * pf_shape_size(s->in[0]);
     f->out = (size_t)s->B * pf_shape_size(s->out);
     f->kernels = s->param_size[0];
-    f->w = pf_zalloc(f->kernels * sizeof *f->w);
-    PF_REQUIRE(f->w, PF_EMEM, "no memory for the kernels of %s", s->name);
     PF_TRY(pf_fused_few.open(s, &f->inner));
     f->inner_scratch = pf_fused_few.scratch(s, f->inner);
     return PF_OK;
@@ -55,16 +51,23 @@ static size_t scratch(const pf_site *s, void *ctx)
 {
     const few *f = ctx;
     (void)s;
-    return f->inner_scratch + f->in + f->out;
+    size_t pass = f->inner_scratch + f->in + f->out;
+    return pass > f->kernels ? pass : f->kernels;
 }
 
-static pf_status params(void *ctx, const pf_call *call)
+static size_t prepared(const pf_site *s, void *ctx)
 {
-    few *f = ctx;
+    const few *f = ctx;
+    return pf_fused_few.prepared(s, f->inner);
+}
+
+static pf_status prepare(void *ctx, const pf_call *call)
+{
+    const few *f = ctx;
     pf_call rounded = *call;
-    pf_bf16_round_floats(f->kernels, call->param[0], f->w);
-    rounded.param[0] = f->w;
-    PF_TRY(pf_fused_few.params(f->inner, &rounded));
+    pf_bf16_round_floats(f->kernels, call->param[0], call->scratch);
+    rounded.param[0] = call->scratch;
+    PF_TRY(pf_fused_few.prepare(f->inner, &rounded));
     return PF_OK;
 }
 
@@ -101,7 +104,8 @@ const pf_row pf_bf16_few = {
     .applies = applies,
     .open = open,
     .close = close,
-    .params = params,
+    .prepared = prepared,
+    .prepare = prepare,
     .scratch = scratch,
     .forward = forward,
     .backward = backward,

@@ -17,10 +17,9 @@ enum { FEWEST_TILES = 16, CHUNK = 64, CHUNK_BACK = 512, POINTS = PF_WG_POINTS };
 typedef struct winograd {
     pf_wg_image x, y;
     int tiles, room,
-        room_back;        /* tiles of the batch, of a chunk, and of one of the gradient's */
-    uint32_t *u, *turned; /* transformed kernels, owned */
-    float *zeros;         /* the larger number of channels, owned */
-    float *sink;          /* [y.C], a bias gradient nobody asked for, owned */
+        room_back; /* tiles of the batch, of a chunk, and of one of the gradient's */
+    float *zeros;  /* the larger number of channels, owned */
+    float *sink;   /* [y.C], a bias gradient nobody asked for, owned */
     pf_bf16_run *product;
 } winograd;
 
@@ -59,13 +58,10 @@ static PF_MUST_USE pf_status winograd_init(winograd *k, const pf_site *s)
     k->room = smaller(k->tiles, CHUNK);
     k->room_back = smaller(k->tiles, CHUNK_BACK);
     k->product = pf_bf16_best();
-    k->u = pf_zalloc(pf_wgb_weight_words(cin, cout) * sizeof *k->u);
-    if (s->want_dx[0]) k->turned = pf_zalloc(pf_wgb_weight_words(cout, cin) * sizeof *k->u);
     k->zeros = pf_zalloc((size_t)(cin > cout ? cin : cout) * sizeof(float));
     k->x.zeros = k->y.zeros = k->zeros;
     k->sink = pf_zalloc((size_t)cout * sizeof(float));
-    PF_REQUIRE(k->u && k->zeros && k->sink && (k->turned || !s->want_dx[0]), PF_EMEM,
-               "no memory for the transformed kernels of %s", s->name);
+    PF_REQUIRE(k->zeros && k->sink, PF_EMEM, "no memory for %s", s->name);
     return PF_OK;
 }
 
@@ -73,8 +69,6 @@ static void close(void *ctx)
 {
     winograd *k = ctx;
     if (!k) return;
-    pf_free(k->u);
-    pf_free(k->turned);
     pf_free(k->zeros);
     pf_free(k->sink);
     pf_free(k);
@@ -93,11 +87,27 @@ static pf_status open(const pf_site *s, void **ctx)
     return PF_OK;
 }
 
-static pf_status params(void *ctx, const pf_call *c)
+/* Transformed kernels, then turned ones. */
+static uint32_t *kernels_of(const winograd *k, const pf_call *c, int turned)
 {
-    winograd *k = ctx;
-    pf_wgb_weight(c->param[0], k->x.C, k->y.C, k->u);
-    if (k->turned) pf_wgb_weight_turned(c->param[0], k->x.C, k->y.C, k->turned);
+    uint32_t *u = (uint32_t *)c->prepared;
+    return turned ? u + pf_wgb_weight_words(k->x.C, k->y.C) : u;
+}
+
+static size_t prepared(const pf_site *s, void *ctx)
+{
+    int cin = s->in[0].c, cout = s->out.c;
+    (void)ctx;
+    return pf_wgb_weight_words(cin, cout) +
+           (s->want_dx[0] ? pf_wgb_weight_words(cout, cin) : 0);
+}
+
+static pf_status prepare(void *ctx, const pf_call *c)
+{
+    const winograd *k = ctx;
+    pf_wgb_weight(c->param[0], k->x.C, k->y.C, kernels_of(k, c, 0));
+    if (c->site->want_dx[0])
+        pf_wgb_weight_turned(c->param[0], k->x.C, k->y.C, kernels_of(k, c, 1));
     return PF_OK;
 }
 
@@ -177,7 +187,7 @@ static pf_status forward(void *ctx, const pf_call *c)
 {
     const winograd *k = ctx;
     const float *bias = c->site->n_param > 1 ? c->param[1] : NULL;
-    convolve(k, &k->x, &k->y, k->u, bias, c->in[0], c->out, c->scratch);
+    convolve(k, &k->x, &k->y, kernels_of(k, c, 0), bias, c->in[0], c->out, c->scratch);
     return PF_OK;
 }
 
@@ -231,7 +241,8 @@ static void weight_gradient(const winograd *k, const pf_call *c)
 static pf_status backward(void *ctx, const pf_call *c)
 {
     const winograd *k = ctx;
-    if (c->gin[0]) convolve(k, &k->y, &k->x, k->turned, NULL, c->gout, c->gin[0], c->scratch);
+    if (c->gin[0])
+        convolve(k, &k->y, &k->x, kernels_of(k, c, 1), NULL, c->gout, c->gin[0], c->scratch);
     if (c->gparam[0]) weight_gradient(k, c);
     return PF_OK;
 }
@@ -241,7 +252,8 @@ const pf_row pf_bf16_winograd = {
     .applies = applies,
     .open = open,
     .close = close,
-    .params = params,
+    .prepared = prepared,
+    .prepare = prepare,
     .scratch = scratch,
     .forward = forward,
     .backward = backward,

@@ -18,10 +18,13 @@ enum { MOST = 4, L = 16, TAPS = 9, BLOCK_ROWS = 8 };
 typedef struct few {
     int B, h, w, few, many, out; /* out: the few are the output's channels */
     int columns;                 /* 9 few, rounded up to whole vectors */
-    float *w_spread;             /* [few][9][many], owned */
-    float *w_gather;             /* [many][columns], owned */
-    float *dw;                   /* [few][9][many], owned */
 } few;
+
+/* The kernels as the two directions read them. */
+typedef struct kernels {
+    float *spread; /* [few][9][many] */
+    float *gather; /* [many][columns] */
+} kernels;
 
 static int applies(const pf_site *s)
 {
@@ -32,16 +35,6 @@ static int applies(const pf_site *s)
     return (in <= MOST && out % L == 0) || (out <= MOST && in % L == 0);
 }
 
-static void close(void *ctx)
-{
-    few *s = ctx;
-    if (!s) return;
-    pf_free(s->w_spread);
-    pf_free(s->w_gather);
-    pf_free(s->dw);
-    pf_free(s);
-}
-
 static pf_status open(const pf_site *site, void **ctx)
 {
     few *s = pf_zalloc(sizeof *s);
@@ -50,17 +43,26 @@ static pf_status open(const pf_site *site, void **ctx)
     *s = (few){.B = site->B, .h = site->out.h, .w = site->out.w, .out = out <= MOST};
     s->few = s->out ? out : in;
     s->many = s->out ? in : out;
-    size_t bytes = (size_t)s->few * TAPS * (size_t)s->many * sizeof(float);
     s->columns = (s->few * TAPS + L - 1) / L * L;
-    s->w_spread = pf_zalloc(bytes);
-    s->w_gather = pf_zalloc((size_t)s->many * (size_t)s->columns * sizeof(float));
-    s->dw = pf_zalloc(bytes);
-    if (!s->w_spread || !s->w_gather || !s->dw) {
-        close(s);
-        PF_FAIL(PF_EMEM, "no memory for %s", site->name);
-    }
     *ctx = s;
     return PF_OK;
+}
+
+static size_t kernel_floats(const few *s)
+{
+    return (size_t)s->few * TAPS * (size_t)s->many;
+}
+
+static kernels kernels_of(const few *s, const pf_call *call)
+{
+    return (kernels){call->prepared, call->prepared + kernel_floats(s)};
+}
+
+static size_t prepared(const pf_site *site, void *ctx)
+{
+    const few *s = ctx;
+    (void)site;
+    return kernel_floats(s) + (size_t)s->many * (size_t)s->columns;
 }
 
 /* Where tap k of the kernel between few channel f and many channel c lies in w [cout,cin,3,3]. */
@@ -75,26 +77,32 @@ static size_t packed(const few *s, int f, int c, int k)
     return ((size_t)f * TAPS + (size_t)k) * (size_t)s->many + (size_t)c;
 }
 
-static pf_status params(void *ctx, const pf_call *call)
+static pf_status prepare(void *ctx, const pf_call *call)
 {
-    few *s = ctx;
+    const few *s = ctx;
+    kernels to = kernels_of(s, call);
     for (int f = 0; f < s->few; f++)
         for (int k = 0; k < TAPS; k++)
             for (int c = 0; c < s->many; c++) {
                 float w = call->param[0][oihw(s, f, c, k)];
                 int turned = TAPS - 1 - k; /* the gradient of what went in turns the kernel */
                 int g = s->out ? k : turned, t = s->out ? turned : k;
-                s->w_gather[c * s->columns + f * TAPS + g] = w;
-                s->w_spread[packed(s, f, c, t)] = w;
+                to.gather[c * s->columns + f * TAPS + g] = w;
+                to.spread[packed(s, f, c, t)] = w;
             }
     return PF_OK;
 }
 
+static size_t frame_floats(const few *s)
+{
+    return (size_t)s->few * (size_t)(s->h + 2) * (size_t)(s->w + 2);
+}
+
+/* Products, or the frame and after it the kernels' gradient [few][9][many]. */
 static size_t scratch(const pf_site *site, void *ctx)
 {
     const few *s = ctx;
-    (void)site;
-    size_t frame = (size_t)s->few * (size_t)(s->h + 2) * (size_t)(s->w + 2);
+    size_t frame = frame_floats(s) + (site->want_dp ? kernel_floats(s) : 0);
     size_t products = (size_t)s->columns * (size_t)s->h * (size_t)s->w;
     return frame > products ? frame : products;
 }
@@ -111,17 +119,17 @@ static void frame_of(const few *s, const float *z, float *frame)
         }
 }
 
-/* products [n,columns] = x [n,many] w_gather; the last block of rows overlaps the one before. */
-static void products_of(const few *s, const float *x, float *products)
+/* products [n,columns] = x [n,many] w; the last block of rows overlaps the one before. */
+static void products_of(const few *s, const float *w, const float *x, float *products)
 {
     int n = s->h * s->w, whole = n / PF_GEMM_ROWS * PF_GEMM_ROWS;
     pf_small_gemm g = {
         .M = whole, .N = s->columns, .K = s->many, .row = (size_t)s->many, .column = 1};
-    pf_small_gemm_run(&g, x, s->w_gather, products);
+    pf_small_gemm_run(&g, x, w, products);
     if (whole == n) return;
     g.M = PF_GEMM_ROWS;
     n -= PF_GEMM_ROWS;
-    pf_small_gemm_run(&g, x + n * s->many, s->w_gather, products + n * s->columns);
+    pf_small_gemm_run(&g, x + n * s->many, w, products + n * s->columns);
 }
 
 /* z(p,f) of one pixel: the taps of rows [i0,i1) and columns [j0,j1) meet the image. */
@@ -134,10 +142,11 @@ PF_INLINE float nine(const few *s, const float *at, const int range[4])
     return sum;
 }
 
-static void gather(const few *s, const float *bias, const float *x, float *products, float *z)
+static void gather(const few *s, const float *w, const float *bias, const float *x,
+                   float *products, float *z)
 {
     for (int b = 0; b < s->B; b++, x += s->h * s->w * s->many) {
-        products_of(s, x, products);
+        products_of(s, w, x, products);
         const float *at = products;
         for (int i = 0; i < s->h; i++)
             for (int j = 0; j < s->w; j++, at += s->columns, z += s->few) {
@@ -170,14 +179,14 @@ PF_INLINE void spread_block(const few *s, const float *w, const float *bias, con
         }
 }
 
-PF_CLONES static void spread(const few *s, const float *bias, const float *z, float *frame,
-                             float *x)
+PF_CLONES static void spread(const few *s, const float *w, const float *bias, const float *z,
+                             float *frame, float *x)
 {
     int n = s->h * s->w;
     for (int b = 0; b < s->B; b++, z += n * s->few, x += n * s->many) {
         frame_of(s, z, frame);
         for (int c = 0; c < s->many; c += L)
-            spread_block(s, s->w_spread + c, bias ? bias + c : NULL, frame, x + c);
+            spread_block(s, w + c, bias ? bias + c : NULL, frame, x + c);
     }
 }
 
@@ -221,30 +230,35 @@ static pf_status forward(void *ctx, const pf_call *call)
 {
     const few *s = ctx;
     const float *bias = call->site->n_param > 1 ? call->param[1] : NULL;
-    if (s->out) gather(s, bias, call->in[0], call->scratch, call->out);
-    else spread(s, bias, call->in[0], call->scratch, call->out);
+    kernels w = kernels_of(s, call);
+    if (s->out) gather(s, w.gather, bias, call->in[0], call->scratch, call->out);
+    else spread(s, w.spread, bias, call->in[0], call->scratch, call->out);
     return PF_OK;
 }
 
 /* dw came as [few][9][many]; seen from few in, tap k of z meets x at p; seen from few out the
  * roles of input and gradient change, and so the kernel turns. */
-static void write_gradient(const few *s, float *gw)
+static void write_gradient(const few *s, const float *dw, float *gw)
 {
     for (int f = 0; f < s->few; f++)
         for (int k = 0; k < TAPS; k++)
             for (int c = 0; c < s->many; c++)
-                gw[oihw(s, f, c, s->out ? TAPS - 1 - k : k)] = s->dw[packed(s, f, c, k)];
+                gw[oihw(s, f, c, s->out ? TAPS - 1 - k : k)] = dw[packed(s, f, c, k)];
 }
 
 static pf_status backward(void *ctx, const pf_call *call)
 {
     const few *s = ctx;
-    if (call->gin[0] && s->out) spread(s, NULL, call->gout, call->scratch, call->gin[0]);
-    if (call->gin[0] && !s->out) gather(s, NULL, call->gout, call->scratch, call->gin[0]);
+    kernels w = kernels_of(s, call);
+    if (call->gin[0] && s->out)
+        spread(s, w.spread, NULL, call->gout, call->scratch, call->gin[0]);
+    if (call->gin[0] && !s->out)
+        gather(s, w.gather, NULL, call->gout, call->scratch, call->gin[0]);
     if (call->gparam[0]) {
+        float *dw = call->scratch + frame_floats(s);
         const float *x = s->out ? call->in[0] : call->gout;
-        weights(s, x, s->out ? call->gout : call->in[0], call->scratch, s->dw);
-        write_gradient(s, call->gparam[0]);
+        weights(s, x, s->out ? call->gout : call->in[0], call->scratch, dw);
+        write_gradient(s, dw, call->gparam[0]);
     }
     if (call->gparam[1])
         pf_fused_sum_rows(s->B * s->h * s->w, call->site->out.c, call->gout, call->gparam[1]);
@@ -255,8 +269,9 @@ const pf_row pf_fused_few = {
     .backend = "fused",
     .applies = applies,
     .open = open,
-    .close = close,
-    .params = params,
+    .close = pf_free,
+    .prepared = prepared,
+    .prepare = prepare,
     .scratch = scratch,
     .forward = forward,
     .backward = backward,

@@ -23,11 +23,10 @@ enum { CACHE_BYTES = 384 * 1024, LEAST_TILES = 24, KEPT_BYTES = 1024 * 1024 };
 
 typedef struct winograd {
     pf_wg_image x, y;
-    int tiles, room;   /* tiles of the batch; a chunk, a multiple of PF_GEMM_ROWS */
-    int kept;          /* 1: u, and turned where wanted, are made by params */
-    float *u, *turned; /* transformed kernels, owned; NULL: in working space */
-    float *zeros;      /* the larger number of channels, owned */
-    float *sink;       /* [y.C], a bias gradient nobody asked for, owned */
+    int tiles, room; /* tiles of the batch; a chunk, a multiple of PF_GEMM_ROWS */
+    int kept;        /* 1: transformed kernels, and where wanted turned ones, are prepared */
+    float *zeros;    /* the larger number of channels, owned */
+    float *sink;     /* [y.C], a bias gradient nobody asked for, owned */
 } winograd;
 
 static int round_up(int n, int to)
@@ -78,16 +77,11 @@ static PF_MUST_USE pf_status winograd_init(winograd *k, const pf_site *s)
     k->y = image_of(s->out);
     k->tiles = s->B * k->x.rows * k->x.columns;
     k->room = tiles_a_chunk(k);
-    size_t bytes = kernel_floats(k) * sizeof(float);
-    k->kept = !s->want_dp || bytes <= KEPT_BYTES;
-    k->u = k->kept ? pf_zalloc(bytes) : NULL;
-    k->turned = k->kept && s->want_dx[0] ? pf_zalloc(bytes) : NULL;
+    k->kept = !s->want_dp || kernel_floats(k) * sizeof(float) <= KEPT_BYTES;
     k->zeros = pf_zalloc((size_t)(k->x.C > k->y.C ? k->x.C : k->y.C) * sizeof(float));
     k->x.zeros = k->y.zeros = k->zeros;
     k->sink = pf_zalloc((size_t)k->y.C * sizeof(float));
-    int ready = !k->kept || (k->u && (k->turned || !s->want_dx[0]));
-    PF_REQUIRE(ready && k->zeros && k->sink, PF_EMEM,
-               "no memory for the transformed kernels of %s", s->name);
+    PF_REQUIRE(k->zeros && k->sink, PF_EMEM, "no memory for %s", s->name);
     return PF_OK;
 }
 
@@ -95,8 +89,6 @@ static void close(void *ctx)
 {
     winograd *k = ctx;
     if (!k) return;
-    pf_free(k->u);
-    pf_free(k->turned);
     pf_free(k->zeros);
     pf_free(k->sink);
     pf_free(k);
@@ -115,11 +107,18 @@ static pf_status open(const pf_site *s, void **ctx)
     return PF_OK;
 }
 
-static pf_status params(void *ctx, const pf_call *c)
+static size_t prepared(const pf_site *s, void *ctx)
 {
-    winograd *k = ctx;
-    if (k->u) pf_wg_weight(c->param[0], k->x.C, k->y.C, k->u);
-    if (k->turned) pf_wg_weight_turned(c->param[0], k->x.C, k->y.C, k->turned);
+    const winograd *k = ctx;
+    return k->kept ? kernel_floats(k) * (s->want_dx[0] ? 2 : 1) : 0;
+}
+
+static pf_status prepare(void *ctx, const pf_call *c)
+{
+    const winograd *k = ctx;
+    float *turned = c->prepared + kernel_floats(k);
+    pf_wg_weight(c->param[0], k->x.C, k->y.C, c->prepared);
+    if (c->site->want_dx[0]) pf_wg_weight_turned(c->param[0], k->x.C, k->y.C, turned);
     return PF_OK;
 }
 
@@ -174,8 +173,8 @@ static pf_status forward(void *ctx, const pf_call *c)
     const winograd *k = ctx;
     const float *bias = c->site->n_param > 1 ? c->param[1] : NULL;
     float *own = c->scratch + chunk_floats(k);
-    if (!k->u) pf_wg_weight(c->param[0], k->x.C, k->y.C, own);
-    convolve(k, &k->x, &k->y, k->u ? k->u : own, bias, c->in[0], c->out, c->scratch);
+    if (!k->kept) pf_wg_weight(c->param[0], k->x.C, k->y.C, own);
+    convolve(k, &k->x, &k->y, k->kept ? c->prepared : own, bias, c->in[0], c->out, c->scratch);
     return PF_OK;
 }
 
@@ -207,8 +206,8 @@ static pf_status backward(void *ctx, const pf_call *c)
     const winograd *k = ctx;
     float *own = c->scratch + chunk_floats(k);
     if (c->gin[0]) {
-        if (!k->turned) pf_wg_weight_turned(c->param[0], k->x.C, k->y.C, own);
-        const float *u = k->turned ? k->turned : own;
+        if (!k->kept) pf_wg_weight_turned(c->param[0], k->x.C, k->y.C, own);
+        const float *u = k->kept ? c->prepared + kernel_floats(k) : own;
         convolve(k, &k->y, &k->x, u, NULL, c->gout, c->gin[0], c->scratch);
     }
     if (c->gparam[0]) weight_gradient(k, c);
@@ -220,7 +219,8 @@ const pf_row pf_fused_winograd = {
     .applies = applies,
     .open = open,
     .close = close,
-    .params = params,
+    .prepared = prepared,
+    .prepare = prepare,
     .scratch = scratch,
     .forward = forward,
     .backward = backward,

@@ -1,6 +1,6 @@
 /* Convolution and the linear map on the channel axis (a 1x1 convolution), by oneDNN.
  *
- * Activations stay NHWC.  Each primitive chooses its own weight layout; params() packs the
+ * Activations stay NHWC.  Each primitive chooses its own weight layout; prepare() packs the
  * weights once per new value, and the weight gradient is unpacked after each backward pass.
  * Where weights are large and change every few passes, as in training, each pass packs them anew
  * in working space that all layers share: a copy less of all parameters, twice, for 1 % of a pass. */
@@ -12,10 +12,9 @@ enum { KEPT_BYTES = 128 * 1024 };
 typedef struct conv {
     dnn_lib *lib;
     dnn_conv_shape shape;
-    int kept; /* 1: packed by params; 0: in working space by each pass */
+    int kept; /* 1: packed weights are prepared; 0: each pass packs them in working space */
     dnn_op *forward, *data, *weights;          /* the last two only where wanted */
     dnn_op *pack_forward, *pack_data, *unpack; /* NULL: the layouts agree */
-    float *w_forward, *w_data;                 /* packed weights, owned; NULL: not kept */
     float *bias_sink;                          /* when the bias gradient is not asked for */
 } conv;
 
@@ -46,25 +45,16 @@ dnn_conv_shape dnn_conv_shape_of(const pf_site *s)
     return c;
 }
 
-static PF_MUST_USE pf_status packed(conv *c, const dnn_op *of, dnn_op **pack, float **w)
-{
-    PF_TRY(dnn_conv_pack_create(c->lib, of, &c->shape, pack));
-    if (!*pack || !c->kept) return PF_OK;
-    *w = pf_zalloc(dnn_conv_weight_bytes(of));
-    PF_REQUIRE(*w, PF_EMEM, "no memory for packed weights");
-    return PF_OK;
-}
-
 static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
 {
     c->shape = dnn_conv_shape_of(s);
     c->kept = !s->want_dp || s->param_size[0] * sizeof(float) <= KEPT_BYTES;
     PF_TRY(dnn_open(&c->lib));
     PF_TRY(dnn_conv_create(c->lib, DNN_CONV_FORWARD, &c->shape, &c->forward));
-    PF_TRY(packed(c, c->forward, &c->pack_forward, &c->w_forward));
+    PF_TRY(dnn_conv_pack_create(c->lib, c->forward, &c->shape, &c->pack_forward));
     if (s->want_dx[0]) {
         PF_TRY(dnn_conv_create(c->lib, DNN_CONV_DATA, &c->shape, &c->data));
-        PF_TRY(packed(c, c->data, &c->pack_data, &c->w_data));
+        PF_TRY(dnn_conv_pack_create(c->lib, c->data, &c->shape, &c->pack_data));
     }
     if (s->want_dp) {
         PF_TRY(dnn_conv_create(c->lib, DNN_CONV_WEIGHTS, &c->shape, &c->weights));
@@ -85,8 +75,6 @@ static void close(void *ctx)
     dnn_op_free(c->pack_forward);
     dnn_op_free(c->pack_data);
     dnn_op_free(c->unpack);
-    pf_free(c->w_forward);
-    pf_free(c->w_data);
     pf_free(c->bias_sink);
     dnn_close(c->lib);
     pf_free(c);
@@ -113,17 +101,39 @@ static PF_MUST_USE pf_status repack(conv *c, dnn_op *op, const float *from, floa
     return dnn_run(c->lib, op, ptr, scratch);
 }
 
-static pf_status params(void *ctx, const pf_call *call)
-{
-    conv *c = ctx;
-    if (!c->kept) return PF_OK;
-    PF_TRY(repack(c, c->pack_forward, call->param[0], c->w_forward, call->scratch));
-    return repack(c, c->pack_data, call->param[0], c->w_data, call->scratch);
-}
-
 static size_t bytes_to_floats(size_t bytes)
 {
     return (bytes + 63) / 64 * 16;
+}
+
+static size_t packed_floats(const dnn_op *of, const dnn_op *pack)
+{
+    return pack ? bytes_to_floats(dnn_conv_weight_bytes(of)) : 0;
+}
+
+static size_t prepared(const pf_site *s, void *ctx)
+{
+    const conv *c = ctx;
+    (void)s;
+    if (!c->kept) return 0;
+    return packed_floats(c->forward, c->pack_forward) + packed_floats(c->data, c->pack_data);
+}
+
+/* What of the prepared weights a primitive reads. */
+static float *kept_weights(const conv *c, const pf_call *call, const dnn_op *pack)
+{
+    size_t first = pack == c->pack_data ? packed_floats(c->forward, c->pack_forward) : 0;
+    return call->prepared + first;
+}
+
+static pf_status prepare(void *ctx, const pf_call *call)
+{
+    conv *c = ctx;
+    dnn_op *packs[] = {c->pack_forward, c->pack_data};
+    for (int i = 0; i < 2; i++)
+        PF_TRY(repack(c, packs[i], call->param[0], kept_weights(c, call, packs[i]),
+                      call->scratch));
+    return PF_OK;
 }
 
 static size_t max2(size_t a, size_t b)
@@ -134,7 +144,7 @@ static size_t max2(size_t a, size_t b)
 /* Floats of the weights that a pass packs itself: they come first in its working space. */
 static size_t own_weights(const conv *c, const dnn_op *of, const dnn_op *pack)
 {
-    return pack && !c->kept ? bytes_to_floats(dnn_conv_weight_bytes(of)) : 0;
+    return c->kept ? 0 : packed_floats(of, pack);
 }
 
 static size_t packed_scratch(const conv *c, const dnn_op *of, const dnn_op *pack)
@@ -160,13 +170,15 @@ static size_t scratch(const pf_site *s, void *ctx)
 }
 
 /* The weights as a primitive wants them; *own is the working space left. */
-static PF_MUST_USE pf_status weights_of(conv *c, dnn_op *pack, const float *kept,
-                                        const pf_call *call, const float **w, float **own)
+static PF_MUST_USE pf_status weights_of(conv *c, dnn_op *pack, const pf_call *call,
+                                        const float **w, float **own)
 {
     dnn_op *of = pack == c->pack_forward ? c->forward : c->data;
     *own = call->scratch;
-    *w = pack ? kept : call->param[0];
-    if (!pack || c->kept) return PF_OK;
+    *w = call->param[0];
+    if (!pack) return PF_OK;
+    *w = kept_weights(c, call, pack);
+    if (c->kept) return PF_OK;
     *w = call->scratch;
     *own += own_weights(c, of, pack);
     return repack(c, pack, call->param[0], call->scratch, *own);
@@ -177,7 +189,7 @@ static pf_status forward(void *ctx, const pf_call *call)
     conv *c = ctx;
     const float *w;
     float *own;
-    PF_TRY(weights_of(c, c->pack_forward, c->w_forward, call, &w, &own));
+    PF_TRY(weights_of(c, c->pack_forward, call, &w, &own));
     const void *with[] = {call->in[0], w, call->param[1], call->out};
     const void *without[] = {call->in[0], w, call->out};
     return dnn_run(c->lib, c->forward, c->shape.bias ? with : without, own);
@@ -189,7 +201,7 @@ static pf_status backward(void *ctx, const pf_call *call)
     float *own;
     if (call->gin[0]) {
         const float *w;
-        PF_TRY(weights_of(c, c->pack_data, c->w_data, call, &w, &own));
+        PF_TRY(weights_of(c, c->pack_data, call, &w, &own));
         const void *ptr[] = {call->gout, w, call->gin[0]};
         PF_TRY(dnn_run(c->lib, c->data, ptr, own));
     }
@@ -207,7 +219,8 @@ const pf_row pf_dnn_conv = {
     .backend = "onednn",
     .open = open,
     .close = close,
-    .params = params,
+    .prepared = prepared,
+    .prepare = prepare,
     .scratch = scratch,
     .forward = forward,
     .backward = backward,
