@@ -58,7 +58,7 @@ class Run:
     def compute(self):
         n = self.S / (self.R * self.W)
         tree = self.P * self.byte * (n * ZERO + (n - 1 + math.log2(self.W)) * ADD)
-        return self.net["prepare"] + n * self.one_pass() + tree
+        return self.net["prepare"] / self.W + n * self.one_pass() + tree
 
     def bucket(self, f, t, add):
         """Recursive halving (add) or its way back: 1/2, 1/4, ... of a bucket of f floats."""

@@ -18,6 +18,7 @@ for R in (2, 8, 1024):
     assert 0 < window <= 2 / 3 * plain.one_pass(), "more is hidden than there is to hide behind"
     assert hidden.step() < plain.step()
 near(Run(net, 1, 1, 1, 128, link).parts()["compute"], 0.3 + 0.1 + 128 * 0.25 + 4 * net["params"] * plain.byte)
+near(Run(net, 1, 2, 2, 128, link).parts()["compute"], 0.3 / 2 + 0.1 + 64 * 0.25 + (4 + 12) * net["params"] * plain.byte)
 near(interpolate([[8, 1e-6], [1000, 2e-6], [3000, 6e-6]])(2000), 4e-6)
 near(interpolate([[8, 1e-6], [1000, 2e-6], [3000, 6e-6]])(5000), 10e-6)
 near(makespan([3, 1, 1, 1, 2], 2), 5)
