@@ -18,30 +18,14 @@ typedef struct winograd {
     pf_wg_image x, y;
     int tiles, room,
         room_back; /* tiles of the batch, of a chunk, and of one of the gradient's */
-    float *zeros;  /* the larger number of channels, owned */
-    float *sink;   /* [y.C], a bias gradient nobody asked for, owned */
     pf_bf16_run *product;
 } winograd;
 
-static pf_wg_image image_of(pf_shape s)
-{
-    return (pf_wg_image){.h = s.h,
-                         .w = s.w,
-                         .C = s.c,
-                         .rows = (s.h + PF_WG_OUT - 1) / PF_WG_OUT,
-                         .columns = (s.w + PF_WG_OUT - 1) / PF_WG_OUT};
-}
-
-/* Full channel vectors, not too many tiles that hang over the edge, and enough tiles for the
- * transforms of the kernels to pay. */
+/* Enough tiles for the transforms of the kernels to pay. */
 static int applies(const pf_site *s)
 {
-    const pf_attr *a = &s->attr;
-    if (a->kernel != 3 || a->stride != 1 || a->pad_lo != 1 || a->pad_hi != 1) return 0;
-    if (s->in[0].c % PF_WG_LANES || s->out.c % PF_WG_LANES) return 0;
-    pf_wg_image m = image_of(s->out);
-    int tiles = m.rows * m.columns;
-    return 2 * m.h * m.w > tiles * PF_WG_OUT * PF_WG_OUT && s->B * tiles >= FEWEST_TILES;
+    pf_wg_image m = pf_wg_image_of(s->out);
+    return pf_wg_applies(s) && s->B * m.rows * m.columns >= FEWEST_TILES;
 }
 
 static int smaller(int a, int b)
@@ -49,40 +33,16 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-static PF_MUST_USE pf_status winograd_init(winograd *k, const pf_site *s)
+static pf_status open(const pf_site *s, void **ctx)
 {
-    int cin = s->in[0].c, cout = s->out.c;
-    k->x = image_of(s->in[0]);
-    k->y = image_of(s->out);
+    winograd *k = pf_zalloc(sizeof *k);
+    PF_REQUIRE(k, PF_EMEM, "no memory for %s", s->name);
+    k->x = pf_wg_image_of(s->in[0]);
+    k->y = pf_wg_image_of(s->out);
     k->tiles = s->B * k->x.rows * k->x.columns;
     k->room = smaller(k->tiles, CHUNK);
     k->room_back = smaller(k->tiles, CHUNK_BACK);
     k->product = pf_bf16_best();
-    k->zeros = pf_zalloc((size_t)(cin > cout ? cin : cout) * sizeof(float));
-    k->x.zeros = k->y.zeros = k->zeros;
-    k->sink = pf_zalloc((size_t)cout * sizeof(float));
-    PF_REQUIRE(k->zeros && k->sink, PF_EMEM, "no memory for %s", s->name);
-    return PF_OK;
-}
-
-static void close(void *ctx)
-{
-    winograd *k = ctx;
-    if (!k) return;
-    pf_free(k->zeros);
-    pf_free(k->sink);
-    pf_free(k);
-}
-
-static pf_status open(const pf_site *s, void **ctx)
-{
-    winograd *k = pf_zalloc(sizeof *k);
-    if (!k) PF_FAIL(PF_EMEM, "no memory for %s", s->name);
-    pf_status st = winograd_init(k, s);
-    if (st) {
-        close(k);
-        return pf_trail(st, PF_WHERE);
-    }
     *ctx = k;
     return PF_OK;
 }
@@ -145,10 +105,10 @@ static size_t scratch(const pf_site *s, void *ctx)
     int cin = k->x.C, cout = k->y.C;
     size_t n = point_of(k, cin) + point_of_sums(k, cout);
     if (s->want_dx[0]) n = larger(n, point_of(k, cout) + point_of_sums(k, cin));
-    if (s->want_dp)
-        n = larger(n, pairs_of(k, cin, NULL).point + pairs_of(k, cout, NULL).point +
-                          gradient_point(k));
-    return POINTS * n;
+    size_t back =
+        pairs_of(k, cin, NULL).point + pairs_of(k, cout, NULL).point + gradient_point(k);
+    /* a bias gradient that nobody asked for comes first */
+    return s->want_dp ? larger(POINTS * n, POINTS * back + (size_t)cout) : POINTS * n;
 }
 
 /* to = convolution of from with the transformed kernels u */
@@ -211,8 +171,8 @@ static void block_gradient(const winograd *k, int n, const pf_wgb_slot *v, const
 static void weight_gradient(const winograd *k, const pf_call *c)
 {
     int cin = k->x.C, cout = k->y.C;
-    float *sum = c->gparam[1] ? c->gparam[1] : k->sink;
-    pf_wgb_slot v = pairs_of(k, cin, (uint32_t *)c->scratch);
+    float *sum = c->gparam[1] ? c->gparam[1] : c->scratch;
+    pf_wgb_slot v = pairs_of(k, cin, (uint32_t *)(c->scratch + cout));
     pf_wgb_slot m = pairs_of(k, cout, v.at + POINTS * v.point);
     float *du = (float *)(m.at + POINTS * m.point);
     memset(sum, 0, (size_t)cout * sizeof(float));
@@ -251,7 +211,7 @@ const pf_row pf_bf16_winograd = {
     .backend = "bf16",
     .applies = applies,
     .open = open,
-    .close = close,
+    .close = pf_free,
     .prepared = prepared,
     .prepare = prepare,
     .scratch = scratch,

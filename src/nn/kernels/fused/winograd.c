@@ -25,8 +25,6 @@ typedef struct winograd {
     pf_wg_image x, y;
     int tiles, room; /* tiles of the batch; a chunk, a multiple of PF_GEMM_ROWS */
     int kept;        /* 1: transformed kernels, and where wanted turned ones, are prepared */
-    float *zeros;    /* the larger number of channels, owned */
-    float *sink;     /* [y.C], a bias gradient nobody asked for, owned */
 } winograd;
 
 static int round_up(int n, int to)
@@ -34,7 +32,7 @@ static int round_up(int n, int to)
     return (n + to - 1) / to * to;
 }
 
-static pf_wg_image image_of(pf_shape s)
+pf_wg_image pf_wg_image_of(pf_shape s)
 {
     return (pf_wg_image){.h = s.h,
                          .w = s.w,
@@ -43,13 +41,14 @@ static pf_wg_image image_of(pf_shape s)
                          .columns = (s.w + PF_WG_OUT - 1) / PF_WG_OUT};
 }
 
-/* Full channel vectors, and not too many tiles that hang over the edge. */
-static int applies(const pf_site *s)
+int pf_wg_applies(const pf_site *s)
 {
     const pf_attr *a = &s->attr;
+    int cin = s->in[0].c, cout = s->out.c;
     if (a->kernel != 3 || a->stride != 1 || a->pad_lo != 1 || a->pad_hi != 1) return 0;
-    if (s->in[0].c % PF_WG_LANES || s->out.c % PF_WG_LANES) return 0;
-    pf_wg_image m = image_of(s->out);
+    if (cin % PF_WG_LANES || cout % PF_WG_LANES) return 0;
+    if (cin > PF_WG_CHANNELS || cout > PF_WG_CHANNELS) return 0;
+    pf_wg_image m = pf_wg_image_of(s->out);
     return 2 * m.h * m.w > m.rows * m.columns * PF_WG_OUT * PF_WG_OUT;
 }
 
@@ -71,38 +70,15 @@ static size_t kernel_floats(const winograd *k)
     return PF_WG_POINTS * pf_wg_stride((size_t)k->x.C * (size_t)k->y.C);
 }
 
-static PF_MUST_USE pf_status winograd_init(winograd *k, const pf_site *s)
-{
-    k->x = image_of(s->in[0]);
-    k->y = image_of(s->out);
-    k->tiles = s->B * k->x.rows * k->x.columns;
-    k->room = tiles_a_chunk(k);
-    k->kept = !s->want_dp || kernel_floats(k) * sizeof(float) <= KEPT_BYTES;
-    k->zeros = pf_zalloc((size_t)(k->x.C > k->y.C ? k->x.C : k->y.C) * sizeof(float));
-    k->x.zeros = k->y.zeros = k->zeros;
-    k->sink = pf_zalloc((size_t)k->y.C * sizeof(float));
-    PF_REQUIRE(k->zeros && k->sink, PF_EMEM, "no memory for %s", s->name);
-    return PF_OK;
-}
-
-static void close(void *ctx)
-{
-    winograd *k = ctx;
-    if (!k) return;
-    pf_free(k->zeros);
-    pf_free(k->sink);
-    pf_free(k);
-}
-
 static pf_status open(const pf_site *s, void **ctx)
 {
     winograd *k = pf_zalloc(sizeof *k);
-    if (!k) PF_FAIL(PF_EMEM, "no memory for %s", s->name);
-    pf_status st = winograd_init(k, s);
-    if (st) {
-        close(k);
-        return pf_trail(st, PF_WHERE);
-    }
+    PF_REQUIRE(k, PF_EMEM, "no memory for %s", s->name);
+    k->x = pf_wg_image_of(s->in[0]);
+    k->y = pf_wg_image_of(s->out);
+    k->tiles = s->B * k->x.rows * k->x.columns;
+    k->room = tiles_a_chunk(k);
+    k->kept = !s->want_dp || kernel_floats(k) * sizeof(float) <= KEPT_BYTES;
     *ctx = k;
     return PF_OK;
 }
@@ -134,11 +110,13 @@ static size_t chunk_floats(const winograd *k)
     return PF_WG_POINTS * (stride(k, k->x.C) + stride(k, k->y.C));
 }
 
-/* After them the transformed kernels, where they are not kept, or their gradient. */
+/* After them the transformed kernels, where they are not kept, or their gradient and a bias gradient
+ * that nobody asked for. */
 static size_t scratch(const pf_site *s, void *ctx)
 {
     const winograd *k = ctx;
-    return chunk_floats(k) + (s->want_dp || !k->kept ? kernel_floats(k) : 0);
+    return chunk_floats(k) + (s->want_dp || !k->kept ? kernel_floats(k) : 0) +
+           (s->want_dp ? (size_t)k->y.C : 0);
 }
 
 static pf_wg_slot slot(const winograd *k, float *v, int C, int i)
@@ -183,7 +161,7 @@ static void weight_gradient(const winograd *k, const pf_call *c)
     size_t sv = stride(k, k->x.C), sm = stride(k, k->y.C);
     size_t su = pf_wg_stride((size_t)k->x.C * (size_t)k->y.C);
     float *v = c->scratch, *m = v + PF_WG_POINTS * sv, *du = c->scratch + chunk_floats(k);
-    float *sum = c->gparam[1] ? c->gparam[1] : k->sink;
+    float *sum = c->gparam[1] ? c->gparam[1] : du + kernel_floats(k);
     memset(sum, 0, (size_t)k->y.C * sizeof(float));
     for (int first = 0; first < k->tiles; first += k->room) {
         int n = k->tiles - first < k->room ? k->tiles - first : k->room;
@@ -216,9 +194,9 @@ static pf_status backward(void *ctx, const pf_call *c)
 
 const pf_row pf_fused_winograd = {
     .backend = "fused",
-    .applies = applies,
+    .applies = pf_wg_applies,
     .open = open,
-    .close = close,
+    .close = pf_free,
     .prepared = prepared,
     .prepare = prepare,
     .scratch = scratch,

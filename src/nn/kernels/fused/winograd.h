@@ -2,15 +2,27 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_H
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_H
 
-#include <stddef.h>
+#include <nn/kernel.h>
 
-enum { PF_WG_POINTS = 36, PF_WG_OUT = 4, PF_WG_IN = 6, PF_WG_LANES = 16 };
+enum {
+    PF_WG_POINTS = 36,
+    PF_WG_OUT = 4,
+    PF_WG_IN = 6,
+    PF_WG_LANES = 16,
+    PF_WG_CHANNELS = 8192
+};
 
 typedef struct pf_wg_image { /* a batch of NHWC images cut into 4x4 tiles */
-    int h, w, C;             /* C a multiple of 16 */
+    int h, w, C;             /* C a multiple of 16, at most PF_WG_CHANNELS */
     int rows, columns;       /* tiles of one image */
-    const float *zeros;      /* [C], what lies outside the image; borrowed */
 } pf_wg_image;
+
+extern const float pf_wg_zeros[PF_WG_CHANNELS]; /* what lies outside an image */
+
+pf_wg_image pf_wg_image_of(pf_shape s);
+/* A 3x3 convolution with stride 1 and padding 1 between full channel vectors, without too many tiles
+ * that hang over the edge. */
+int pf_wg_applies(const pf_site *s);
 
 /* One tile's place among transformed ones: its 36 points lie `point` floats apart, blocks of 16
  * channels `block`. */

@@ -102,7 +102,7 @@ PF_INLINE void pixels(const pf_wg_image *m, const float *image, int y0, int x0, 
         ptrdiff_t offset = ((ptrdiff_t)y0 * m->w + x) * m->C;
         for (int i = 0; i < n; i++, offset += (ptrdiff_t)m->w * m->C) {
             int y = y0 + i;
-            at[j * n + i] = column && y >= 0 && y < m->h ? image + offset : m->zeros;
+            at[j * n + i] = column && y >= 0 && y < m->h ? image + offset : pf_wg_zeros;
         }
     }
 }

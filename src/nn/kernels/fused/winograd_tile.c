@@ -2,6 +2,8 @@
  * winograd_points.h, the kernels' side in winograd_weight.c. */
 #include <nn/kernels/fused/winograd_points.h>
 
+const float pf_wg_zeros[PF_WG_CHANNELS];
+
 PF_CLONES void pf_wg_input(const pf_wg_image *m, const float *x, int tile, pf_wg_slot v)
 {
     int y0, x0;
