@@ -2,29 +2,16 @@
  *
  * Rank 0 first trains alone, through a communicator of its own; the world then trains the same
  * experiment and every number of the checkpoint is compared. */
-#include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/stop.h>
 #include <probflow/train.h>
-#include "comm/ranks.h"
 #include "nn/kernel.h"
 #include "train/loop.h"
+#include "world.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 enum { STEPS = 20, IMAGES = 90, SIDE = 8, PIXELS = SIDE * SIDE };
-
-static pf_comm *comm;
-static pf_comm solo = {.size = 1, .host_share = 1};
-static char root[64];
 
 static const char text[] =
     "name: tiny\nseed: 11\nshards: 4\n"
@@ -53,13 +40,6 @@ static pf_experiment experiment_of(int64_t steps, int width)
 static pf_experiment experiment(int64_t steps)
 {
     return experiment_of(steps, 8);
-}
-
-static const char *in_root(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    return path;
 }
 
 static void write_data(void)
@@ -464,19 +444,6 @@ int main(void)
         cmocka_unit_test(a_rank_without_memory_stops_all_ranks),
         cmocka_unit_test(nothing_leaks),
     };
-    if (pf_comm_open(&comm, NULL)) {
-        pf_error_print(stderr);
-        return 1;
-    }
-    pf_log_setup(0);
-    snprintf(root, sizeof root, "/tmp/pf_train_XXXXXX");
-    if (pf_comm_rank(comm) == 0 && mkdtemp(root)) write_data();
-    if (pf_comm_bcast(comm, 0, root, sizeof root)) pf_comm_abort(comm, 1);
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (failed) pf_comm_abort(comm, 1); /* others may wait inside a collective */
-    char cmd[96];
-    snprintf(cmd, sizeof cmd, "rm -rf %s", root);
-    if (pf_comm_rank(comm) == 0 && system(cmd)) failed = 1;
-    pf_comm_close(comm);
-    return failed;
+    if (world_begin(write_data)) return 1;
+    return world_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -2,16 +2,12 @@
  *
  * Adam with lr = 0 and beta1 = 0 leaves the parameters alone and keeps each step's gradient as its
  * first moment, so a training that writes a checkpoint every step tells them all. */
-#include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/train.h>
-#include "checks.h"
-#include "comm/ranks.h"
 #include "train/loop.h"
+#include "world.h"
 
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { START = 6, N = 8, LAW = 48, IMAGES = 90, SIDE = 8, PIXELS = SIDE * SIDE };
 
@@ -20,9 +16,6 @@ typedef struct numbers { /* a measurement with its arrays */
     double loss[LAW], grad_sq[LAW];
 } numbers;
 
-static pf_comm *comm;
-static pf_comm solo = {.size = 1, .host_share = 1};
-static char root[64];
 static pf_checkpoint start; /* after START steps of training */
 
 static const char text[] =
@@ -47,13 +40,6 @@ static pf_experiment experiment(void)
     return e;
 }
 
-static const char *in_root(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    return path;
-}
-
 static void write_data(const char *name, int w)
 {
     static uint8_t rows[IMAGES * PIXELS];
@@ -71,6 +57,12 @@ static void write_data(const char *name, int w)
                             .shape = {SIDE, w, 1}};
     pf_dataset_split split = {"train", IMAGES, rows, NULL};
     must(pf_dataset_write(in_root(name), &info, &split, 1));
+}
+
+static void make_data(void)
+{
+    write_data("data.h5", SIDE);
+    write_data("narrow.h5", SIDE / 2);
 }
 
 static void train(const pf_experiment *e, const char *dir)
@@ -276,22 +268,6 @@ int main(void)
         cmocka_unit_test(misuse_is_refused_on_all_ranks),
         cmocka_unit_test(a_rank_without_memory_stops_all_ranks),
     };
-    if (pf_comm_open(&comm, NULL)) {
-        pf_error_print(stderr);
-        return 1;
-    }
-    pf_log_setup(0);
-    snprintf(root, sizeof root, "/tmp/pf_variance_XXXXXX");
-    if (pf_comm_rank(comm) == 0 && mkdtemp(root)) {
-        write_data("data.h5", SIDE);
-        write_data("narrow.h5", SIDE / 2);
-    }
-    if (pf_comm_bcast(comm, 0, root, sizeof root)) pf_comm_abort(comm, 1);
-    int failed = cmocka_run_group_tests(tests, setup, teardown);
-    if (failed) pf_comm_abort(comm, 1); /* others may wait inside a collective */
-    char cmd[96];
-    snprintf(cmd, sizeof cmd, "rm -rf %s", root);
-    if (pf_comm_rank(comm) == 0 && system(cmd)) failed = 1;
-    pf_comm_close(comm);
-    return failed;
+    if (world_begin(make_data)) return 1;
+    return world_end(cmocka_run_group_tests(tests, setup, teardown));
 }
