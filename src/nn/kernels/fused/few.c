@@ -95,7 +95,7 @@ static pf_status prepare(void *ctx, const pf_call *call)
 
 static size_t frame_floats(const few *s)
 {
-    return (size_t)s->few * (size_t)(s->h + 2) * (size_t)(s->w + 2);
+    return ((size_t)s->few * (size_t)(s->h + 2) * (size_t)(s->w + 2) + L - 1) / L * L;
 }
 
 /* Products, or the frame and after it the kernels' gradient [few][9][many]. */
