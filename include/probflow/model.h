@@ -74,7 +74,8 @@ void pf_net_free(pf_net *n);
 PF_MUST_USE pf_status pf_net_set_params(pf_net *n, const float *params);
 /* Score function for one worker: batch samples a call; with_vjp = 0 saves memory.  with: a score of the
  * same net, batch and with_vjp, whose prepared parameters serve this one too and which must live as
- * long as this one is used; NULL: own ones. */
+ * long as this one is used; NULL: own ones.  Fails PF_EARG (no parameters, or with was made
+ * otherwise), PF_EMEM, PF_EEXT. */
 PF_MUST_USE pf_status pf_net_score(const pf_net *n, int batch, int with_vjp,
                                    const pf_score *with, pf_score *out);
 

@@ -60,8 +60,8 @@ typedef struct pf_plan_opt {
 /* 1: this CPU multiplies bf16 numbers itself; 0: the same sums are made in float, slower. */
 int pf_bf16_is_native(void);
 
-/* Owned.  graph is borrowed and must outlive the plan.  Fails PF_EMEM, PF_EEXT, PF_ENOSUPP
- * (unknown backend).  Where a fast backend has no row, the plain one serves. */
+/* Owned.  graph is borrowed and must outlive the plan.  Fails PF_EARG (options that do
+ * not go together, or with was made otherwise), PF_EMEM, PF_EEXT, PF_ENOSUPP (unknown backend).  Where a fast backend has no row, the plain one serves. */
 PF_MUST_USE pf_status pf_plan_create(const pf_graph *g, const pf_plan_opt *opt, pf_plan **out);
 void pf_plan_free(pf_plan *p);
 

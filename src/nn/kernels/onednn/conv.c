@@ -175,11 +175,8 @@ static PF_MUST_USE pf_status weights_of(conv *c, dnn_op *pack, const pf_call *ca
 {
     dnn_op *of = pack == c->pack_forward ? c->forward : c->data;
     *own = call->scratch;
-    *w = call->param[0];
-    if (!pack) return PF_OK;
-    *w = kept_weights(c, call, pack);
-    if (c->kept) return PF_OK;
-    *w = call->scratch;
+    *w = !pack ? call->param[0] : c->kept ? kept_weights(c, call, pack) : call->scratch;
+    if (!pack || c->kept) return PF_OK;
     *own += own_weights(c, of, pack);
     return repack(c, pack, call->param[0], call->scratch, *own);
 }
