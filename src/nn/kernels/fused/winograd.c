@@ -10,16 +10,18 @@
  * to stay in the second-level cache, large enough for the kernels not to be what memory is busy
  * with.
  *
- * Transformed kernels are four times as large as the parameters.  Where they are large and the
- * parameters change every few passes, each pass makes them anew in working space that all layers
- * share and that stays in the cache: memory holds less, and reads less.  Rounding is about twice that of the direct sum.  Source: Lavin and Gray 2016. */
+ * Transformed kernels are four times as large as the parameters, and all layers' are more than a
+ * cache holds.  So each pass makes them anew in working space that all layers share and that stays
+ * in the cache, which costs less than to read them from memory.  They are prepared only where one
+ * layer's alone leave the second-level cache and the parameters serve many passes of few images,
+ * in likelihoods.  Rounding is about twice that of the direct sum.  Source: Lavin and Gray 2016. */
 #include <nn/kernels/fused/gemm.h>
 #include <nn/kernels/fused/rows.h>
 #include <nn/kernels/fused/winograd.h>
 #include <probflow/memory.h>
 #include <string.h>
 
-enum { CACHE_BYTES = 384 * 1024, LEAST_TILES = 24, KEPT_BYTES = 1024 * 1024 };
+enum { CACHE_BYTES = 384 * 1024, LEAST_TILES = 24, CACHED_BYTES = 1024 * 1024 };
 
 typedef struct winograd {
     pf_wg_image x, y;
@@ -78,7 +80,7 @@ static pf_status open(const pf_site *s, void **ctx)
     k->y = pf_wg_image_of(s->out);
     k->tiles = s->B * k->x.rows * k->x.columns;
     k->room = tiles_a_chunk(k);
-    k->kept = !s->want_dp || kernel_floats(k) * sizeof(float) <= KEPT_BYTES;
+    k->kept = s->pass == PF_PASS_VJP && kernel_floats(k) * sizeof(float) > CACHED_BYTES;
     *ctx = k;
     return PF_OK;
 }
