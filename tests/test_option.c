@@ -147,6 +147,21 @@ static void a_bad_value_is_refused_with_what_is_wanted(void **state)
             "thing.steps is \"99999999999999999999999\"; want a whole number from 0 to 1e+12");
 }
 
+static void a_word_that_is_a_truth_value_may_be_written_as_any(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"no", "yes", "some", NULL};
+    const pf_opt modal[] = {PF_OPT_ENUM(thing, kind, 2, modes, "mode"), {0}};
+    static const char *const same[][2] = {
+        {"yes", "true"}, {"no", "False"}, {"no", "0"}, {"some", "some"}};
+    for (int i = 0; i < 4; i++) {
+        t.kind = -1;
+        assert_int_equal(pf_opt_set(modal, "thing", "kind", same[i][1], &t), PF_OK);
+        assert_string_equal(modes[t.kind], same[i][0]);
+    }
+    refused("kind", "true", "thing.kind is \"true\"; want round, square or flat");
+}
+
 static void an_unknown_name_names_the_nearest(void **state)
 {
     (void)state;
@@ -185,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup(doubles_print_with_the_fewest_digits, reset),
         cmocka_unit_test_setup(numbers_words_and_lists_are_read_as_people_write_them, reset),
         cmocka_unit_test_setup(a_bad_value_is_refused_with_what_is_wanted, reset),
+        cmocka_unit_test_setup(a_word_that_is_a_truth_value_may_be_written_as_any, reset),
         cmocka_unit_test_setup(an_unknown_name_names_the_nearest, reset),
         cmocka_unit_test_setup(nearest_is_null_when_none_is_close, reset),
         cmocka_unit_test_setup(help_shows_every_row_with_its_default, reset),

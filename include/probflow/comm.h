@@ -28,6 +28,9 @@ int pf_comm_size(const pf_comm *c);
  * divided by the ranks of its host that share them, at least 1. */
 int pf_comm_threads(const pf_comm *c);
 
+/* 1: all ranks are on one host, as MPI sees it, so what they exchange crosses no network. */
+int pf_comm_one_host(const pf_comm *c);
+
 /* Collective.  Every rank returns the worst status held by any rank; a rank that had none gets
  * the sentence of the lowest failing rank. */
 PF_MUST_USE pf_status pf_comm_agree(pf_comm *c, pf_status mine);

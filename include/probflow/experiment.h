@@ -10,6 +10,8 @@
 #include <probflow/objective.h>
 #include <probflow/sample.h>
 
+typedef enum pf_overlap { PF_OVERLAP_NO, PF_OVERLAP_YES, PF_OVERLAP_HOSTS } pf_overlap;
+
 typedef struct pf_train_opt {
     int64_t steps;
     int batch; /* global */
@@ -23,10 +25,10 @@ typedef struct pf_train_opt {
     int keep;           /* newest checkpoints kept */
     int64_t keep_every; /* checkpoints of every n-th step are kept too; 0: none */
     double max_hours;   /* of one call, then PF_ESTOP; 0: none */
-    int overlap;        /* 1: gradients are exchanged while the backward pass goes on */
-    int precision;      /* pf_precision */
-    int recompute;      /* pf_recompute */
-    int device;         /* enum: cpu; gpu is known and refused */
+    int overlap;   /* pf_overlap: gradients are exchanged while the backward pass goes on */
+    int precision; /* pf_precision */
+    int recompute; /* pf_recompute */
+    int device;    /* enum: cpu; gpu is known and refused */
 } pf_train_opt;
 extern const pf_opt pf_train_opts[];
 

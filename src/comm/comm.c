@@ -44,6 +44,7 @@ static PF_MUST_USE pf_status count_sharers(pf_comm *c)
         MPI_Comm_split_type(c->all, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &host),
         "grouping ranks by host"));
     MPI_Comm_size(host, &n);
+    c->one_host = n == c->size;
     cpu_set_t mine, common, *sets = pf_zalloc((size_t)n * sizeof *sets);
     int all_ready, ready = sets != NULL; /* nobody enters the exchange alone */
     rc = MPI_Allreduce(&ready, &all_ready, 1, MPI_INT, MPI_MIN, host);
@@ -63,7 +64,7 @@ static PF_MUST_USE pf_status count_sharers(pf_comm *c)
 static PF_MUST_USE pf_status open_into(pf_comm *c)
 {
     int started = 0, level = MPI_THREAD_SINGLE;
-    c->size = c->host_share = 1;
+    c->size = c->host_share = c->one_host = 1;
     c->all = c->queue = MPI_COMM_NULL;
     MPI_Initialized(&started);
     if (!started && !launched()) {
@@ -182,6 +183,11 @@ int pf_comm_threads(const pf_comm *c)
     if (asked > 0) return asked;
     int n = count_cores() / c->host_share;
     return n > 0 ? n : 1;
+}
+
+int pf_comm_one_host(const pf_comm *c)
+{
+    return c->one_host;
 }
 
 pf_status pf_comm_agree(pf_comm *c, pf_status mine)

@@ -12,6 +12,7 @@ struct pf_comm {
     MPI_Comm all;   /* collectives */
     MPI_Comm queue; /* messages of the work queue */
     int host_share; /* ranks that share this rank's cores, itself included */
+    int one_host;   /* 1: all ranks are on this one */
 };
 
 /* PF_EEXT with MPI's own words when code is not MPI_SUCCESS. */

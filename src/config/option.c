@@ -143,11 +143,18 @@ static PF_MUST_USE pf_status set_ints(const pf_opt *o, const char *full, const c
     return PF_OK;
 }
 
+/* yes and true are one word of YAML in two spellings. */
+static int same_word(const char *a, const char *b)
+{
+    int x, y;
+    return !strcmp(a, b) || (parse_bool(a, &x) && parse_bool(b, &y) && x == y);
+}
+
 static PF_MUST_USE pf_status set_enum(const pf_opt *o, const char *full, const char *text,
                                       int *out)
 {
     for (int i = 0; o->words[i]; i++)
-        if (!strcmp(o->words[i], text)) {
+        if (same_word(o->words[i], text)) {
             *out = i;
             return PF_OK;
         }

@@ -6,6 +6,7 @@
 
 static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const recomputes[] = {"none", "norms", "blocks", NULL};
+static const char *const overlaps[] = {"no", "yes", "hosts", NULL};
 static const char *const devices[] = {"cpu", "gpu", NULL};
 static const char *const sections[] = {"data",  "sde",        "model",  "objective",
                                        "train", "likelihood", "sample", NULL};
@@ -29,7 +30,7 @@ const pf_opt pf_train_opts[] = {
     PF_OPT(pf_train_opt, keep, PF_INT, 2, 1, 1e9, "newest checkpoints kept"),
     PF_OPT(pf_train_opt, keep_every, PF_I64, 0, 0, 1e12, "checkpoints of multiples of this step are kept too; 0: none"),
     PF_OPT(pf_train_opt, max_hours, PF_F64, 0.0, 0.0, 1e6, "time limit of one call, which then writes a checkpoint and exits with 75; 0: none"),
-    PF_OPT(pf_train_opt, overlap, PF_BOOL, 1, 0, 1, "exchange gradients between ranks while the backward pass goes on"),
+    PF_OPT_ENUM(pf_train_opt, overlap, PF_OVERLAP_HOSTS, overlaps, "exchange gradients between ranks while the backward pass goes on; hosts: where ranks are on several hosts, since within one the copy takes the time of cores"),
     PF_OPT_ENUM(pf_train_opt, precision, 0, precisions, "arithmetic of the training network's products; sums, parameters and all else are f32"),
     PF_OPT_ENUM(pf_train_opt, recompute, 0, recomputes, "what backward computes again instead of keeping it, for the same bits in less memory: norms (a few % more time) or whole residual blocks (a fifth)"),
     PF_OPT_ENUM(pf_train_opt, device, 0, devices, "where the network runs"),

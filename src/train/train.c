@@ -54,6 +54,13 @@ static PF_MUST_USE pf_status open_data(pf_trainer *t)
     return PF_OK;
 }
 
+/* Within a host the cores that would hide the exchange are those that do it. */
+static int overlaps(const pf_trainer *t)
+{
+    int asked = t->e->train.overlap;
+    return asked == PF_OVERLAP_HOSTS ? !pf_comm_one_host(t->c) : asked;
+}
+
 static PF_MUST_USE pf_status allocate(pf_trainer *t)
 {
     size_t unit = (size_t)t->shards * PF_LANES, ranks = (size_t)pf_comm_size(t->c);
@@ -61,8 +68,8 @@ static PF_MUST_USE pf_status allocate(pf_trainer *t)
     t->floats = t->net->floats;
     t->padded = (t->floats + unit - 1) / unit * unit;
     t->pieces = t->padded / ranks;
-    PF_TRY(pf_exchange_create(t->c, t->padded, pf_bucket_floats(t->padded, unit),
-                              t->e->train.overlap, &t->x));
+    PF_TRY(pf_exchange_create(t->c, t->padded, pf_bucket_floats(t->padded, unit), overlaps(t),
+                              &t->x));
     t->params = pf_zalloc(t->padded * sizeof(float));
     t->shard_loss = pf_zalloc(own * sizeof(double));
     t->norm = pf_zalloc(own * sizeof(double));

@@ -98,7 +98,7 @@ static void column(const char *dir, const char *name, double *out)
     pf_array_free(&a);
 }
 
-static void train_world_with(int64_t steps, const char *dir, int overlap)
+static void train_world_with(int64_t steps, const char *dir, pf_overlap overlap)
 {
     pf_experiment e = experiment(steps);
     e.train.overlap = overlap;
@@ -109,7 +109,7 @@ static void train_world_with(int64_t steps, const char *dir, int overlap)
 
 static void train_world(int64_t steps, const char *dir)
 {
-    train_world_with(steps, dir, 1);
+    train_world_with(steps, dir, PF_OVERLAP_YES);
 }
 
 static void train_alone(int64_t steps, const char *dir)
@@ -143,11 +143,12 @@ static void ranks_and_threads_change_no_bit(void **state)
 static void exchanging_during_backward_or_after_it_changes_no_bit(void **state)
 {
     (void)state;
-    train_world_with(STEPS, "after", 0);
+    train_world_with(STEPS, "after", PF_OVERLAP_NO);
     same_bits("alone", "after");
-    train_world_with(5, "turns", 1); /* and may change from one stretch to the next */
-    train_world_with(11, "turns", 0);
-    train_world_with(STEPS, "turns", 1);
+    train_world_with(5, "turns",
+                     PF_OVERLAP_YES); /* and may change from one stretch to the next */
+    train_world_with(11, "turns", PF_OVERLAP_NO);
+    train_world_with(STEPS, "turns", PF_OVERLAP_YES);
     same_bits("alone", "turns");
     if (pf_comm_rank(comm) != 0) return;
     pf_checkpoint c = {0};
@@ -216,7 +217,7 @@ static void a_gradient_that_fails_on_some_ranks_gives_all_the_same_verdict(void 
         char dir[16], path[256];
         snprintf(dir, sizeof dir, "edge%d", k);
         setenv("OMP_NUM_THREADS", k < 2 ? "1" : "2", 1);
-        e.train.overlap = k % 2;
+        e.train.overlap = k % 2 ? PF_OVERLAP_YES : PF_OVERLAP_NO;
         write_last_possible_step(dir, step);
         assert_int_equal(pf_train(comm, &e, in_root(dir)), PF_EARG);
         assert_non_null(strstr(pf_error_message(), "is too large for dropout keys"));

@@ -180,7 +180,7 @@ static void ranks_and_threads_change_no_bit(void **state)
     must(pf_comm_agree(comm, st));
     must(pf_comm_bcast(comm, 0, &alone, sizeof alone));
     for (int k = 0; k < 3; k++) {
-        e.train.overlap = k != 1;
+        e.train.overlap = k != 1 ? PF_OVERLAP_YES : PF_OVERLAP_NO;
         setenv("OMP_NUM_THREADS", k == 2 ? "2" : "1", 1);
         measure_world(&e, N, &n);
         alone.v.loss = n.v.loss; /* the pointers are each one's own */
