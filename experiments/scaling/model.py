@@ -123,7 +123,7 @@ def check(m):
     for name, r in m["ranks"].items():
         n = m["nets"][name]
         row(name, "1 rank, 2 threads", r["1x2"], Run(n, 1, 2, n["shards"], n["batch"], memory))
-        row(name, "2 ranks, 1 thread", r["2x1"], Run(n, 2, 1, n["shards"], n["batch"], memory, cpu=memory))
+        row(name, "2 ranks, 1 thread", r["2x1"], Run(n, 2, 1, n["shards"], n["batch"], memory, overlap=False))
     free = interpolate(m["exchange"].get("not limited", m["exchange"]["one host"]))
     for h in m["hosts"]:
         n, link = m["nets"][h["net"]], "%d Mbit/s" % h["rate"] if h["rate"] else "not limited"
@@ -161,7 +161,7 @@ def predict(m):
             cells = []
             for name in NETWORKS:
                 one = Run(net, 1, 1, 1, B, inside).step()
-                run = Run(net, R, 1, R, B, cluster(name, inside, min(R, 32)))
+                run = Run(net, R, 1, R, B, cluster(name, inside, min(R, 32)), overlap=R > 32)
                 cells.append("%.2f | %.0f %% | %.1f %%" % (run.step(), 100 * one / run.step() / R, 100 * run.waiting()))
             lines.append("| %d | %d | %g | %s |" % (R, max(R // 32, 1), B / R, " | ".join(cells)))
     lines += ["", "Shards a rank, 64 ranks on 2 hosts, InfiniBand, batch 1024 (the number of shards is part of the run):", "",
