@@ -145,8 +145,8 @@ static void exchanging_during_backward_or_after_it_changes_no_bit(void **state)
     (void)state;
     train_world_with(STEPS, "after", PF_OVERLAP_NO);
     same_bits("alone", "after");
-    train_world_with(5, "turns",
-                     PF_OVERLAP_YES); /* and may change from one stretch to the next */
+    /* and may change from one stretch to the next */
+    train_world_with(5, "turns", PF_OVERLAP_YES);
     train_world_with(11, "turns", PF_OVERLAP_NO);
     train_world_with(STEPS, "turns", PF_OVERLAP_YES);
     same_bits("alone", "turns");
