@@ -8,7 +8,8 @@
  *     };
  *
  * Field types: PF_INT int, PF_I64 int64_t, PF_F64 double, PF_BOOL int, PF_ENUM int (index into
- * words), PF_STR char[PF_STR_MAX], PF_INTS pf_ints.  A table ends with a zeroed row. */
+ * words; a word that is a truth value may be written as any of its kind, yes as true), PF_STR
+ * char[PF_STR_MAX], PF_INTS pf_ints.  A table ends with a zeroed row. */
 #ifndef PROBFLOW_OPTION_H
 #define PROBFLOW_OPTION_H
 

@@ -194,6 +194,9 @@ static void report(const pf_trainer *t)
                    ? "by this CPU's instructions"
                    : "this CPU has no instructions for it, so the same sums are "
                      "made in float, slower than precision f32");
+    if (pf_comm_size(t->c) > 1)
+        pf_log("gradients are exchanged %s the backward pass",
+               overlaps(t) ? "during" : "after");
     report_memory(t);
 }
 

@@ -18,6 +18,8 @@ esac
 two_hosts "$probflow" train "$tmp/tiny.yaml" --run "$tmp/two" >"$tmp/log" 2>&1 ||
     { cat "$tmp/log"; fail "training on two hosts"; }
 grep -q ' 2 ranks, ' "$tmp/log" || { cat "$tmp/log"; fail "not two ranks"; }
+[ "$how" = namespaces ] && when=during || when=after
+grep -q "exchanged $when the backward pass" "$tmp/log" || { cat "$tmp/log"; fail "not exchanged $when the pass"; }
 two_hosts "$probflow" bpd "$tmp/one" --limit 20 --out "$tmp/two.h5" --quiet >"$tmp/log" 2>&1 ||
     { cat "$tmp/log"; fail "bpd on two hosts"; }
 same "$tmp/one/checkpoint-00000012.h5" "$tmp/two/checkpoint-00000012.h5"
