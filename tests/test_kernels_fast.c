@@ -271,19 +271,19 @@ static void elementwise_operators_work_in_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions_agree),
-        cmocka_unit_test(convolutions_with_one_or_three_channels_agree),
-        cmocka_unit_test(convolutions_of_full_channel_blocks_agree),
-        cmocka_unit_test(kept_and_passing_kernels_give_the_same_bits),
-        cmocka_unit_test(linear_maps_agree_in_both_layouts),
-        cmocka_unit_test(attention_agrees),
-        cmocka_unit_test(group_norms_agree),
-        cmocka_unit_test(elementwise_operators_agree),
-        cmocka_unit_test(the_exponential_of_silu_is_good_to_a_few_ulp),
-        cmocka_unit_test(dropout_is_the_same_bit_for_bit),
-        cmocka_unit_test(joins_and_resampling_agree),
-        cmocka_unit_test(fir_filters_agree),
-        cmocka_unit_test(elementwise_operators_work_in_place),
+        drawing_test(convolutions_agree),
+        drawing_test(convolutions_with_one_or_three_channels_agree),
+        drawing_test(convolutions_of_full_channel_blocks_agree),
+        drawing_test(kept_and_passing_kernels_give_the_same_bits),
+        drawing_test(linear_maps_agree_in_both_layouts),
+        drawing_test(attention_agrees),
+        drawing_test(group_norms_agree),
+        drawing_test(elementwise_operators_agree),
+        drawing_test(the_exponential_of_silu_is_good_to_a_few_ulp),
+        drawing_test(dropout_is_the_same_bit_for_bit),
+        drawing_test(joins_and_resampling_agree),
+        drawing_test(fir_filters_agree),
+        drawing_test(elementwise_operators_work_in_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

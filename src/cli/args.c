@@ -1,7 +1,9 @@
 /* Command-line arguments and the frame around collective commands. */
 #include "cli/cli.h"
 
+#include <probflow/isa.h>
 #include <probflow/log.h>
+#include <probflow/memory.h>
 #include <probflow/option.h>
 
 #include <signal.h>
@@ -126,12 +128,33 @@ static void give_up(int sig)
     _exit(1); /* a rank that leaves without MPI_Finalize makes the launcher end the others */
 }
 
+/* Collective.  All ranks compute with what the least of their machines has. */
+static PF_MUST_USE pf_status choose_instructions(pf_comm *c)
+{
+    PF_TRY(pf_comm_agree(c, pf_isa_check()));
+    int mine = (int)pf_isa_used(), *all = pf_zalloc((size_t)pf_comm_size(c) * sizeof *all);
+    PF_TRY(pf_comm_agree(
+        c,
+        all ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d ranks", pf_comm_size(c))));
+    pf_status st = pf_comm_allgather(c, &mine, sizeof mine, all);
+    for (int r = 0; !st && r < pf_comm_size(c); r++) pf_isa_lower((pf_isa)all[r]);
+    pf_free(all);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status run_body(pf_comm *c, pf_body body, void *self)
+{
+    PF_TRY(choose_instructions(c));
+    PF_TRY(body(c, self));
+    return PF_OK;
+}
+
 pf_status pf_with_comm(pf_body body, void *self)
 {
     pf_comm *c = NULL;
     PF_TRY(pf_comm_open(&c, pf_tell_end));
     if (pf_comm_rank(c) > 0) pf_log_setup(0);
-    pf_status st = body(c, self);
+    pf_status st = run_body(c, body, self);
     if (st) { /* others may be inside another collective: do not wait for them forever */
         signal(SIGALRM, give_up);
         alarm(10);

@@ -85,9 +85,10 @@ typedef struct pf_kernel {
 
 extern const pf_row *const pf_ref_rows[PF_OP_COUNT]; /* complete */
 /* Fast rows, the better one of an operator first. */
-extern const pf_kernel pf_fused_kernels[];  /* portable C, vectorised by omp simd */
 extern const pf_kernel pf_onednn_kernels[]; /* empty in a build without it */
-extern const pf_kernel pf_bf16_kernels[]; /* of a site with this precision, before the others */
+/* Own ones, a clone for each instruction set (probflow/isa.h), in the folders of these names:
+ *     const pf_kernel *const pf_fused_kernels;    vectorised C
+ *     const pf_kernel *const pf_bf16_kernels;     of a site with this precision, before the others */
 
 /* The first row of bf16 (where asked for), fused, onednn, ref that applies; of ref alone when
  * backend is "ref". */

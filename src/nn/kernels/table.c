@@ -1,6 +1,8 @@
 /* The table of operators and the choice of a kernel. */
 #include "nn/kernel.h"
 
+#include <probflow/isa.h>
+
 #include <string.h>
 
 typedef struct op_info {
@@ -29,6 +31,9 @@ int pf_op_inplace(pf_op op)
     return info[op].inplace;
 }
 
+PF_CLONE_TABLE(const pf_kernel *const, pf_fused_kernels, fused);
+PF_CLONE_TABLE(const pf_kernel *const, pf_bf16_kernels, bf16);
+
 static const pf_row *first_that_applies(const pf_kernel *k, const pf_site *s)
 {
     while (k->row && (k->op != s->op || (k->row->applies && !k->row->applies(s)))) k++;
@@ -39,8 +44,13 @@ const pf_row *pf_kernel_row(const char *backend, const pf_site *s)
 {
     if (!strcmp(backend, "ref")) return pf_ref_rows[s->op];
     const pf_row *r = NULL;
-    if (s->precision == PF_BF16) r = first_that_applies(pf_bf16_kernels, s);
-    if (!r) r = first_that_applies(pf_fused_kernels, s);
+    if (s->precision == PF_BF16) r = first_that_applies(*bf16[pf_isa_clone()], s);
+    if (!r) r = first_that_applies(*fused[pf_isa_clone()], s);
     if (!r) r = first_that_applies(pf_onednn_kernels, s);
     return r ? r : pf_ref_rows[s->op];
+}
+
+int pf_bf16_is_native(void)
+{
+    return pf_isa_used() >= PF_ISA_AVX512_BF16;
 }

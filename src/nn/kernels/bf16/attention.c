@@ -112,7 +112,7 @@ static pf_status forward(void *ctx, const pf_call *c)
         side q = {c->in[0] + b * image, a->c, 0}, k = {c->in[1] + b * image, a->c, 1};
         side probability = {p, a->n, 0}, v = {c->in[2] + b * image, a->c, 0};
         multiply(a, &q, &k, p, c->scratch);
-        pf_fused_softmax(a->n, a->n, a->scale, p);
+        pf_softmax.forward(a->n, a->n, a->scale, p);
         multiply(a, &probability, &v, c->out + b * image, c->scratch);
     }
     return PF_OK;
@@ -129,7 +129,7 @@ static void sample_backward(const attention *a, const pf_call *c, size_t b)
     if (c->gin[2]) multiply(a, &turned_p, &dy, c->gin[2] + at, c->scratch);
     if (!c->gin[0] && !c->gin[1]) return;
     multiply(a, &dy, &v, ds, c->scratch);
-    pf_fused_softmax_back(a->n, a->n, a->scale, p, ds);
+    pf_softmax.backward(a->n, a->n, a->scale, p, ds);
     if (c->gin[0]) multiply(a, &s, &k, c->gin[0] + at, c->scratch);
     if (c->gin[1]) multiply(a, &turned_s, &q, c->gin[1] + at, c->scratch);
 }

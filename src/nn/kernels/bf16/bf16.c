@@ -1,8 +1,7 @@
 /* The bf16 rows: what multiplies.  Everything else stays in float. */
-#include <nn/kernels/bf16/product.h>
 #include <nn/kernels/bf16/rows.h>
 
-const pf_kernel pf_bf16_kernels[] = {
+static const pf_kernel kernels[] = {
     {PF_OP_CONV, &pf_bf16_few},
     {PF_OP_CONV, &pf_bf16_winograd},
     {PF_OP_CONV, &pf_bf16_conv},
@@ -11,7 +10,4 @@ const pf_kernel pf_bf16_kernels[] = {
     {0, NULL},
 };
 
-int pf_bf16_is_native(void)
-{
-    return pf_bf16_native() != NULL;
-}
+const pf_kernel *const PF_CLONED(pf_bf16_kernels) = kernels;

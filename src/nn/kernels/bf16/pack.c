@@ -8,13 +8,13 @@ PF_INLINE uint16_t half(float x)
     return (uint16_t)((u + 0x8000u) >> 16);
 }
 
-PF_CLONES void pf_bf16_round_rows(int rows, int n, const float *x, size_t from, uint16_t *y)
+void pf_bf16_round_rows(int rows, int n, const float *x, size_t from, uint16_t *y)
 {
-    enum { L = 16 };
+    enum { L = PF_LANES };
     for (int r = 0; r < rows; r++, x += from, y += pf_bf16_even(n)) {
         int i = 0;
         for (; i + L <= n; i += L) {
-            pf_h16 h = pf_bf16_half16(pf_load16(x + i));
+            pf_halves h = pf_bf16_half(pf_load(x + i));
             memcpy(y + i, &h, sizeof h);
         }
         for (; i < n; i++) y[i] = half(x[i]);
@@ -22,7 +22,7 @@ PF_CLONES void pf_bf16_round_rows(int rows, int n, const float *x, size_t from, 
     }
 }
 
-PF_CLONES void pf_bf16_round_floats(size_t n, const float *x, float *y)
+void pf_bf16_round_floats(size_t n, const float *x, float *y)
 {
     PF_SIMD
     for (size_t i = 0; i < n; i++) {
@@ -33,8 +33,7 @@ PF_CLONES void pf_bf16_round_floats(size_t n, const float *x, float *y)
     }
 }
 
-PF_CLONES void pf_bf16_pair_rows(int rows, int n, const uint16_t *x, size_t from, uint32_t *y,
-                                 size_t to)
+void pf_bf16_pair_rows(int rows, int n, const uint16_t *x, size_t from, uint32_t *y, size_t to)
 {
     for (int r = 0; r + 1 < rows; r += 2, x += 2 * from, y += to) {
         const uint16_t *odd = x + from;

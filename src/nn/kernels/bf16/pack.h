@@ -10,16 +10,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef uint32_t pf_w16 __attribute__((vector_size(64)));
-typedef uint16_t pf_h16 __attribute__((vector_size(32)));
+typedef uint32_t pf_words __attribute__((vector_size(4 * PF_LANES)));
+typedef uint16_t pf_halves __attribute__((vector_size(2 * PF_LANES)));
 
-/* 16 floats as words whose upper half is the rounded number */
-#define pf_bf16_round16(v) ((pf_w16)(v) + 0x8000u)
-/* 16 words (low, high) */
-#define pf_bf16_pair16(low, high) \
-    ((pf_bf16_round16(low) >> 16) | (pf_bf16_round16(high) & 0xFFFF0000u))
-/* 16 halves next to each other */
-#define pf_bf16_half16(v) __builtin_convertvector(pf_bf16_round16(v) >> 16, pf_h16)
+/* a vector of floats as words whose upper half is the rounded number */
+#define pf_bf16_round(v) ((pf_words)(v) + 0x8000u)
+/* words (low, high) */
+#define pf_bf16_pair(low, high) \
+    ((pf_bf16_round(low) >> 16) | (pf_bf16_round(high) & 0xFFFF0000u))
+/* halves next to each other */
+#define pf_bf16_half(v) __builtin_convertvector(pf_bf16_round(v) >> 16, pf_halves)
+
+#define pf_bf16_round_rows   PF_CLONED(pf_bf16_round_rows)
+#define pf_bf16_round_floats PF_CLONED(pf_bf16_round_floats)
+#define pf_bf16_pair_rows    PF_CLONED(pf_bf16_pair_rows)
+#define pf_bf16_turn         PF_CLONED(pf_bf16_turn)
 
 static inline int pf_bf16_even(int n)
 {

@@ -8,6 +8,8 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_BF16_PRODUCT_H
 #define PROBFLOW_SRC_NN_KERNELS_BF16_PRODUCT_H
 
+#include <probflow/isa.h>
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,10 +25,11 @@ typedef struct pf_bf16_product { /* C [M,N] = bias + A B, or C += A B */
 typedef void pf_bf16_run(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b,
                          float *c);
 
-/* Portable C, and with the instruction where compiler and CPU know it, else NULL. */
-void pf_bf16_portable(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b, float *c);
-pf_bf16_run *pf_bf16_native(void);
-/* The faster one that runs here. */
+/* Every clone in float, and by the instruction, from PF_ISA_AVX512_BF16 on; x86-64 alone has it. */
+#define pf_bf16_float PF_CLONED(pf_bf16_float)
+pf_bf16_run pf_bf16_float, pf_bf16_native;
+/* The one of these that the instruction set in use asks for. */
+#define pf_bf16_best PF_CLONED(pf_bf16_best)
 pf_bf16_run *pf_bf16_best(void);
 
 #endif

@@ -1,79 +1,105 @@
-/* Blocks of up to 8 x 32 sums in registers.  Included by each file that makes a product, with
+/* Blocks of sums in registers.  Included by each file that makes a product, with
  *
- *     TARGET           attributes of the instruction set
- *     DOT(sum, x, y)   sum <- sum + x y of 16 pairs, the odd one first */
-enum { L = 16, R = 8 };
+ *     R                          rows of a block, which has two vectors of columns
+ *     TERMS                      steps in which a pair of terms is multiplied
+ *     factor, FACTOR(words, i)   what step i takes of a vector of words
+ *     MULTIPLY_ADD(sum, x, y)    sum <- sum + x y */
+enum { V = PF_LANES };
 
-TARGET PF_INLINE void load_part(pf_v16 *to, const float *from, int n)
+PF_INLINE void block(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b, float *c,
+                     const float *bias, const int rows, const int wide)
 {
-    float part[L] = {0};
-    memcpy(part, from, (size_t)n * sizeof *part);
-    *to = pf_load16(part);
-}
-
-TARGET PF_INLINE void store_part(float *to, const pf_v16 *from, int n)
-{
-    float part[L];
-    pf_store16(part, *from);
-    memcpy(to, part, (size_t)n * sizeof *part);
-}
-
-/* rows x V vectors, the last of which has n columns */
-TARGET PF_INLINE void block(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b,
-                            float *c, const float *bias, const int rows, const int V,
-                            const int n)
-{
-    pf_v16 sum[R][2], start[2] = {{0}};
-    for (int v = 0; v < V && bias; v++) {
-        if (v < V - 1 || n == L) start[v] = pf_load16(bias + v * L);
-        else load_part(&start[v], bias + v * L, n);
-    }
+    const size_t row = g->row, column = g->column, ldb = g->ldb, ldc = g->ldc;
+    pf_vec sum[R][2], start[2] = {{0}};
+    for (int v = 0; v < wide && bias; v++) start[v] = pf_load(bias + v * V);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < V; v++) {
-            const float *at = c + (size_t)i * g->ldc + (size_t)(v * L);
-            if (!g->add) sum[i][v] = start[v];
-            else if (v < V - 1 || n == L) sum[i][v] = pf_load16(at);
-            else load_part(&sum[i][v], at, n);
-        }
-    for (int k = 0; k < g->pairs; k++, a += g->column, b += g->ldb) {
-        pf_w16 y[2];
-        for (int v = 0; v < V; v++) memcpy(&y[v], b + v * L, sizeof y[v]);
+        for (int v = 0; v < wide; v++)
+            sum[i][v] = g->add ? pf_load(c + (size_t)i * ldc + (size_t)(v * V)) : start[v];
+    const uint32_t *upper = a + 4 * row; /* two pointers for eight rows */
+    for (int k = g->pairs; k > 0; k--, a += column, upper += column, b += ldb) {
+#pragma GCC unroll 2
+        for (int term = 0; term < TERMS; term++) {
+            factor y[2];
+            for (int v = 0; v < wide; v++) {
+                pf_words words;
+                memcpy(&words, b + v * V, sizeof words);
+                y[v] = FACTOR(words, term);
+            }
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
-            uint32_t word; /* stored as two halves or as one */
-            memcpy(&word, a + (size_t)i * g->row, sizeof word);
-            pf_w16 x = word + (pf_w16){0};
-            for (int v = 0; v < V; v++) DOT(sum[i][v], x, y[v]);
+            for (int i = 0; i < rows; i++) {
+                float word; /* stored as two halves or as one; broadcast as it is */
+                memcpy(&word, (i < 4 ? a : upper) + (size_t)(i % 4) * row, sizeof word);
+                factor x = FACTOR((pf_words)(word - (pf_vec){0}), term);
+                for (int v = 0; v < wide; v++) MULTIPLY_ADD(sum[i][v], x, y[v]);
+            }
         }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < V; v++) {
-            float *at = c + (size_t)i * g->ldc + (size_t)(v * L);
-            if (v < V - 1 || n == L) pf_store16(at, sum[i][v]);
-            else store_part(at, &sum[i][v], n);
+        for (int v = 0; v < wide; v++)
+            pf_store(c + (size_t)i * ldc + (size_t)(v * V), sum[i][v]);
+}
+
+typedef void block_fn(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b, float *c,
+                      const float *bias);
+
+#define BLOCK(rows, wide)                                                                    \
+    PF_OWN_REGISTERS void block_##rows##x##wide(const pf_bf16_product *g, const uint32_t *a, \
+                                                const uint32_t *b, float *c,                 \
+                                                const float *bias)                           \
+    {                                                                                        \
+        block(g, a, b, c, bias, rows, wide);                                                 \
+    }
+#define BLOCKS(rows) BLOCK(rows, 1) BLOCK(rows, 2)
+BLOCKS(1)
+BLOCKS(2)
+#if defined(__AVX__)
+BLOCKS(4)
+#endif
+#if defined(__AVX512F__)
+BLOCKS(8)
+#endif
+
+static block_fn *const blocks[][2] = {
+    [1] = {block_1x1, block_1x2},
+    [2] = {block_2x1, block_2x2},
+#if defined(__AVX__)
+    [4] = {block_4x1, block_4x2},
+#endif
+#if defined(__AVX512F__)
+    [8] = {block_8x1, block_8x2},
+#endif
+};
+
+/* The last n columns, fewer than a vector, through whole vectors beside C. */
+static void last_columns(block_fn *run, const pf_bf16_product *g, const uint32_t *a,
+                         const uint32_t *b, float *c, const float *bias, int rows, int n)
+{
+    float part[R * V] = {0}, start[V] = {0};
+    size_t bytes = (size_t)n * sizeof *c;
+    pf_bf16_product beside = *g;
+    beside.ldc = V;
+    if (bias) memcpy(start, bias, bytes);
+    for (int i = 0; g->add && i < rows; i++)
+        memcpy(part + i * V, c + (size_t)i * g->ldc, bytes);
+    run(&beside, a, b, part, start);
+    for (int i = 0; i < rows; i++) memcpy(c + (size_t)i * g->ldc, part + i * V, bytes);
+}
+
+PF_INLINE void all_panels(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b,
+                          float *c)
+{
+    for (int j = 0, wide; j < g->N; j += wide * V) {
+        const float *bias = g->bias ? g->bias + j : NULL;
+        wide = g->N - j < 2 * V ? 1 : 2;
+        for (int i = 0, rows; i < g->M; i += rows) {
+            const uint32_t *ai = a + (size_t)i * g->row;
+            float *at = c + (size_t)i * g->ldc + j;
+            for (rows = R; rows > g->M - i;) rows /= 2;
+            block_fn *run = blocks[rows][wide - 1];
+            if (g->N - j >= V) run(g, ai, b + j, at, bias);
+            else last_columns(run, g, ai, b + j, at, bias, rows, g->N - j);
         }
-}
-
-/* All rows under V vectors */
-TARGET PF_INLINE void panel(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b,
-                            float *c, const float *bias, const int V, const int n)
-{
-    int i = 0;
-    for (; i + R <= g->M; i += R)
-        block(g, a + (size_t)i * g->row, b, c + (size_t)i * g->ldc, bias, R, V, n);
-    for (; i + 2 <= g->M; i += 2)
-        block(g, a + (size_t)i * g->row, b, c + (size_t)i * g->ldc, bias, 2, V, n);
-    if (i < g->M) block(g, a + (size_t)i * g->row, b, c + (size_t)i * g->ldc, bias, 1, V, n);
-}
-
-TARGET PF_INLINE void all_panels(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b,
-                                 float *c)
-{
-    int j = 0;
-    for (; j + 2 * L <= g->N; j += 2 * L)
-        panel(g, a, b + j, c + j, g->bias ? g->bias + j : NULL, 2, L);
-    for (; j + L <= g->N; j += L) panel(g, a, b + j, c + j, g->bias ? g->bias + j : NULL, 1, L);
-    if (j < g->N) panel(g, a, b + j, c + j, g->bias ? g->bias + j : NULL, 1, g->N - j);
+    }
 }

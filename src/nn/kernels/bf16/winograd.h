@@ -5,6 +5,17 @@
 #include <nn/kernels/fused/winograd.h>
 #include <stdint.h>
 
+#define pf_wgb_input            PF_CLONED(pf_wgb_input)
+#define pf_wgb_input_pair       PF_CLONED(pf_wgb_input_pair)
+#define pf_wgb_output_back_pair PF_CLONED(pf_wgb_output_back_pair)
+#define pf_wgb_output           PF_CLONED(pf_wgb_output)
+#define pf_wgb_weight_words     PF_CLONED(pf_wgb_weight_words)
+#define pf_wgb_weight           PF_CLONED(pf_wgb_weight)
+#define pf_wgb_weight_turned    PF_CLONED(pf_wgb_weight_turned)
+#define pf_wgb_weight_block     PF_CLONED(pf_wgb_weight_block)
+#define pf_wgb_weight_point     PF_CLONED(pf_wgb_weight_point)
+#define pf_wgb_weight_back      PF_CLONED(pf_wgb_weight_back)
+
 enum { PF_WGB_CHANNELS = 64 }; /* of one block */
 
 /* Channels of one block and the words from one block to the next: channel c lies at

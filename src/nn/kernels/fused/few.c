@@ -13,7 +13,7 @@
 #include <nn/kernels/fused/vec.h>
 #include <probflow/memory.h>
 
-enum { MOST = 4, L = 16, TAPS = 9, BLOCK_ROWS = 8 };
+enum { MOST = 4, L = PF_GEMM_COLUMNS, V = PF_LANES, TAPS = 9, BLOCK_ROWS = 8 };
 
 typedef struct few {
     int B, h, w, few, many, out; /* out: the few are the output's channels */
@@ -158,59 +158,58 @@ static void gather(const few *s, const float *w, const float *bias, const float 
     }
 }
 
-/* 16 channels of one image */
+/* One vector of channels of one image */
 PF_INLINE void spread_block(const few *s, const float *w, const float *bias, const float *frame,
                             float *x)
 {
     size_t line = (size_t)s->w + 2, plane = line * ((size_t)s->h + 2);
     for (int i = 0; i < s->h; i++)
         for (int j = 0; j < s->w; j++, x += s->many) {
-            pf_v16 sum = {0};
-            if (bias) sum = pf_load16(bias);
+            pf_vec sum = {0};
+            if (bias) sum = pf_load(bias);
             for (int f = 0; f < s->few; f++) {
                 const float *q = frame + (size_t)f * plane + (size_t)i * line + (size_t)j;
                 const float *k = w + f * TAPS * s->many;
 #pragma GCC unroll 9
                 for (int t = 0; t < TAPS; t++)
-                    sum += q[(size_t)(t / 3) * line + (size_t)(t % 3)] *
-                           pf_load16(k + t * s->many);
+                    sum +=
+                        q[(size_t)(t / 3) * line + (size_t)(t % 3)] * pf_load(k + t * s->many);
             }
-            pf_store16(x, sum);
+            pf_store(x, sum);
         }
 }
 
-PF_CLONES static void spread(const few *s, const float *w, const float *bias, const float *z,
-                             float *frame, float *x)
+static void spread(const few *s, const float *w, const float *bias, const float *z,
+                   float *frame, float *x)
 {
     int n = s->h * s->w;
     for (int b = 0; b < s->B; b++, z += n * s->few, x += n * s->many) {
         frame_of(s, z, frame);
-        for (int c = 0; c < s->many; c += L)
+        for (int c = 0; c < s->many; c += V)
             spread_block(s, w + c, bias ? bias + c : NULL, frame, x + c);
     }
 }
 
-/* Rows [first,last) of one image, 16 channels, one of the few: nine sums in registers. */
+/* Rows [first,last) of one image, a vector of channels, one of the few: nine sums in registers. */
 PF_INLINE void weights_block(const few *s, const float *x, const float *frame, int first,
                              int last, float *dw)
 {
     size_t line = (size_t)s->w + 2;
-    pf_v16 sum[TAPS];
-    for (int k = 0; k < TAPS; k++) sum[k] = pf_load16(dw + k * s->many);
+    pf_vec sum[TAPS];
+    for (int k = 0; k < TAPS; k++) sum[k] = pf_load(dw + k * s->many);
     for (int i = first; i < last; i++) {
         const float *p = x + i * s->w * s->many, *q = frame + (size_t)i * line;
         for (int j = 0; j < s->w; j++, p += s->many, q++) {
-            pf_v16 v = pf_load16(p);
+            pf_vec v = pf_load(p);
 #pragma GCC unroll 9
             for (int k = 0; k < TAPS; k++)
                 sum[k] += v * q[(size_t)(k / 3) * line + (size_t)(k % 3)];
         }
     }
-    for (int k = 0; k < TAPS; k++) pf_store16(dw + k * s->many, sum[k]);
+    for (int k = 0; k < TAPS; k++) pf_store(dw + k * s->many, sum[k]);
 }
 
-PF_CLONES static void weights(const few *s, const float *x, const float *z, float *frame,
-                              float *dw)
+static void weights(const few *s, const float *x, const float *z, float *frame, float *dw)
 {
     int n = s->h * s->w, plane = (s->h + 2) * (s->w + 2);
     memset(dw, 0, (size_t)s->few * TAPS * (size_t)s->many * sizeof *dw);
@@ -219,7 +218,7 @@ PF_CLONES static void weights(const few *s, const float *x, const float *z, floa
         for (int i = 0; i < s->h; i += BLOCK_ROWS) { /* rows stay near for all channels */
             int last = i + BLOCK_ROWS < s->h ? i + BLOCK_ROWS : s->h;
             for (int f = 0; f < s->few; f++)
-                for (int c = 0; c < s->many; c += L)
+                for (int c = 0; c < s->many; c += V)
                     weights_block(s, x + c, frame + f * plane, i, last,
                                   dw + f * TAPS * s->many + c);
         }

@@ -1,7 +1,7 @@
 /* The vectorised rows: portable C. */
 #include <nn/kernels/fused/rows.h>
 
-const pf_kernel pf_fused_kernels[] = {
+static const pf_kernel kernels[] = {
     {PF_OP_CONV, &pf_fused_few},
     {PF_OP_CONV, &pf_fused_winograd},
     {PF_OP_GROUP_NORM, &pf_fused_norm},
@@ -19,3 +19,5 @@ const pf_kernel pf_fused_kernels[] = {
     {PF_OP_DIVIDE, &pf_fused_divide},
     {0, NULL},
 };
+
+const pf_kernel *const PF_CLONED(pf_fused_kernels) = kernels;

@@ -1,87 +1,159 @@
-/* C = A B for the small dense products of a convolution: a block of 8 x 32 sums stays in
- * registers while k runs.  A is read by broadcasts, so its transpose costs the same. */
+/* C = A B for the small dense products of a convolution: a block of sums stays in registers while k
+ * runs.  A is read by broadcasts, so its transpose costs the same.
+ *
+ * A block has two vectors of columns and as many rows as leave registers for them and a broadcast:
+ * 8 of 32, 6 of 16 (twelve sums hide the latency of two multiply-adds a cycle), or 4 where the
+ * product needs one of its own. */
 #include <nn/kernels/fused/gemm.h>
 #include <nn/kernels/fused/vec.h>
 
-enum { R = PF_GEMM_ROWS, V = PF_GEMM_COLUMNS };
+enum { V = PF_LANES, WIDE = 2, R = V == 16 ? 8 : V == 8 ? 6 : 4, PANEL = PF_GEMM_COLUMNS };
 
-/* V2 vectors wide */
-PF_INLINE void block(const pf_small_gemm *g, const float *a, const float *b, float *c, int V2)
+#if defined(__AVX512F__)
+#define EACH_BLOCK(make) make(8, 1) make(8, 2)
+#define TABLE_OF_BLOCKS(name)     \
+    {                             \
+        {name##_8x1, name##_8x2}, \
+    }
+#elif defined(__AVX__)
+#define EACH_BLOCK(make) make(6, 1) make(6, 2) make(4, 1) make(4, 2)
+#define TABLE_OF_BLOCKS(name)      \
+    {                              \
+        {name##_6x1, name##_6x2},  \
+        {                          \
+            name##_4x1, name##_4x2 \
+        }                          \
+    }
+#else
+#define EACH_BLOCK(make) make(4, 1) make(4, 2)
+#define TABLE_OF_BLOCKS(name)     \
+    {                             \
+        {name##_4x1, name##_4x2}, \
+    }
+#endif
+
+/* Rows of the next block when `left` are to come.  Eights are cut into sixes after one or two
+ * fours. */
+PF_INLINE int rows_of(int left)
+{
+    return R == 6 && left % R ? 4 : R;
+}
+
+PF_INLINE void block(const pf_small_gemm *g, const float *a, const float *b, float *c,
+                     const int rows, const int wide)
 {
     const size_t N = (size_t)g->N;
-    pf_v16 sum[R][2];
+    pf_vec sum[R][WIDE];
 #pragma GCC unroll 8
-    for (int i = 0; i < R; i++)
-        for (int v = 0; v < V2; v++)
-            sum[i][v] = g->add ? pf_load16(c + (size_t)i * N + (size_t)(v * V)) : (pf_v16){0};
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < wide; v++)
+            sum[i][v] = g->add ? pf_load(c + (size_t)i * N + (size_t)(v * V)) : (pf_vec){0};
     for (int k = 0; k < g->K; k++, a += g->column, b += N) {
-        pf_v16 y[2];
-        for (int v = 0; v < V2; v++) y[v] = pf_load16(b + v * V);
+        pf_vec y[WIDE];
+        for (int v = 0; v < wide; v++) y[v] = pf_load(b + v * V);
 #pragma GCC unroll 8
-        for (int i = 0; i < R; i++) {
+        for (int i = 0; i < rows; i++) {
             float x = a[(size_t)i * g->row];
-            for (int v = 0; v < V2; v++) sum[i][v] += x * y[v];
+            for (int v = 0; v < wide; v++) sum[i][v] += x * y[v];
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < R; i++)
-        for (int v = 0; v < V2; v++) pf_store16(c + (size_t)i * N + (size_t)(v * V), sum[i][v]);
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < wide; v++) pf_store(c + (size_t)i * N + (size_t)(v * V), sum[i][v]);
 }
 
-PF_CLONES void pf_small_gemm_run(const pf_small_gemm *g, const float *a, const float *b,
-                                 float *c)
+typedef void block_fn(const pf_small_gemm *g, const float *a, const float *b, float *c);
+
+#define BLOCK(rows, wide)                                                               \
+    PF_OWN_REGISTERS void block_##rows##x##wide(const pf_small_gemm *g, const float *a, \
+                                                const float *b, float *c)               \
+    {                                                                                   \
+        block(g, a, b, c, rows, wide);                                                  \
+    }
+EACH_BLOCK(BLOCK)
+
+void pf_small_gemm_run(const pf_small_gemm *g, const float *a, const float *b, float *c)
 {
-    for (int j = 0; j < g->N; j += 2 * V)
-        for (int i = 0; i < g->M; i += R) {
-            const float *ai = a + (size_t)i * g->row;
-            float *ci = c + (size_t)i * (size_t)g->N + j;
-            if (g->N - j >= 2 * V) block(g, ai, b + j, ci, 2);
-            else block(g, ai, b + j, ci, 1);
+    static block_fn *const blocks[][WIDE] = TABLE_OF_BLOCKS(block);
+    for (int j = 0, wide; j < g->N; j += wide * V) {
+        wide = g->N - j < WIDE * V ? 1 : WIDE;
+        for (int i = 0, rows; i < g->M; i += rows) {
+            rows = rows_of(g->M - i);
+            blocks[rows < R][wide - 1](g, a + (size_t)i * g->row, b + j,
+                                       c + (size_t)i * (size_t)g->N + j);
         }
+    }
 }
 
-/* The same on matrices in blocks of columns.  A row of A runs through its blocks; a row of a
- * transposed A lies within one, as 8 divides 16. */
-PF_INLINE void blocked(const pf_blocked_gemm *g, const float *a, size_t next,
-                       const float *const b[2], float *const c[2], int V2)
+/* The same on matrices in blocks of columns: where the vectors of a block of sums lie. */
+typedef struct places {
+    const float *b[WIDE];
+    float *c[WIDE];
+} places;
+
+/* A row of A runs through its blocks, `next` floats apart; a row of a transposed A lies within one. */
+PF_INLINE void blocked(const pf_blocked_gemm *g, const float *a, size_t next, const places *at,
+                       const int rows, const int wide)
 {
-    size_t row = g->transposed ? 1 : V, column = g->transposed ? V : 1;
-    pf_v16 sum[R][2];
+    size_t row = g->transposed ? 1 : PANEL, column = g->transposed ? PANEL : 1;
+    pf_vec sum[R][WIDE];
 #pragma GCC unroll 8
-    for (int i = 0; i < R; i++)
-        for (int v = 0; v < V2; v++) sum[i][v] = g->add ? pf_load16(c[v] + i * V) : (pf_v16){0};
-    for (int k = 0; k < g->K; k += V, a += next) {
-        int n = g->K - k < V ? g->K - k : V;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < wide; v++)
+            sum[i][v] = g->add ? pf_load(at->c[v] + i * PANEL) : (pf_vec){0};
+    for (int k = 0; k < g->K; k += PANEL, a += next) {
+        int n = g->K - k < PANEL ? g->K - k : PANEL;
         const float *x = a;
         for (int l = k; l < k + n; l++, x += column) {
-            pf_v16 y[2];
-            for (int v = 0; v < V2; v++) y[v] = pf_load16(b[v] + l * V);
+            pf_vec y[WIDE];
+            for (int v = 0; v < wide; v++) y[v] = pf_load(at->b[v] + l * PANEL);
 #pragma GCC unroll 8
-            for (int i = 0; i < R; i++)
-                for (int v = 0; v < V2; v++) sum[i][v] += x[(size_t)i * row] * y[v];
+            for (int i = 0; i < rows; i++)
+                for (int v = 0; v < wide; v++) sum[i][v] += x[(size_t)i * row] * y[v];
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < R; i++)
-        for (int v = 0; v < V2; v++) pf_store16(c[v] + i * V, sum[i][v]);
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < wide; v++) pf_store(at->c[v] + i * PANEL, sum[i][v]);
 }
 
-PF_CLONES void pf_blocked_gemm_run(const pf_blocked_gemm *g, pf_blocked a, pf_blocked b,
-                                   pf_blocked c)
+/* Rows of the block at row i of a transposed A end with their block of columns. */
+PF_INLINE int blocked_rows(const pf_blocked_gemm *g, int i)
 {
-    size_t block_a = (size_t)a.rows * V, block_b = (size_t)b.rows * V;
-    size_t block_c = (size_t)c.rows * V;
-    size_t next = g->transposed ? V * V : block_a;
-    for (int j = 0; j < g->N; j += 2 * V) {
-        const float *at = b.at + (size_t)(j / V) * block_b;
-        const float *const bj[2] = {at, at + block_b};
-        for (int i = 0; i < g->M; i += R) {
-            float *to = c.at + (size_t)(j / V) * block_c + (size_t)i * V;
-            float *const cij[2] = {to, to + block_c};
-            const float *ai = a.at + (size_t)i * V;
-            if (g->transposed) ai = a.at + (size_t)(i / V) * block_a + (size_t)(i % V);
-            if (g->N - j >= 2 * V) blocked(g, ai, next, bj, cij, 2);
-            else blocked(g, ai, next, bj, cij, 1);
+    int left = g->M - i, within = PANEL - i % PANEL;
+    return rows_of(g->transposed && within < left ? within : left);
+}
+
+typedef void blocked_fn(const pf_blocked_gemm *g, const float *a, size_t next,
+                        const places *at);
+
+#define BLOCKED(rows, wide)                                                                 \
+    PF_OWN_REGISTERS void blocked_##rows##x##wide(const pf_blocked_gemm *g, const float *a, \
+                                                  size_t next, const places *at)            \
+    {                                                                                       \
+        blocked(g, a, next, at, rows, wide);                                                \
+    }
+EACH_BLOCK(BLOCKED)
+
+void pf_blocked_gemm_run(const pf_blocked_gemm *g, pf_blocked a, pf_blocked b, pf_blocked c)
+{
+    static blocked_fn *const blocks[][WIDE] = TABLE_OF_BLOCKS(blocked);
+    size_t block_a = (size_t)a.rows * PANEL, next = g->transposed ? PANEL * PANEL : block_a;
+    size_t block_b = (size_t)b.rows * PANEL, block_c = (size_t)c.rows * PANEL;
+    for (int j = 0, wide; j < g->N; j += wide * V) {
+        places at;
+        wide = g->N - j < WIDE * V ? 1 : WIDE;
+        for (int v = 0; v < WIDE; v++) {
+            size_t block = (size_t)((j + v * V) / PANEL), in = (size_t)((j + v * V) % PANEL);
+            at.b[v] = b.at + block * block_b + in;
+            at.c[v] = c.at + block * block_c + in;
+        }
+        for (int i = 0, rows; i < g->M; i += rows) {
+            const float *ai = a.at + (size_t)i * PANEL;
+            if (g->transposed) ai = a.at + (size_t)(i / PANEL) * block_a + (size_t)(i % PANEL);
+            rows = blocked_rows(g, i);
+            blocks[rows < R][wide - 1](g, ai, next, &at);
+            for (int v = 0; v < WIDE; v++) at.c[v] += (size_t)rows * PANEL;
         }
     }
 }

@@ -1,10 +1,15 @@
-/* Small matrix products on vectors of 16 floats (two, four or one register each). */
+/* Small matrix products. */
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_GEMM_H
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_GEMM_H
+
+#include <probflow/isa.h>
 
 #include <stddef.h>
 
 enum { PF_GEMM_ROWS = 8, PF_GEMM_COLUMNS = 16 };
+
+#define pf_small_gemm_run   PF_CLONED(pf_small_gemm_run)
+#define pf_blocked_gemm_run PF_CLONED(pf_blocked_gemm_run)
 
 typedef struct pf_small_gemm { /* C [M,N] = or += A [M,K] B [K,N] */
     int M, N, K;               /* M a multiple of 8, N of 16 */

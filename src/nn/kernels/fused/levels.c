@@ -95,7 +95,7 @@ PF_INLINE expected of_narrow(const place *e)
 }
 
 /* One sample: y [pixels,C], and dy/dx unless slope is NULL; work: 2 (n + 1) floats */
-PF_CLONES static void sample(const pf_call *c, int b, float *y, float *slope, float *work)
+static void sample(const pf_call *c, int b, float *y, float *slope, float *work)
 {
     int C = c->site->out.c, n = c->site->attr.levels;
     size_t size = pf_shape_size(c->site->out);
@@ -127,7 +127,7 @@ static pf_status forward(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
-PF_CLONES static void times(size_t n, const float *a, const float *b, float *y)
+static void times(size_t n, const float *a, const float *b, float *y)
 {
     PF_SIMD
     for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];

@@ -99,7 +99,7 @@ static void fold(const norm *k, float *part, double *sum)
 
 /* sum[0] += d and sum[1] += d^2 per channel, d = x - c[0]; four rows at a time, so that the
  * partial sums are not what memory is busy with. */
-PF_CLONES static void moments(const norm *k, const float *x)
+static void moments(const norm *k, const float *x)
 {
     const float *shift = k->c[0];
     float *s0 = k->part[0], *s1 = k->part[1];
@@ -197,17 +197,17 @@ PF_INLINE void apply(const norm *k, const float *x, float *y, int silu)
     }
 }
 
-PF_CLONES static void apply_plain(const norm *k, const float *x, float *y)
+static void apply_plain(const norm *k, const float *x, float *y)
 {
     apply(k, x, y, 0);
 }
 
-PF_CLONES static void apply_silu(const norm *k, const float *x, float *y)
+static void apply_silu(const norm *k, const float *x, float *y)
 {
     apply(k, x, y, 1);
 }
 
-PF_CLONES static void drop(size_t n, const float *mask, float *y, uint8_t *byte)
+static void drop(size_t n, const float *mask, float *y, uint8_t *byte)
 {
     PF_SIMD
     for (size_t i = 0; i < n; i++) {
@@ -270,18 +270,18 @@ PF_INLINE void pull(const norm *k, const float *x, const float *gout, float *g, 
     fold(k, s1, k->sum[1]);
 }
 
-PF_CLONES static void pull_plain(const norm *k, const float *x, const float *gout, float *g)
+static void pull_plain(const norm *k, const float *x, const float *gout, float *g)
 {
     pull(k, x, gout, g, 0);
 }
 
-PF_CLONES static void pull_silu(const norm *k, const float *x, const float *gout, float *g)
+static void pull_silu(const norm *k, const float *x, const float *gout, float *g)
 {
     pull(k, x, gout, g, 1);
 }
 
 /* g <- g c0 + x c1 + c2 */
-PF_CLONES static void combine(const norm *k, const float *x, float *g)
+static void combine(const norm *k, const float *x, float *g)
 {
     const float *a = k->c[0], *b = k->c[1], *d = k->c[2];
     for (size_t at = 0; at < k->size; at += (size_t)k->L) {

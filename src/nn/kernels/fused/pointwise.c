@@ -9,7 +9,7 @@ static size_t total(const pf_site *s)
     return (size_t)s->B * pf_shape_size(s->out);
 }
 
-PF_CLONES static pf_status silu_forward(void *ctx, const pf_call *c)
+static pf_status silu_forward(void *ctx, const pf_call *c)
 {
     (void)ctx;
     const float *x = c->in[0];
@@ -21,7 +21,7 @@ PF_CLONES static pf_status silu_forward(void *ctx, const pf_call *c)
 }
 
 /* d silu = s (1 + x (1 - s)) */
-PF_CLONES static pf_status silu_backward(void *ctx, const pf_call *c)
+static pf_status silu_backward(void *ctx, const pf_call *c)
 {
     (void)ctx;
     const float *x = c->in[0], *g = c->gout;
@@ -35,7 +35,7 @@ PF_CLONES static pf_status silu_backward(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
-PF_CLONES static void scale_shift(size_t n, const float *x, float a, float b, float *y)
+static void scale_shift(size_t n, const float *x, float a, float b, float *y)
 {
     PF_SIMD
     for (size_t i = 0; i < n; i++) y[i] = x[i] * a + b;
@@ -70,7 +70,7 @@ PF_INLINE float at_phase(const wave *w, float x)
     return w->k * pf_sin_turns(r + w->b);
 }
 
-PF_CLONES static void waves(size_t n, const wave *w, const float *x, const float *g, float *y)
+static void waves(size_t n, const wave *w, const float *x, const float *g, float *y)
 {
     if (g) {
         PF_SIMD
@@ -108,7 +108,7 @@ static pf_status sine_backward(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
-PF_CLONES static pf_status add_scale_forward(void *ctx, const pf_call *c)
+static pf_status add_scale_forward(void *ctx, const pf_call *c)
 {
     (void)ctx;
     const float *a = c->in[0], *b = c->in[1];
@@ -129,7 +129,7 @@ static pf_status add_scale_backward(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
-PF_CLONES static void add_rows(int n, int C, const float *x, const float *e, float *y)
+static void add_rows(int n, int C, const float *x, const float *e, float *y)
 {
     for (int p = 0; p < n; p++, x += C, y += C) {
         PF_SIMD
@@ -149,7 +149,7 @@ static pf_status add_channel_forward(void *ctx, const pf_call *c)
 }
 
 /* Float sums of 64 pixels at most, doubles beyond. */
-PF_CLONES void pf_fused_sum_rows(int n, int C, const float *g, float *e)
+void pf_fused_sum_rows(int n, int C, const float *g, float *e)
 {
     enum { LANES = 256, BLOCK = 64 };
     float part[LANES];
@@ -224,7 +224,7 @@ static size_t dropout_scratch(const pf_site *s, void *ctx)
     return pf_shape_size(s->out);
 }
 
-PF_CLONES static void drop(size_t n, const float *x, const float *mask, float *y, uint8_t *byte)
+static void drop(size_t n, const float *x, const float *mask, float *y, uint8_t *byte)
 {
     PF_SIMD
     for (size_t i = 0; i < n; i++) {
@@ -233,8 +233,7 @@ PF_CLONES static void drop(size_t n, const float *x, const float *mask, float *y
     }
 }
 
-PF_CLONES void pf_fused_undrop(size_t n, const uint8_t *byte, float keep, const float *g,
-                               float *d)
+void pf_fused_undrop(size_t n, const uint8_t *byte, float keep, const float *g, float *d)
 {
     PF_SIMD
     for (size_t i = 0; i < n; i++) d[i] = g[i] * ((float)byte[i] * keep);

@@ -7,13 +7,13 @@
 #include <nn/kernels/fused/rows.h>
 #include <nn/kernels/fused/vec.h>
 
-enum { L = 16 };
+enum { L = PF_LANES };
 
-/* n floats from x to y, 16 at a time where they are that many. */
+/* n floats from x to y, a vector at a time where they are that many. */
 PF_INLINE void copy_row(size_t n, const float *x, float *y)
 {
     size_t i = 0;
-    for (; i + L <= n; i += L) pf_store16(y + i, pf_load16(x + i));
+    for (; i + L <= n; i += L) pf_store(y + i, pf_load(x + i));
     for (; i < n; i++) y[i] = x[i];
 }
 
@@ -41,8 +41,7 @@ PF_INLINE void apart(size_t rows, size_t a, size_t b, const float *z, float *x, 
     CASE(1, 1) CASE(2, 1) CASE(2, 2) CASE(3, 2) CASE(3, 3) CASE(4, 3) CASE(4, 4) CASE(8, 7) CASE(8, 8)
 /* clang-format on */
 
-PF_CLONES static void join(size_t rows, size_t a, size_t b, const float *x, const float *y,
-                           float *z)
+static void join(size_t rows, size_t a, size_t b, const float *x, const float *y, float *z)
 {
 #define CASE(p, q) \
     if (a == p && b == q) beside(rows, p, q, x, y, z), rows = 0;
@@ -51,7 +50,7 @@ PF_CLONES static void join(size_t rows, size_t a, size_t b, const float *x, cons
     beside(rows, a, b, x, y, z);
 }
 
-PF_CLONES static void part(size_t rows, size_t a, size_t b, const float *z, float *x, float *y)
+static void part(size_t rows, size_t a, size_t b, const float *z, float *x, float *y)
 {
 #define CASE(p, q) \
     if (a == p && b == q) apart(rows, p, q, z, x, y), rows = 0;
@@ -82,8 +81,7 @@ static pf_status concat_backward(void *ctx, const pf_call *c)
 }
 
 /* big [rows 2h, 2w, C] = each pixel of small [rows h, w, C] four times, times a */
-PF_CLONES static void spread(size_t rows, size_t w, size_t C, const float *small, float a,
-                             float *big)
+static void spread(size_t rows, size_t w, size_t C, const float *small, float a, float *big)
 {
     for (size_t r = 0; r < rows; r++, big += 4 * w * C) {
         for (size_t p = 0; p < w; p++, small += C) {
@@ -101,8 +99,7 @@ PF_CLONES static void spread(size_t rows, size_t w, size_t C, const float *small
 }
 
 /* small = a times the sum of each 2x2 pixels of big */
-PF_CLONES static void gather(size_t rows, size_t w, size_t C, const float *big, float a,
-                             float *small)
+static void gather(size_t rows, size_t w, size_t C, const float *big, float a, float *small)
 {
     for (size_t r = 0; r < rows; r++, big += 4 * w * C) {
         for (size_t p = 0; p < w; p++, small += C) {
@@ -190,8 +187,7 @@ PF_INLINE void mix(int n, size_t len, const float *const *x, const float *k, flo
     }
 }
 
-PF_CLONES static void fir_row(const pf_site *s, const float *x, const taps *ty, float *tmp,
-                              float *y)
+static void fir_row(const pf_site *s, const float *x, const taps *ty, float *tmp, float *y)
 {
     size_t C = (size_t)s->in[0].c, len = (size_t)s->in[0].w * C;
     const float *row[4];
@@ -207,7 +203,7 @@ PF_CLONES static void fir_row(const pf_site *s, const float *x, const taps *ty, 
     }
 }
 
-PF_CLONES static void add_to(size_t n, float k, const float *x, float *y)
+static void add_to(size_t n, float k, const float *x, float *y)
 {
     PF_SIMD
     for (size_t i = 0; i < n; i++) y[i] += k * x[i];

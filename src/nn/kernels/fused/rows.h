@@ -3,7 +3,26 @@
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_ROWS_H
 
 #include <nn/kernel.h>
+#include <probflow/isa.h>
 #include <stdint.h>
+
+#define pf_fused_few         PF_CLONED(pf_fused_few)
+#define pf_fused_winograd    PF_CLONED(pf_fused_winograd)
+#define pf_fused_norm        PF_CLONED(pf_fused_norm)
+#define pf_fused_silu        PF_CLONED(pf_fused_silu)
+#define pf_fused_affine      PF_CLONED(pf_fused_affine)
+#define pf_fused_add_scale   PF_CLONED(pf_fused_add_scale)
+#define pf_fused_add_channel PF_CLONED(pf_fused_add_channel)
+#define pf_fused_levels      PF_CLONED(pf_fused_levels)
+#define pf_fused_sine        PF_CLONED(pf_fused_sine)
+#define pf_fused_divide      PF_CLONED(pf_fused_divide)
+#define pf_fused_dropout     PF_CLONED(pf_fused_dropout)
+#define pf_fused_concat      PF_CLONED(pf_fused_concat)
+#define pf_fused_up2         PF_CLONED(pf_fused_up2)
+#define pf_fused_down2       PF_CLONED(pf_fused_down2)
+#define pf_fused_fir         PF_CLONED(pf_fused_fir)
+#define pf_fused_undrop      PF_CLONED(pf_fused_undrop)
+#define pf_fused_sum_rows    PF_CLONED(pf_fused_sum_rows)
 
 extern const pf_row pf_fused_few;      /* 3x3, where one side has at most four channels */
 extern const pf_row pf_fused_winograd; /* 3x3, channels in full vectors */

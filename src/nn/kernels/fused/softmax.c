@@ -18,7 +18,7 @@ PF_INLINE float largest(int n, const float *x)
     return top;
 }
 
-PF_CLONES void pf_fused_softmax(int rows, int n, float scale, float *p)
+static void forward(int rows, int n, float scale, float *p)
 {
     for (int r = 0; r < rows; r++, p += n) {
         float top = largest(n, p), sum = 0.0f;
@@ -33,7 +33,7 @@ PF_CLONES void pf_fused_softmax(int rows, int n, float scale, float *p)
     }
 }
 
-PF_CLONES void pf_fused_softmax_back(int rows, int n, float scale, const float *p, float *d)
+static void backward(int rows, int n, float scale, const float *p, float *d)
 {
     for (int r = 0; r < rows; r++, p += n, d += n) {
         float dot = 0.0f;
@@ -43,3 +43,5 @@ PF_CLONES void pf_fused_softmax_back(int rows, int n, float scale, const float *
         for (int i = 0; i < n; i++) d[i] = p[i] * (d[i] - dot) * scale;
     }
 }
+
+const pf_softmax_ops pf_softmax = {forward, backward};

@@ -2,9 +2,18 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_SOFTMAX_H
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_SOFTMAX_H
 
-/* p [rows,n] = exp(scale p) / sum over the row */
-void pf_fused_softmax(int rows, int n, float scale, float *p);
-/* d = p (d - sum(p d)) scale, row by row */
-void pf_fused_softmax_back(int rows, int n, float scale, const float *p, float *d);
+#include <probflow/isa.h>
+
+typedef struct pf_softmax_ops {
+    /* p [rows,n] = exp(scale p) / sum over the row */
+    void (*forward)(int rows, int n, float scale, float *p);
+    /* d = p (d - sum(p d)) scale, row by row */
+    void (*backward)(int rows, int n, float scale, const float *p, float *d);
+} pf_softmax_ops;
+
+#ifdef PF_CLONE
+#define pf_softmax PF_CLONED(pf_softmax)
+extern const pf_softmax_ops pf_softmax;
+#endif
 
 #endif

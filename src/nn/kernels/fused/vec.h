@@ -1,23 +1,20 @@
-/* Vectorised portable C: function clones per instruction set and a polynomial exponential. */
+/* Vectorised portable C: vectors of the instruction set at hand, and a polynomial exponential.
+ * For files that are compiled once for each instruction set. */
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_VEC_H
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_VEC_H
 
+#include <probflow/isa.h>
+
 #include <math.h>
 #include <string.h>
-
-/* The loader picks the clone that this CPU runs best: one binary serves all. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__)
-#define PF_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define PF_CLONES
-#endif
 
 #define PF_SIMD _Pragma("omp simd")
 /* the same with sums of three */
 #define PF_SIMD_SUM(a, b, c) PF_PRAGMA(omp simd reduction(+ : a, b, c))
 #define PF_PRAGMA(...)       _Pragma(#__VA_ARGS__)
 #define PF_INLINE            static inline __attribute__((always_inline))
+/* A function of its own, so that its inner loop has all registers. */
+#define PF_OWN_REGISTERS static __attribute__((noinline))
 
 /* The order of operations below is meant, though the kernels' flags let sums be reassociated
  * (and a vectorised __builtin_assoc_barrier is lost, GCC 12).  Holds for the including file. */
@@ -71,23 +68,28 @@ PF_INLINE float pf_sin_turns(float r)
     return p * s * z + z;
 }
 
-/* 16 floats: one AVX-512 register, two AVX ones; loads and stores need no alignment. */
-typedef float pf_v16 __attribute__((vector_size(64)));
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wpsabi" /* only inlined functions pass them */
+/* One register of floats of the instruction set that the file is compiled for; loads and stores need
+ * no alignment. */
+#if defined(__AVX512F__)
+enum { PF_LANES = 16 };
+#elif defined(__AVX__)
+enum { PF_LANES = 8 };
+#else
+enum { PF_LANES = 4 };
 #endif
+typedef float pf_vec __attribute__((vector_size(4 * PF_LANES)));
 
-#define pf_load16(p)                 \
+#define pf_load(p)                   \
     __extension__({                  \
-        pf_v16 v_;                   \
+        pf_vec v_;                   \
         memcpy(&v_, (p), sizeof v_); \
         v_;                          \
     })
 
 /* Macros: a vector parameter or result would make the compiler remark on its calling convention. */
-#define pf_store16(p, v)             \
+#define pf_store(p, v)               \
     do {                             \
-        pf_v16 v_ = (v);             \
+        pf_vec v_ = (v);             \
         memcpy((p), &v_, sizeof v_); \
     } while (0)
 

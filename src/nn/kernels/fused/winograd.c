@@ -48,7 +48,7 @@ int pf_wg_applies(const pf_site *s)
     const pf_attr *a = &s->attr;
     int cin = s->in[0].c, cout = s->out.c;
     if (a->kernel != 3 || a->stride != 1 || a->pad_lo != 1 || a->pad_hi != 1) return 0;
-    if (cin % PF_WG_LANES || cout % PF_WG_LANES) return 0;
+    if (cin % PF_WG_BLOCK || cout % PF_WG_BLOCK) return 0;
     if (cin > PF_WG_CHANNELS || cout > PF_WG_CHANNELS) return 0;
     pf_wg_image m = pf_wg_image_of(s->out);
     return 2 * m.h * m.w > m.rows * m.columns * PF_WG_OUT * PF_WG_OUT;
@@ -123,8 +123,8 @@ static size_t scratch(const pf_site *s, void *ctx)
 
 static pf_wg_slot slot(const winograd *k, float *v, int C, int i)
 {
-    return (pf_wg_slot){v + (size_t)i * PF_WG_LANES, stride(k, C),
-                        (size_t)k->room * PF_WG_LANES};
+    return (pf_wg_slot){v + (size_t)i * PF_WG_BLOCK, stride(k, C),
+                        (size_t)k->room * PF_WG_BLOCK};
 }
 
 /* to = convolution of from with the kernels u [36][from.C][to.C] */

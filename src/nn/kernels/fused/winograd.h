@@ -3,14 +3,25 @@
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_H
 
 #include <nn/kernel.h>
+#include <probflow/isa.h>
 
 enum {
     PF_WG_POINTS = 36,
     PF_WG_OUT = 4,
     PF_WG_IN = 6,
-    PF_WG_LANES = 16,
+    PF_WG_BLOCK = 16, /* channels next to each other among transformed ones */
     PF_WG_CHANNELS = 8192
 };
+
+#define pf_wg_zeros         PF_CLONED(pf_wg_zeros)
+#define pf_wg_image_of      PF_CLONED(pf_wg_image_of)
+#define pf_wg_applies       PF_CLONED(pf_wg_applies)
+#define pf_wg_input         PF_CLONED(pf_wg_input)
+#define pf_wg_output        PF_CLONED(pf_wg_output)
+#define pf_wg_output_back   PF_CLONED(pf_wg_output_back)
+#define pf_wg_weight        PF_CLONED(pf_wg_weight)
+#define pf_wg_weight_turned PF_CLONED(pf_wg_weight_turned)
+#define pf_wg_weight_back   PF_CLONED(pf_wg_weight_back)
 
 typedef struct pf_wg_image { /* a batch of NHWC images cut into 4x4 tiles */
     int h, w, C;             /* C a multiple of 16, at most PF_WG_CHANNELS */
@@ -35,7 +46,7 @@ typedef struct pf_wg_slot {
  * would put all 36 points on the same few lines of the first-level cache. */
 static inline size_t pf_wg_stride(size_t n)
 {
-    return n + PF_WG_LANES;
+    return n + PF_WG_BLOCK;
 }
 
 /* B' d B of the 6x6 pixels around tile number `tile` of x. */

@@ -10,7 +10,7 @@
  *
  * These points are reciprocal in pairs, which keeps all entries near 1: rounding is twice that of
  * the direct sum, where the usual points 0, 1, -1, 2, -2 lose another factor of 2 on average and 4
- * in the worst element (measured on normal data).  Each transform works on 16 channels at once,
+ * in the worst element (measured on normal data).  Each transform works on a vector of channels,
  * since channels are what lies next to each other in NHWC.
  * Source: Lavin and Gray 2016, section 4; Toom-Cook interpolation for the matrices. */
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_POINTS_H
@@ -19,16 +19,16 @@
 #include <nn/kernels/fused/vec.h>
 #include <nn/kernels/fused/winograd.h>
 
-enum { N = PF_WG_IN, M = PF_WG_OUT, L = PF_WG_LANES, TAPS = 3 };
+enum { N = PF_WG_IN, M = PF_WG_OUT, L = PF_LANES, TAPS = 3 };
 
 #define A 0.70710678f
 #define B 1.41421356f
 
 /* d -> B' d */
-PF_INLINE void to_points(const pf_v16 *d, pf_v16 *t)
+PF_INLINE void to_points(const pf_vec *d, pf_vec *t)
 {
-    pf_v16 even_a = d[4] - 2.0f * d[2], odd_a = A * (d[3] - 2.0f * d[1]);
-    pf_v16 even_b = d[4] - 0.5f * d[2], odd_b = B * (d[3] - 0.5f * d[1]);
+    pf_vec even_a = d[4] - 2.0f * d[2], odd_a = A * (d[3] - 2.0f * d[1]);
+    pf_vec even_b = d[4] - 0.5f * d[2], odd_b = B * (d[3] - 0.5f * d[1]);
     t[0] = d[0] - 2.5f * d[2] + d[4];
     t[1] = even_a + odd_a;
     t[2] = even_a - odd_a;
@@ -38,10 +38,10 @@ PF_INLINE void to_points(const pf_v16 *d, pf_v16 *t)
 }
 
 /* m -> A' m */
-PF_INLINE void from_points(const pf_v16 *m, pf_v16 *y)
+PF_INLINE void from_points(const pf_vec *m, pf_vec *y)
 {
-    pf_v16 sum_a = m[1] + m[2], diff_a = m[1] - m[2];
-    pf_v16 sum_b = m[3] + m[4], diff_b = m[3] - m[4];
+    pf_vec sum_a = m[1] + m[2], diff_a = m[1] - m[2];
+    pf_vec sum_b = m[3] + m[4], diff_b = m[3] - m[4];
     y[0] = m[0] + sum_a + sum_b;
     y[1] = A * diff_a + B * diff_b;
     y[2] = 0.5f * sum_a + 2.0f * sum_b;
@@ -49,10 +49,10 @@ PF_INLINE void from_points(const pf_v16 *m, pf_v16 *y)
 }
 
 /* y -> A y */
-PF_INLINE void from_points_back(const pf_v16 *y, pf_v16 *m)
+PF_INLINE void from_points_back(const pf_vec *y, pf_vec *m)
 {
-    pf_v16 even_a = y[0] + 0.5f * y[2], odd_a = A * (y[1] + 0.5f * y[3]);
-    pf_v16 even_b = y[0] + 2.0f * y[2], odd_b = B * (y[1] + 2.0f * y[3]);
+    pf_vec even_a = y[0] + 0.5f * y[2], odd_a = A * (y[1] + 0.5f * y[3]);
+    pf_vec even_b = y[0] + 2.0f * y[2], odd_b = B * (y[1] + 2.0f * y[3]);
     m[0] = y[0];
     m[1] = even_a + odd_a;
     m[2] = even_a - odd_a;
@@ -62,10 +62,10 @@ PF_INLINE void from_points_back(const pf_v16 *y, pf_v16 *m)
 }
 
 /* g -> G g */
-PF_INLINE void taps_to_points(const pf_v16 *g, pf_v16 *u)
+PF_INLINE void taps_to_points(const pf_vec *g, pf_vec *u)
 {
-    pf_v16 even_a = g[0] * (-2.0f / 3) - g[2] * (1.0f / 3), odd_a = g[1] * (-2.0f / 3 * A);
-    pf_v16 even_b = g[0] * (1.0f / 6) + g[2] * (1.0f / 3), odd_b = g[1] * (1.0f / 6 * B);
+    pf_vec even_a = g[0] * (-2.0f / 3) - g[2] * (1.0f / 3), odd_a = g[1] * (-2.0f / 3 * A);
+    pf_vec even_b = g[0] * (1.0f / 6) + g[2] * (1.0f / 3), odd_b = g[1] * (1.0f / 6 * B);
     u[0] = g[0];
     u[1] = even_a + odd_a;
     u[2] = even_a - odd_a;
@@ -75,10 +75,10 @@ PF_INLINE void taps_to_points(const pf_v16 *g, pf_v16 *u)
 }
 
 /* u -> G' u */
-PF_INLINE void taps_to_points_back(const pf_v16 *u, pf_v16 *g)
+PF_INLINE void taps_to_points_back(const pf_vec *u, pf_vec *g)
 {
-    pf_v16 sum_a = u[1] + u[2], diff_a = u[1] - u[2];
-    pf_v16 sum_b = u[3] + u[4], diff_b = u[3] - u[4];
+    pf_vec sum_a = u[1] + u[2], diff_a = u[1] - u[2];
+    pf_vec sum_b = u[3] + u[4], diff_b = u[3] - u[4];
     g[0] = u[0] - sum_a * (2.0f / 3) + sum_b * (1.0f / 6);
     g[1] = diff_b * (1.0f / 6 * B) - diff_a * (2.0f / 3 * A);
     g[2] = (sum_b - sum_a) * (1.0f / 3) + u[5];
@@ -108,11 +108,13 @@ PF_INLINE void pixels(const pf_wg_image *m, const float *image, int y0, int x0, 
 }
 
 /* Kernels that lie `stride` floats apart, the taps in order or turned by half a turn. */
-PF_INLINE void gather(const float *w, size_t stride, int turned, pf_v16 g[TAPS][TAPS])
+PF_INLINE void gather(const float *w, size_t stride, int turned, pf_vec g[TAPS][TAPS])
 {
     for (int tap = 0; tap < TAPS * TAPS; tap++) {
         const float *p = w + (turned ? TAPS * TAPS - 1 - tap : tap);
-        for (int l = 0; l < L; l++) g[tap / TAPS][tap % TAPS][l] = p[(size_t)l * stride];
+        pf_vec v = {0};
+        for (int l = 0; l < L; l++) v[l] = p[(size_t)l * stride];
+        g[tap / TAPS][tap % TAPS] = v;
     }
 }
 

@@ -12,6 +12,8 @@
 
 enum { SCORES, VALUES, DV, DP, DQ, DK, PRODUCTS };
 
+PF_CLONE_TABLE(const pf_softmax_ops, pf_softmax, softmax);
+
 typedef struct attention {
     dnn_lib *lib;
     dnn_op *op[PRODUCTS];
@@ -92,7 +94,7 @@ static pf_status forward(void *ctx, const pf_call *c)
 {
     attention *a = ctx;
     PF_TRY(product(a, SCORES, c->in[0], c->in[1], c->saved, c));
-    pf_fused_softmax(a->rows, a->n, a->scale, c->saved);
+    softmax[pf_isa_clone()]->forward(a->rows, a->n, a->scale, c->saved);
     return product(a, VALUES, c->saved, c->in[2], c->out, c);
 }
 
@@ -103,7 +105,7 @@ static pf_status backward(void *ctx, const pf_call *c)
     if (!c->gin[0] && !c->gin[1]) return PF_OK;
     float *d = c->scratch + own_floats(a);
     PF_TRY(product(a, DP, c->gout, c->in[2], d, c));
-    pf_fused_softmax_back(a->rows, a->n, a->scale, c->saved, d);
+    softmax[pf_isa_clone()]->backward(a->rows, a->n, a->scale, c->saved, d);
     if (c->gin[0]) PF_TRY(product(a, DQ, d, c->in[1], c->gin[0], c));
     if (c->gin[1]) PF_TRY(product(a, DK, d, c->in[0], c->gin[1], c));
     return PF_OK;
