@@ -4,6 +4,9 @@
 
 #include <probflow/status.h>
 
+/* What computes: the library and its kernels, "OpenBLAS Haswell".  A static string. */
+const char *pf_linalg_library(void);
+
 /* Eigendecomposition of symmetric a [n,n] = V diag(w) V'.  On return a holds V' : row i is the
  * eigenvector of w[i]; w ascends.  Fails PF_EEXT when LAPACK does not converge. */
 PF_MUST_USE pf_status pf_linalg_eigh(int n, double *a, double *w);

@@ -2,6 +2,8 @@
  *
  * A symmetric matrix is the same in both orders, so LAPACK's column-major eigenvectors (columns)
  * are our rows without a transposition, and its upper factor is our lower one. */
+#include "blas_core.h"
+
 #include <probflow/linalg.h>
 
 #include <cblas.h>
@@ -9,9 +11,16 @@
 #include <math.h>
 #include <string.h>
 
+const char *pf_linalg_library(void)
+{
+    pf_blas_settle();
+    return pf_blas_name();
+}
+
 pf_status pf_linalg_eigh(int n, double *a, double *w)
 {
     PF_REQUIRE(n > 0, PF_EARG, "eigendecomposition of a %d by %d matrix", n, n);
+    pf_blas_settle();
     lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w);
     PF_REQUIRE(info != LAPACK_WORK_MEMORY_ERROR, PF_EMEM,
                "no memory for eigenvectors of size %d", n);
@@ -23,6 +32,7 @@ pf_status pf_linalg_eigh(int n, double *a, double *w)
 pf_status pf_linalg_cholesky(int n, double *a, double *logdet)
 {
     PF_REQUIRE(n > 0, PF_EARG, "Cholesky factor of a %d by %d matrix", n, n);
+    pf_blas_settle();
     lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', n, a, n);
     PF_REQUIRE(info >= 0, PF_EEXT, "LAPACK dpotrf refuses argument %d (not finite?)",
                -(int)info);
@@ -41,6 +51,7 @@ pf_status pf_linalg_cholesky(int n, double *a, double *logdet)
 
 void pf_linalg_solve_lower(int m, int n, const double *l, double *x)
 {
+    pf_blas_settle();
     /* Row r of x solves L y = r, that is X <- X L^-T. */
     cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, m, n, 1.0, l,
                 n, x, n);
@@ -48,6 +59,7 @@ void pf_linalg_solve_lower(int m, int n, const double *l, double *x)
 
 void pf_linalg_gemm(const pf_gemm *g, const double *a, const double *b, double *c)
 {
+    pf_blas_settle();
     cblas_dgemm(CblasRowMajor, g->ta ? CblasTrans : CblasNoTrans,
                 g->tb ? CblasTrans : CblasNoTrans, g->m, g->n, g->k, g->alpha, a,
                 g->ta ? g->m : g->k, b, g->tb ? g->k : g->n, g->beta, c, g->n);

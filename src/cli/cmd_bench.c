@@ -98,6 +98,7 @@ static void describe(const job *j)
 {
     const pf_bench *b = &j->b;
     const pf_experiment *e = &b->e;
+    pf_print_machine(b->c);
     printf("%s %dx%dx%d, %.2f M parameters, %.3f GFLOP forward\n"
            "%d threads, a step of %d images in %d shards, a group of %d a thread, "
            "%s\n\n",

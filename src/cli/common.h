@@ -8,6 +8,9 @@
 #include <probflow/experiment.h>
 #include <probflow/store.h>
 
+/* Two lines: CPU and threads; the instruction set in use and what the libraries made of it. */
+void pf_print_machine(const pf_comm *c);
+
 /* The experiment that c describes once every --set of args is in it.  Frees c. */
 PF_MUST_USE pf_status pf_read_experiment(pf_config *c, const pf_args *args, pf_experiment *out);
 

@@ -3,6 +3,7 @@
  * HDF5 does not forgive a failing write: its caches then refuse to close the file.  So the disk
  * is ours alone: temporary file, write, fsync, rename, fsync of the folder. */
 #include <probflow/file.h>
+#include <probflow/isa.h>
 #include <probflow/memory.h>
 #include <probflow/store.h>
 #include "store/h5.h"
@@ -87,6 +88,9 @@ static PF_MUST_USE pf_status begin(pf_h5_image *im, size_t bytes, size_t chunks,
     PF_TRY(pf_h5_put_text(im->file, "version", PF_VERSION));
     PF_TRY(pf_h5_put_text(im->file, "revision", PF_REVISION));
     PF_TRY(pf_h5_put_text(im->file, "libraries", PF_LIBRARIES));
+    char cpu[128];
+    PF_TRY(pf_h5_put_text(im->file, "cpu", pf_cpu_name(cpu, sizeof cpu)));
+    PF_TRY(pf_h5_put_text(im->file, "isa", pf_isa_name(pf_isa_used())));
     return PF_OK;
 }
 

@@ -58,6 +58,8 @@ static void print_provenance(const page *p)
     print_attr(p, p->file, "version");
     print_attr(p, p->file, "revision");
     print_attr(p, p->file, "libraries");
+    print_attr(p, p->file, "cpu");
+    print_attr(p, p->file, "isa");
 }
 
 /* One line a dataset, groups followed. */

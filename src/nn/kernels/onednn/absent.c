@@ -1,6 +1,11 @@
 /* A build without oneDNN has no bare primitives to compare with. */
 #include <nn/kernel.h>
 
+const char *pf_kernel_library(void)
+{
+    return "no oneDNN";
+}
+
 pf_status pf_bare_create(const pf_bare_opt *o, pf_limit **out)
 {
     (void)o, (void)out;

@@ -3,6 +3,8 @@
 #include <probflow/memory.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
+#include <probflow/isa.h>
+#include <pthread.h>
 
 struct dnn_lib {
     dnnl_engine_t engine;
@@ -206,8 +208,49 @@ static PF_MUST_USE pf_status matmul_init(dnn_lib *l, const dnn_matmul_shape *s, 
     return op_finish(l, op, 3, arg);
 }
 
+/* Before the first primitive: the instruction set in use is the most that oneDNN may use, where it is not
+ * simply the best.  Else ONEDNN_MAX_CPU_ISA in the environment stands. */
+static void limit_isa(void)
+{
+    static const dnnl_cpu_isa_t most[PF_ISA_COUNT] = {
+        dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core,
+        dnnl_cpu_isa_avx512_core_bf16, dnnl_cpu_isa_all};
+    if (pf_isa_is_fixed()) dnnl_set_max_cpu_isa(most[pf_isa_used()]);
+}
+
+static void settle(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, limit_isa);
+}
+
+const char *pf_kernel_library(void)
+{
+    static const struct {
+        dnnl_cpu_isa_t isa;
+        const char *name;
+    } known[] = {{dnnl_cpu_isa_sse41, "sse41"},
+                 {dnnl_cpu_isa_avx, "avx"},
+                 {dnnl_cpu_isa_avx2, "avx2"},
+                 {dnnl_cpu_isa_avx2_vnni, "avx2_vnni"},
+                 {dnnl_cpu_isa_avx512_core, "avx512_core"},
+                 {dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"},
+                 {dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"},
+                 {dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx"}};
+    static char text[64];
+    settle();
+    const dnnl_version_t *v = dnnl_version();
+    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    const char *name = "unknown kernels";
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].isa == isa) name = known[i].name;
+    snprintf(text, sizeof text, "oneDNN %d.%d.%d %s", v->major, v->minor, v->patch, name);
+    return text;
+}
+
 pf_status dnn_open(dnn_lib **out)
 {
+    settle();
     dnn_lib *l = pf_zalloc(sizeof *l);
     if (!l) PF_FAIL(PF_EMEM, "no memory for the oneDNN engine");
     pf_status st = lib_init(l);
