@@ -14,7 +14,9 @@ typedef struct pf_comm pf_comm;
 /* Collective.  Duplicates the world with MPI_ERRORS_RETURN.  Thread level multiple is asked for.
  * When the ranks have met and one of them cannot go on, all fail, and tell (NULL: nobody) is called
  * with the status on rank 0 before they part: a launcher ends the job, and with it the rank that
- * would speak, as soon as a rank has left with an error.  Errors: PF_EEXT, PF_EMEM. */
+ * would speak, as soon as a rank has left with an error.  The calling thread may then run on all
+ * CPUs of the process, and OpenMP starts one thread where a program does not say how many.
+ * Errors: PF_EEXT, PF_EMEM. */
 PF_MUST_USE pf_status pf_comm_open(pf_comm **out, void (*tell)(pf_status));
 /* Collective.  NULL allowed.  Finalises MPI. */
 void pf_comm_close(pf_comm *c);
@@ -24,8 +26,11 @@ void pf_comm_abort(pf_comm *c, int exit_status) __attribute__((noreturn));
 int pf_comm_rank(const pf_comm *c);
 int pf_comm_size(const pf_comm *c);
 
-/* Worker threads for this rank: OMP_NUM_THREADS when set, else the cores this rank may use
- * divided by the ranks of its host that share them, at least 1. */
+/* Worker threads for this rank: OMP_NUM_THREADS when set, else the least of
+ *     the cores this rank may use / the ranks that share them (hyperthreads are not cores)
+ *     the CPU time of its control group / the ranks of its host
+ *     what SLURM gave it
+ * and at least 1; never more than OMP_THREAD_LIMIT.  See probflow/cores.h. */
 int pf_comm_threads(const pf_comm *c);
 
 /* 1: all ranks are on one host, as MPI sees it, so what they exchange crosses no network. */

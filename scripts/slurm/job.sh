@@ -22,8 +22,8 @@ launch=${PROBFLOW_LAUNCH:-srun --mpi=pmix}
 me=${SLURM_JOB_ID:?is set in a SLURM job; use sbatch or scripts/submit}
 # The last task of an array has the array's own number, and requeueing that would requeue all.
 [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || me=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-export SRUN_CPUS_PER_TASK=$OMP_NUM_THREADS # srun does not take it from sbatch
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch
+unset OMP_NUM_THREADS                      # the submitting shell's; the program counts the cores of its CPUs
 export SLURM_WAIT=10                       # seconds the others outlive a rank that died alone
 stop_signals=USR1
 trap : USR1 # one that comes before the program runs does not end us
@@ -51,7 +51,7 @@ again() {
 job() {
     local limit rc=0
     limit=$(minutes) || exit 1
-    echo "job $me: probflow $*: start $((${SLURM_RESTART_COUNT:-0} + 1)), ${SLURM_NTASKS:-1} x $OMP_NUM_THREADS threads on $SLURM_JOB_NODELIST"
+    echo "job $me: probflow $*: start $((${SLURM_RESTART_COUNT:-0} + 1)), ${SLURM_NTASKS:-1} x $SRUN_CPUS_PER_TASK CPUs on $SLURM_JOB_NODELIST"
     stoppable $launch "$probflow" "$@" ${limit:+--max-minutes "$limit"} || rc=$?
     if again $rc; then
         echo "job $me: stopped with status $rc, to be continued"

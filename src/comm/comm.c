@@ -4,9 +4,11 @@
  * a writable temporary directory and starts a helper process, none of which one rank needs. */
 #include "ranks.h"
 
+#include <probflow/cores.h>
 #include <probflow/memory.h>
 
 #include <limits.h>
+#include <omp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,15 +30,8 @@ static int launched(void)
     return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
 }
 
-static int count_cores(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set)) return (int)sysconf(_SC_NPROCESSORS_ONLN);
-    return CPU_COUNT(&set);
-}
-
-/* Ranks of this host whose cores overlap with ours: with binding each has its own. */
-static PF_MUST_USE pf_status count_sharers(pf_comm *c)
+/* Ranks of this host, and those whose cores overlap with ours: with binding each has its own. */
+static PF_MUST_USE pf_status meet_host(pf_comm *c, const pf_cpus *own, int *all, int *sharers)
 {
     MPI_Comm host;
     int n, rc;
@@ -45,26 +40,52 @@ static PF_MUST_USE pf_status count_sharers(pf_comm *c)
         "grouping ranks by host"));
     MPI_Comm_size(host, &n);
     c->one_host = n == c->size;
-    cpu_set_t mine, common, *sets = pf_zalloc((size_t)n * sizeof *sets);
-    int all_ready, ready = sets != NULL; /* nobody enters the exchange alone */
+    pf_cpus common, *sets = pf_zalloc((size_t)n * sizeof *sets);
+    int all_ready, ready = sets != NULL, share = 0; /* nobody enters the exchange alone */
     rc = MPI_Allreduce(&ready, &all_ready, 1, MPI_INT, MPI_MIN, host);
-    if (sched_getaffinity(0, sizeof mine, &mine)) memset(&mine, 0xff, sizeof mine);
     if (!rc && all_ready)
-        rc = MPI_Allgather(&mine, sizeof mine, MPI_BYTE, sets, sizeof mine, MPI_BYTE, host);
+        rc = MPI_Allgather(own, sizeof *own, MPI_BYTE, sets, sizeof *own, MPI_BYTE, host);
     for (int i = 0; !rc && all_ready && i < n; i++) {
-        CPU_AND(&common, &mine, &sets[i]);
-        c->host_share += CPU_COUNT(&common) > 0;
+        CPU_AND_S(sizeof common, common.part, own->part, sets[i].part);
+        share += CPU_COUNT_S(sizeof common, common.part) > 0;
     }
-    if (c->host_share < 1) c->host_share = n;
+    *all = n;
+    *sharers = share > 0 ? share : n;
     pf_free(sets);
     MPI_Comm_free(&host);
     return pf_mpi_check(rc, "comparing the cores of ranks");
 }
 
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* A rank's part of what its host has.  The ranks are taken to be in one control group. */
+static PF_MUST_USE pf_status share_cores(pf_comm *c)
+{
+    int ranks = 1, sharers = 1;
+    pf_cpus allowed;
+    pf_cores own;
+    pf_cores_allowed(&allowed);
+    /* OpenMP has pinned this thread to one core where it was told to bind, and the work queue's
+     * threads would inherit that.  Where this fails they stay as they are. */
+    (void)sched_setaffinity(0, sizeof allowed, allowed.part);
+    pf_cores_find("", &allowed, &own);
+    if (c->mpi) PF_TRY(meet_host(c, &own.first, &ranks, &sharers));
+    int most = least(own.quota / ranks, pf_cores_slurm(&own, ranks));
+    c->threads = least(own.n / sharers, most);
+    if (c->threads < 1) c->threads = 1;
+    /* All our parallel regions say how many threads they want.  What others start by default,
+     * LAPACK above all, would be a thread a core on every rank, and its bits depend on how many. */
+    omp_set_num_threads(1);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status open_into(pf_comm *c)
 {
     int started = 0, level = MPI_THREAD_SINGLE;
-    c->size = c->host_share = c->one_host = 1;
+    c->size = c->one_host = 1;
     c->all = c->queue = MPI_COMM_NULL;
     MPI_Initialized(&started);
     if (!started && !launched()) {
@@ -72,7 +93,7 @@ static PF_MUST_USE pf_status open_into(pf_comm *c)
             env_number("SLURM_STEP_NUM_TASKS") <= 1, PF_EEXT,
             "srun started %d tasks without PMIx, so they cannot meet; use srun --mpi=pmix",
             env_number("SLURM_STEP_NUM_TASKS"));
-        return PF_OK;
+        return share_cores(c);
     }
     if (started) MPI_Query_thread(&level);
     else {
@@ -88,9 +109,7 @@ static PF_MUST_USE pf_status open_into(pf_comm *c)
     MPI_Comm_size(c->all, &c->size);
     PF_REQUIRE(level == MPI_THREAD_MULTIPLE || c->size == 1, PF_EEXT,
                "this MPI library lacks MPI_THREAD_MULTIPLE, which the work queue needs");
-    c->host_share = 0;
-    PF_TRY(count_sharers(c));
-    return PF_OK;
+    return share_cores(c);
 }
 
 pf_status pf_mpi_check(int code, const char *doing)
@@ -177,12 +196,20 @@ int pf_comm_size(const pf_comm *c)
     return c->size;
 }
 
+/* The first number of OMP_NUM_THREADS, whose others are for regions inside regions; 0: none.
+ * OpenMP has already warned of words and numbers below 1. */
+static int asked_threads(void)
+{
+    const char *s = getenv("OMP_NUM_THREADS");
+    char *end;
+    long n = s ? strtol(s, &end, 10) : 0;
+    return n > 0 && n <= INT_MAX && strchr(", \t", *end) ? (int)n : 0; /* or the end */
+}
+
 int pf_comm_threads(const pf_comm *c)
 {
-    int asked = env_number("OMP_NUM_THREADS");
-    if (asked > 0) return asked;
-    int n = count_cores() / c->host_share;
-    return n > 0 ? n : 1;
+    int asked = asked_threads();
+    return least(asked ? asked : c->threads, omp_get_thread_limit());
 }
 
 int pf_comm_one_host(const pf_comm *c)

@@ -11,7 +11,7 @@ struct pf_comm {
     int mpi;        /* 0: one rank without MPI; the communicators are then unset */
     MPI_Comm all;   /* collectives */
     MPI_Comm queue; /* messages of the work queue */
-    int host_share; /* ranks that share this rank's cores, itself included */
+    int threads;    /* this rank's share of its host's cores */
     int one_host;   /* 1: all ranks are on this one */
 };
 

@@ -16,3 +16,11 @@ OMP_NUM_THREADS=2 "$probflow" train "$tmp/tiny.yaml" --run "$tmp/ht2" --quiet --
 for other in h2 h4 ht2; do same "$tmp/h1/checkpoint-00000012.h5" "$tmp/$other/checkpoint-00000012.h5"; done
 for other in r2 r4 t2; do same "$tmp/r1/checkpoint-00000012.h5" "$tmp/$other/checkpoint-00000012.h5"; done
 for other in b2 b4 bt2; do same "$tmp/b1.h5" "$tmp/$other.h5"; done
+# LAPACK's bits depend on its threads
+sed 's/^model: .*/model: {name: gaussian}/' "$tmp/tiny.yaml" >"$tmp/gaussian.yaml"
+for n in 1 2; do
+    OMP_NUM_THREADS=$n "$probflow" train "$tmp/gaussian.yaml" --run "$tmp/g$n" --quiet || fail "fitting on $n threads"
+    OMP_NUM_THREADS=$n "$probflow" bpd "$tmp/g1" --limit 4 --out "$tmp/bg$n.h5" --quiet >/dev/null || fail "bpd of a Gaussian on $n threads"
+done
+same "$tmp/g1/checkpoint-00000001.h5" "$tmp/g2/checkpoint-00000001.h5"
+same "$tmp/bg1.h5" "$tmp/bg2.h5"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static pf_comm *comm;
-static pf_comm solo = {.size = 1, .host_share = 1, .one_host = 1};
+static pf_comm solo = {.size = 1, .threads = 1, .one_host = 1};
 static char root[64];
 
 static inline const char *in_root(const char *name)
