@@ -6,39 +6,47 @@
  *     MULTIPLY_ADD(sum, x, y)    sum <- sum + x y */
 enum { V = PF_LANES };
 
+#define load_words(p)                \
+    __extension__({                  \
+        pf_words w_;                 \
+        memcpy(&w_, (p), sizeof w_); \
+        w_;                          \
+    })
+
+/* wide: 1 with a right vector */
 PF_INLINE void block(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b, float *c,
                      const float *bias, const int rows, const int wide)
 {
     const size_t row = g->row, column = g->column, ldb = g->ldb, ldc = g->ldc;
-    pf_vec sum[R][2], start[2] = {{0}};
-    for (int v = 0; v < wide && bias; v++) start[v] = pf_load(bias + v * V);
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < wide; v++)
-            sum[i][v] = g->add ? pf_load(c + (size_t)i * ldc + (size_t)(v * V)) : start[v];
+    pf_vec left[R], right[R], l0 = {0}, r0 = {0};
+    if (bias) l0 = pf_load(bias);
+    if (bias && wide) r0 = pf_load(bias + V);
+    PF_UNROLL
+    for (int i = 0; i < rows; i++) {
+        left[i] = g->add ? pf_load(c + (size_t)i * ldc) : l0;
+        if (wide) right[i] = g->add ? pf_load(c + (size_t)i * ldc + V) : r0;
+    }
     const uint32_t *upper = a + 4 * row; /* two pointers for eight rows */
     for (int k = g->pairs; k > 0; k--, a += column, upper += column, b += ldb) {
-#pragma GCC unroll 2
+        PF_UNROLL
         for (int term = 0; term < TERMS; term++) {
-            factor y[2];
-            for (int v = 0; v < wide; v++) {
-                pf_words words;
-                memcpy(&words, b + v * V, sizeof words);
-                y[v] = FACTOR(words, term);
-            }
-#pragma GCC unroll 8
+            pf_words u = load_words(b), w = wide ? load_words(b + V) : u;
+            factor y = FACTOR(u, term), z = FACTOR(w, term);
+            PF_UNROLL
             for (int i = 0; i < rows; i++) {
                 float word; /* stored as two halves or as one; broadcast as it is */
                 memcpy(&word, (i < 4 ? a : upper) + (size_t)(i % 4) * row, sizeof word);
                 factor x = FACTOR((pf_words)(word - (pf_vec){0}), term);
-                for (int v = 0; v < wide; v++) MULTIPLY_ADD(sum[i][v], x, y[v]);
+                MULTIPLY_ADD(left[i], x, y);
+                if (wide) MULTIPLY_ADD(right[i], x, z);
             }
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < wide; v++)
-            pf_store(c + (size_t)i * ldc + (size_t)(v * V), sum[i][v]);
+    PF_UNROLL
+    for (int i = 0; i < rows; i++) {
+        pf_store(c + (size_t)i * ldc, left[i]);
+        if (wide) pf_store(c + (size_t)i * ldc + V, right[i]);
+    }
 }
 
 typedef void block_fn(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b, float *c,
@@ -49,7 +57,7 @@ typedef void block_fn(const pf_bf16_product *g, const uint32_t *a, const uint32_
                                                 const uint32_t *b, float *c,                 \
                                                 const float *bias)                           \
     {                                                                                        \
-        block(g, a, b, c, bias, rows, wide);                                                 \
+        block(g, a, b, c, bias, rows, wide - 1);                                             \
     }
 #define BLOCKS(rows) BLOCK(rows, 1) BLOCK(rows, 2)
 BLOCKS(1)

@@ -170,7 +170,7 @@ PF_INLINE void spread_block(const few *s, const float *w, const float *bias, con
             for (int f = 0; f < s->few; f++) {
                 const float *q = frame + (size_t)f * plane + (size_t)i * line + (size_t)j;
                 const float *k = w + f * TAPS * s->many;
-#pragma GCC unroll 9
+                PF_UNROLL
                 for (int t = 0; t < TAPS; t++)
                     sum +=
                         q[(size_t)(t / 3) * line + (size_t)(t % 3)] * pf_load(k + t * s->many);
@@ -201,7 +201,7 @@ PF_INLINE void weights_block(const few *s, const float *x, const float *frame, i
         const float *p = x + i * s->w * s->many, *q = frame + (size_t)i * line;
         for (int j = 0; j < s->w; j++, p += s->many, q++) {
             pf_vec v = pf_load(p);
-#pragma GCC unroll 9
+            PF_UNROLL
             for (int k = 0; k < TAPS; k++)
                 sum[k] += v * q[(size_t)(k / 3) * line + (size_t)(k % 3)];
         }

@@ -39,27 +39,32 @@ PF_INLINE int rows_of(int left)
     return R == 6 && left % R ? 4 : R;
 }
 
+/* wide: 1 with a right vector */
 PF_INLINE void block(const pf_small_gemm *g, const float *a, const float *b, float *c,
                      const int rows, const int wide)
 {
-    const size_t N = (size_t)g->N;
-    pf_vec sum[R][WIDE];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < wide; v++)
-            sum[i][v] = g->add ? pf_load(c + (size_t)i * N + (size_t)(v * V)) : (pf_vec){0};
-    for (int k = 0; k < g->K; k++, a += g->column, b += N) {
-        pf_vec y[WIDE];
-        for (int v = 0; v < wide; v++) y[v] = pf_load(b + v * V);
-#pragma GCC unroll 8
+    const size_t N = (size_t)g->N, row = g->row, column = g->column;
+    pf_vec left[R], right[R];
+    PF_UNROLL
+    for (int i = 0; i < rows; i++) {
+        const float *at = c + (size_t)i * N;
+        left[i] = g->add ? pf_load(at) : (pf_vec){0};
+        if (wide) right[i] = g->add ? pf_load(at + V) : (pf_vec){0};
+    }
+    for (int k = g->K; k > 0; k--, a += column, b += N) {
+        pf_vec y = pf_load(b), z = wide ? pf_load(b + V) : y;
+        PF_UNROLL
         for (int i = 0; i < rows; i++) {
-            float x = a[(size_t)i * g->row];
-            for (int v = 0; v < wide; v++) sum[i][v] += x * y[v];
+            float x = a[(size_t)i * row];
+            left[i] += x * y;
+            if (wide) right[i] += x * z;
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < wide; v++) pf_store(c + (size_t)i * N + (size_t)(v * V), sum[i][v]);
+    PF_UNROLL
+    for (int i = 0; i < rows; i++) {
+        pf_store(c + (size_t)i * N, left[i]);
+        if (wide) pf_store(c + (size_t)i * N + V, right[i]);
+    }
 }
 
 typedef void block_fn(const pf_small_gemm *g, const float *a, const float *b, float *c);
@@ -68,7 +73,7 @@ typedef void block_fn(const pf_small_gemm *g, const float *a, const float *b, fl
     PF_OWN_REGISTERS void block_##rows##x##wide(const pf_small_gemm *g, const float *a, \
                                                 const float *b, float *c)               \
     {                                                                                   \
-        block(g, a, b, c, rows, wide);                                                  \
+        block(g, a, b, c, rows, wide - 1);                                              \
     }
 EACH_BLOCK(BLOCK)
 
@@ -85,36 +90,42 @@ void pf_small_gemm_run(const pf_small_gemm *g, const float *a, const float *b, f
     }
 }
 
-/* The same on matrices in blocks of columns: where the vectors of a block of sums lie. */
+/* The same on matrices in blocks of columns: where the left and the right vectors of a block of sums
+ * lie. */
 typedef struct places {
     const float *b[WIDE];
     float *c[WIDE];
 } places;
 
-/* A row of A runs through its blocks, `next` floats apart; a row of a transposed A lies within one. */
+/* wide: 1 with right vectors.  A row of A runs through its blocks, `next` floats apart; a row of a transposed A lies within one. */
 PF_INLINE void blocked(const pf_blocked_gemm *g, const float *a, size_t next, const places *at,
                        const int rows, const int wide)
 {
     size_t row = g->transposed ? 1 : PANEL, column = g->transposed ? PANEL : 1;
-    pf_vec sum[R][WIDE];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < wide; v++)
-            sum[i][v] = g->add ? pf_load(at->c[v] + i * PANEL) : (pf_vec){0};
+    pf_vec left[R], right[R];
+    PF_UNROLL
+    for (int i = 0; i < rows; i++) {
+        left[i] = g->add ? pf_load(at->c[0] + i * PANEL) : (pf_vec){0};
+        if (wide) right[i] = g->add ? pf_load(at->c[1] + i * PANEL) : (pf_vec){0};
+    }
     for (int k = 0; k < g->K; k += PANEL, a += next) {
         int n = g->K - k < PANEL ? g->K - k : PANEL;
         const float *x = a;
         for (int l = k; l < k + n; l++, x += column) {
-            pf_vec y[WIDE];
-            for (int v = 0; v < wide; v++) y[v] = pf_load(at->b[v] + l * PANEL);
-#pragma GCC unroll 8
-            for (int i = 0; i < rows; i++)
-                for (int v = 0; v < wide; v++) sum[i][v] += x[(size_t)i * row] * y[v];
+            pf_vec y = pf_load(at->b[0] + l * PANEL),
+                   z = wide ? pf_load(at->b[1] + l * PANEL) : y;
+            PF_UNROLL
+            for (int i = 0; i < rows; i++) {
+                left[i] += x[(size_t)i * row] * y;
+                if (wide) right[i] += x[(size_t)i * row] * z;
+            }
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < wide; v++) pf_store(at->c[v] + i * PANEL, sum[i][v]);
+    PF_UNROLL
+    for (int i = 0; i < rows; i++) {
+        pf_store(at->c[0] + i * PANEL, left[i]);
+        if (wide) pf_store(at->c[1] + i * PANEL, right[i]);
+    }
 }
 
 /* Rows of the block at row i of a transposed A end with their block of columns. */
@@ -131,7 +142,7 @@ typedef void blocked_fn(const pf_blocked_gemm *g, const float *a, size_t next,
     PF_OWN_REGISTERS void blocked_##rows##x##wide(const pf_blocked_gemm *g, const float *a, \
                                                   size_t next, const places *at)            \
     {                                                                                       \
-        blocked(g, a, next, at, rows, wide);                                                \
+        blocked(g, a, next, at, rows, wide - 1);                                            \
     }
 EACH_BLOCK(BLOCKED)
 

@@ -13,6 +13,12 @@
 #define PF_SIMD_SUM(a, b, c) PF_PRAGMA(omp simd reduction(+ : a, b, c))
 #define PF_PRAGMA(...)       _Pragma(#__VA_ARGS__)
 #define PF_INLINE            static inline __attribute__((always_inline))
+/* Before a loop over the parts of a block of registers: without it the block is an array in memory. */
+#if defined(__clang__)
+#define PF_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PF_UNROLL _Pragma("GCC unroll 16")
+#endif
 /* A function of its own, so that its inner loop has all registers. */
 #define PF_OWN_REGISTERS static __attribute__((noinline))
 

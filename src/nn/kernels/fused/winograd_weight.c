@@ -43,16 +43,16 @@ enum { K = TAPS * TAPS };
 PF_INLINE void transpose(pf_vec r[L])
 {
 #ifdef LO8
-#pragma GCC unroll 8
+    PF_UNROLL
     for (int i = 0; i < 8; i++) SWAP(i, 8, LO8, HI8);
 #endif
 #ifdef LO4
-#pragma GCC unroll 8
+    PF_UNROLL
     for (int i = 0; i < L / 2; i++) SWAP(i / 4 * 8 + i % 4, 4, LO4, HI4);
 #endif
-#pragma GCC unroll 8
+    PF_UNROLL
     for (int i = 0; i < L / 2; i++) SWAP(i / 2 * 4 + i % 2, 2, LO2, HI2);
-#pragma GCC unroll 8
+    PF_UNROLL
     for (int i = 0; i < L / 2; i++) SWAP(2 * i, 1, LO1, HI1);
 }
 
