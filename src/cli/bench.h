@@ -19,12 +19,18 @@ typedef struct pf_bench {
     FILE *csv;     /* NULL: not asked for */
 } pf_bench;
 
+/* When a measurement began, and when its first round did that counts; of pf_seconds(). */
+typedef struct pf_bench_clock {
+    double begun, rounds;
+} pf_bench_clock;
+
 /* One kind of work, measured round by round: the work, then its limit. */
 typedef struct pf_bench_row {
     const char *what;
     double images, gflop; /* of a round */
     size_t bytes;         /* in memory with everything that the work needs and nothing else */
     size_t peak;          /* the most that the process held so far */
+    pf_bench_clock clock;
     int n;                /* rounds */
     double *work, *limit; /* [PF_BENCH_ROUNDS] seconds; limit 0: no library to compare with */
     /* [PF_BENCH_ROUNDS] % of work outside kernels, and those of them in which a worker waited for
@@ -38,9 +44,11 @@ typedef struct pf_bench_row {
 /* Local.  Owned; free also after a failure. */
 PF_MUST_USE pf_status pf_bench_row_init(pf_bench_row *r, const char *what, int workers);
 void pf_bench_row_free(pf_bench_row *r);
-/* 1 when the rounds so far, `seconds` of them, are enough. */
-int pf_bench_enough(const pf_bench *b, const pf_bench_row *r, double seconds);
+/* 1 when n rounds are enough: the budget [s] is spent, opening and warm-up counted, and
+ * PF_BENCH_LEAST rounds are done or the rounds alone have spent more than it. */
+int pf_bench_enough(double budget, const pf_bench_clock *c, int n);
 
+/* What is printed and written is on its way when a function returns. */
 void pf_bench_print_head(const pf_bench *b);
 void pf_bench_print_row(const pf_bench *b, const pf_bench_row *r);
 /* One number, printed and written. */

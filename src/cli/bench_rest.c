@@ -32,13 +32,11 @@ pf_status pf_bench_optimiser(const pf_bench *b)
     size_t n = (size_t)b->parameters / (size_t)b->threads;
     float *all = pf_zalloc(ARRAYS * n * (size_t)b->threads * sizeof *all);
     PF_REQUIRE(all, PF_EMEM, "no memory for the state of the optimiser");
-    double rate[PF_BENCH_ROUNDS], spent = 0;
+    double rate[PF_BENCH_ROUNDS], begun = pf_seconds();
+    const pf_bench_clock clock = {begun, begun};
     int k = 0;
-    while (k < PF_BENCH_ROUNDS && (k < PF_BENCH_LEAST || spent < 0.2 * b->budget)) {
-        double seconds = update_once(b, all, n);
-        rate[k++] = 1e-6 * (double)(n * (size_t)b->threads) / seconds;
-        spent += seconds;
-    }
+    while (!pf_bench_enough(0.2 * b->budget, &clock, k))
+        rate[k++] = 1e-6 * (double)(n * (size_t)b->threads) / update_once(b, all, n);
     pf_free(all);
     pf_alloc_trim();
     pf_bench_number number = pf_bench_spread("optimiser", "million parameters/s", rate, k);
@@ -66,17 +64,19 @@ static double start_once(const char *self, const char *file)
 
 pf_status pf_bench_startup(const pf_bench *b, const char *file)
 {
-    double ms[STARTS];
+    double ms[STARTS], begun = pf_seconds();
+    const pf_bench_clock clock = {begun, begun};
     char self[4096];
+    int k = 0;
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n < 0) return PF_OK; /* a system that does not tell */
     self[n] = 0;
-    for (int i = 0; i < STARTS; i++) {
+    while (k < STARTS && !pf_bench_enough(b->budget, &clock, k)) {
         double seconds = start_once(self, file);
         PF_REQUIRE(seconds >= 0, PF_EIO, "probflow info %s fails", file);
-        ms[i] = 1e3 * seconds;
+        ms[k++] = 1e3 * seconds;
     }
-    pf_bench_number number = pf_bench_spread("start of probflow info", "ms", ms, STARTS);
+    pf_bench_number number = pf_bench_spread("start of probflow info", "ms", ms, k);
     pf_bench_print_number(b, &number);
     return PF_OK;
 }

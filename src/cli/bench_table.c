@@ -1,6 +1,7 @@
 /* What `probflow bench` says: a table for people, lines "what,unit,min,median,max" for programs. */
 #include "cli/bench.h"
 
+#include <probflow/log.h>
 #include <probflow/memory.h>
 
 #include <stdlib.h>
@@ -27,9 +28,11 @@ void pf_bench_row_free(pf_bench_row *r)
     pf_free(r->plan);
 }
 
-int pf_bench_enough(const pf_bench *b, const pf_bench_row *r, double seconds)
+int pf_bench_enough(double budget, const pf_bench_clock *c, int n)
 {
-    return r->n == PF_BENCH_ROUNDS || (r->n >= PF_BENCH_LEAST && seconds >= b->budget);
+    double now = pf_seconds();
+    if (n < 1 || n == PF_BENCH_ROUNDS) return n > 0;
+    return now - c->begun >= budget && (n >= PF_BENCH_LEAST || now - c->rounds > budget);
 }
 
 static int by_size(const void *a, const void *b)
@@ -43,6 +46,13 @@ pf_bench_number pf_bench_spread(const char *what, const char *unit, double *v, i
     qsort(v, (size_t)n, sizeof *v, by_size);
     double median = 0.5 * (v[(n - 1) / 2] + v[n / 2]);
     return (pf_bench_number){what, unit, v[0], median, v[n - 1]};
+}
+
+/* A pipe shows a row when it is done, and an end by a time limit loses none. */
+static void flush(const pf_bench *b)
+{
+    if (b->csv) fflush(b->csv);
+    fflush(stdout);
 }
 
 static void write_line(const pf_bench *b, const pf_bench_number *n)
@@ -61,6 +71,7 @@ void pf_bench_print_number(const pf_bench *b, const pf_bench_number *n)
     else snprintf(text, sizeof text, "%s", of[1]);
     printf("%-26s %-30s %s\n", n->what, text, n->unit);
     write_line(b, n);
+    flush(b);
 }
 
 void pf_bench_print_head(const pf_bench *b)
@@ -68,6 +79,7 @@ void pf_bench_print_head(const pf_bench *b)
     printf("%-26s %9s %10s %26s %9s %9s\n", "", "images/s", "GFLOP/s",
            "of limit, min/median/max", "compute", "MiB");
     if (b->csv) fputs("what,unit,min,median,max\n", b->csv);
+    flush(b);
 }
 
 static int is_compute(const char *op)
@@ -160,4 +172,5 @@ void pf_bench_print_row(const pf_bench *b, const pf_bench_row *r)
     write_line(b, &in);
     write_line(b, &memory);
     if (r->outside) print_step(b, r, sum, n);
+    flush(b);
 }

@@ -7,6 +7,12 @@
 
 #include <omp.h>
 
+/* 1 when a second round of warm-up, which pays in small networks, fits into the budget. */
+static int warms_again(const pf_bench *b, double begun)
+{
+    return 4 * (pf_seconds() - begun) < b->budget;
+}
+
 /* ---- training ---- */
 
 static PF_MUST_USE pf_status train_rounds(const pf_bench *b, pf_rehearsal *re, pf_bench_row *r)
@@ -23,8 +29,8 @@ static PF_MUST_USE pf_status train_rounds(const pf_bench *b, pf_rehearsal *re, p
     }
     pf_bench_limits limits = {0};
     pf_status st = pf_bench_limits_open(r, shards, &limits);
-    for (double since = pf_seconds(); !st && !pf_bench_enough(b, r, pf_seconds() - since);
-         r->n++) {
+    r->clock.rounds = pf_seconds();
+    for (; !st && !pf_bench_enough(b->budget, &r->clock, r->n); r->n++) {
         pf_rehearsal_time time;
         st = pf_rehearsal_step(re, &time);
         if (!st) st = pf_bench_limits_run(&limits, &r->limit[r->n]);
@@ -36,13 +42,15 @@ static PF_MUST_USE pf_status train_rounds(const pf_bench *b, pf_rehearsal *re, p
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static PF_MUST_USE pf_status train_row(const pf_bench *b, pf_rehearsal *re)
+static PF_MUST_USE pf_status train_row(const pf_bench *b, pf_rehearsal *re, double begun)
 {
     pf_bench_row r;
     int workers, shards, samples;
     pf_rehearsal_cut(re, &workers, &shards, &samples);
-    for (int i = 0; i < 2; i++) PF_TRY(pf_rehearsal_step(re, NULL)); /* warm-up */
+    PF_TRY(pf_rehearsal_step(re, NULL)); /* warm-up */
+    if (warms_again(b, begun)) PF_TRY(pf_rehearsal_step(re, NULL));
     pf_status st = pf_bench_row_init(&r, "training step", workers);
+    r.clock.begun = begun;
     r.outside = pf_zalloc(PF_BENCH_ROUNDS * sizeof(double));
     r.idle = pf_zalloc(PF_BENCH_ROUNDS * sizeof(double));
     if (!st && !(r.outside && r.idle))
@@ -57,8 +65,9 @@ static PF_MUST_USE pf_status train_row(const pf_bench *b, pf_rehearsal *re)
 pf_status pf_bench_training(const pf_bench *b)
 {
     pf_rehearsal *re = NULL;
+    double begun = pf_seconds();
     PF_TRY(pf_rehearsal_open(b->c, &b->e, &re));
-    pf_status st = train_row(b, re);
+    pf_status st = train_row(b, re, begun);
     pf_rehearsal_free(re);
     pf_alloc_trim();
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -151,8 +160,10 @@ static PF_MUST_USE pf_status evaluation_rounds(const evaluation *e, pf_bench_row
 {
     const pf_bench *b = e->b;
     double unused;
+    r->clock.begun = pf_seconds();
     PF_TRY(worker_open(e, &e->all[0]));
-    for (int i = 0; i < 2; i++) PF_TRY(pass(e, &unused)); /* warm-up */
+    PF_TRY(pass(e, &unused)); /* warm-up */
+    if (warms_again(b, r->clock.begun)) PF_TRY(pass(e, &unused));
     r->images = (double)b->threads * e->batch;
     r->gflop = 2e-9 * r->images * b->flops;
     r->bytes = pf_resident_bytes();
@@ -162,8 +173,8 @@ static PF_MUST_USE pf_status evaluation_rounds(const evaluation *e, pf_bench_row
     }
     pf_bench_limits limits = {0};
     pf_status st = pf_bench_limits_open(r, 1, &limits);
-    for (double since = pf_seconds(); !st && !pf_bench_enough(b, r, pf_seconds() - since);
-         r->n++) {
+    r->clock.rounds = pf_seconds();
+    for (; !st && !pf_bench_enough(b->budget, &r->clock, r->n); r->n++) {
         st = pass(e, &r->work[r->n]);
         if (!st) st = pf_bench_limits_run(&limits, &r->limit[r->n]);
     }

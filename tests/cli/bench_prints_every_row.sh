@@ -28,3 +28,13 @@ done
 grep -q 'ddpmpp 12x12x2' "$tmp/out" && grep -q 'noise' "$tmp/out" || { cat "$tmp/out"; fail "not the shape asked for"; }
 "$probflow" bench "$tmp/tiny.yaml" --seconds 1 --csv /nowhere/b.csv 2>"$tmp/out" && fail "wrote to nowhere"
 grep -q 'cannot write /nowhere/b.csv' "$tmp/out" || { cat "$tmp/out"; fail "another sentence"; }
+# a row is in the pipe and in the file when it is done, not when all are
+{ "$probflow" bench "$tmp/tiny.yaml" --seconds 1 --csv "$tmp/b.csv" || echo failed; } | while IFS= read -r line; do
+    case $line in
+    *images/s*GFLOP*) grep -q '^training step' "$tmp/b.csv" && echo "the head came late" ;;
+    'training step'*) grep -q '^likelihood' "$tmp/b.csv" && echo "the first row came late" ;;
+    likelihood*) grep -q '^likelihood evaluation,images/s' "$tmp/b.csv" || echo "the file lags behind" ;;
+    failed) echo "bench into a pipe" ;;
+    esac
+done >"$tmp/out"
+[ ! -s "$tmp/out" ] || { cat "$tmp/out"; fail "rows do not come one by one"; }
