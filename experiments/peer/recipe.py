@@ -59,15 +59,32 @@ class Sde:
         return -0.5 * np.sum(z * z, 1) / std ** 2 - z.shape[1] * (math.log(std) + 0.5 * math.log(2.0 * math.pi))
 
 
+def compiled(twin):
+    """The network by torch.compile, of PyTorch 2.  Its levels, whose shapes depend on values, stay eager."""
+    if hasattr(twin, "levels"):
+        twin.levels.forward = torch._dynamo.disable(twin.levels.forward)
+    return torch.compile(twin)
+
+
+def adam(params, o):
+    """Fused where this PyTorch has it for the CPU, else in multi-tensor calls."""
+    how = dict(lr=o["lr"], betas=(o["beta1"], o["beta2"]), eps=o["eps"])
+    try:
+        return torch.optim.Adam(params, **how, fused=True)
+    except (RuntimeError, TypeError):  # for GPUs alone
+        return torch.optim.Adam(params, **how, foreach=True)
+
+
 class Training:
-    """Adam, clipping and the average as a user of eager PyTorch has them at their fastest: multi-tensor
-    calls, gradients dropped instead of zeroed, no copy of the parameters to host (it is the host)."""
+    """Adam, clipping and the average as a user of PyTorch has them at their fastest: multi-tensor
+    calls, gradients dropped instead of zeroed, no copy of the parameters to host (it is the host).
+    net: what is called for the network: the twin, or what torch.compile makes of it."""
 
     def __init__(self, twin, sde, o, autocast=False):
-        self.twin, self.sde, self.o, self.autocast = twin.train(), sde, o, autocast
+        self.net, self.sde, self.o, self.autocast = twin.train(), sde, o, autocast
         self.params = [p for p in twin.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.params]
-        self.adam = torch.optim.Adam(self.params, lr=o["lr"], betas=(o["beta1"], o["beta2"]), eps=o["eps"], foreach=True)
+        self.adam = adam(self.params, o)
 
     def loss(self, x):
         """Mean over pixels and images of |net - z|^2: the likelihood weight with importance-sampled t, whose
@@ -77,7 +94,7 @@ class Training:
         shape = (-1, 1, 1, 1)
         z = torch.randn_like(x)
         xt = torch.tensor(mean).view(shape) * x + torch.tensor(std).view(shape) * z
-        net = self.twin(xt, *(torch.tensor([of(s) for s in t]) for of in (self.sde.cond, self.sde.noise, self.sde.mean)))
+        net = self.net(xt, *(torch.tensor([of(s) for s in t]) for of in (self.sde.cond, self.sde.noise, self.sde.mean)))
         return (net - z).square().mean()
 
     def step(self, x):
@@ -90,20 +107,27 @@ class Training:
         if self.o["clip"] > 0 and norm > self.o["clip"]:
             torch._foreach_mul_(grads, self.o["clip"] / norm)
         self.adam.step()
-        torch._foreach_mul_(self.average, self.o["ema"])
-        torch._foreach_add_(self.average, [p.detach() for p in self.params], alpha=1.0 - self.o["ema"])
+        self.follow([p.detach() for p in self.params])
         return loss.item()
+
+    def follow(self, params):
+        """The average takes its share of the parameters: in one pass where this PyTorch has it."""
+        if hasattr(torch, "_foreach_lerp_"):
+            torch._foreach_lerp_(self.average, params, 1.0 - self.o["ema"])
+            return
+        torch._foreach_mul_(self.average, self.o["ema"])
+        torch._foreach_add_(self.average, params, alpha=1.0 - self.o["ema"])
 
 
 class Flow:
-    """The probability flow of a twin."""
+    """The probability flow of a twin; net as in Training."""
 
     def __init__(self, twin, sde):
-        self.twin, self.sde = twin.eval().requires_grad_(False), sde
+        self.net, self.sde = twin.eval().requires_grad_(False), sde
 
     def drift(self, x, t):
         f, g2 = self.sde.coefficients(t)
-        net = self.twin(x, *(torch.full((x.shape[0],), v) for v in (self.sde.cond(t), self.sde.noise(t), self.sde.mean(t))))
+        net = self.net(x, *(torch.full((x.shape[0],), v) for v in (self.sde.cond(t), self.sde.noise(t), self.sde.mean(t))))
         return f * x - (0.5 * g2 * self.sde.scale(t)) * net
 
     def divergence(self, x, t, probe):

@@ -2,21 +2,31 @@
 """The PyTorch side of scripts/bench_peer: reads commands as lines of JSON, answers each with a line of JSON.
 
 A command is {"do": NAME, ...}, where NAME is a method of Peer and the rest are its arguments.  One process keeps
-its networks between commands, so that it is warm when its next slice of time begins.
+its networks between commands, so that it is warm when its next slice of time begins.  Its words are MODULE=ROW, what
+must be there and for what.
 """
 import copy
 import ctypes
+import importlib
 import json
 import os
 import re
 import sys
 import time
 
-import numpy as np
-import torch
+for module, row in (word.split("=") for word in sys.argv[1:]):
+    try:
+        importlib.import_module(module)
+    except ImportError as e:
+        print(json.dumps({"error": "%s has no module %s, which row %s needs (%s)" % (sys.executable, module, row, e)}))
+        sys.exit(1)
 
-import recipe
-import twin as twins
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+import machine  # noqa: E402
+import recipe  # noqa: E402
+import twin as twins  # noqa: E402
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
@@ -26,16 +36,24 @@ def peak_mib():
         return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024.0
 
 
-def blas():
-    """Name of the BLAS that a product of matrices has loaded."""
-    torch.ones(8, 8) @ torch.ones(8, 8)
-    with open("/proc/self/maps") as f:
-        found = re.search(r"(\S*libopenblas\S*)", f.read())
-    if found:
-        lib = ctypes.CDLL(found.group(1))
-        lib.openblas_get_config.restype = lib.openblas_get_corename.restype = ctypes.c_char_p
-        return "%s, kernels %s" % (lib.openblas_get_config().decode().strip(), lib.openblas_get_corename().decode())
-    return "MKL" if torch.backends.mkl.is_available() else "reference BLAS"
+def blas(maps, mkl):
+    """Name and, of OpenBLAS, core of the BLAS in use; None: the reference's."""
+    if torch.backends.mkl.is_available():
+        return "MKL %s" % mkl, None
+    path = machine.openblas(maps)
+    if not path:
+        return None, None
+    lib = ctypes.CDLL(path)
+    lib.openblas_get_config.restype = lib.openblas_get_corename.restype = ctypes.c_char_p
+    return " ".join(lib.openblas_get_config().decode().split()[:2]), lib.openblas_get_corename().decode()
+
+
+def different(compiled, eager, limit=1e-4):
+    """Raises when the drift of a compiled network is another.  A loss is random: it says nothing."""
+    if isinstance(eager, tuple):
+        d = float((compiled[0] - eager[0]).abs().max() / eager[0].square().mean().sqrt())
+        if not d <= limit:
+            raise ValueError("the compiled network differs by %.1e of the rms" % d)
 
 
 def pixels_to_model(pixels, levels, rng):
@@ -46,13 +64,16 @@ class Peer:
     def __init__(self):
         self.net, self.jobs = {}, {}
 
-    def describe(self, threads):
+    def start(self, threads):
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.flags(enabled=True).__enter__()
-        about = torch.__config__.show()
-        return {"torch": torch.__version__, "blas": blas(), "threads": torch.get_num_threads(),
-                "onednn": re.search(r"MKL-DNN v([\d.]+)", about).group(1) if torch.backends.mkldnn.is_available() else None,
-                "kernels": re.search(r"CPU capability usage: (.*)", about).group(1)}
+        torch.ones(8, 8) @ torch.ones(8, 8)  # loads the BLAS
+        with open("/proc/self/maps") as f:
+            maps = f.read()
+        about = machine.torch_config(torch.__config__.show())
+        name, core = blas(maps, about["mkl"])
+        return {"torch": torch.__version__, "threads": torch.get_num_threads(), "kernels": about["kernels"], "blas": name, "core": core,
+                "onednn": about["onednn"] if torch.backends.mkldnn.is_available() else None, "allocator": machine.allocator(maps),
+                "compile": hasattr(torch, "compile")}
 
     # ---- the same function ----
 
@@ -96,8 +117,9 @@ class Peer:
         config = self.net[name][1]
         return {"data": config["data"]["path"], "tolerances": {k: config["likelihood"][k] for k in ("rtol", "atol", "div_tol")}}
 
-    def prepare(self, job, net, layout, batch, autocast=False):
-        """A job of one network: `job` is step, one_pass or two_pass."""
+    def prepare(self, job, net, layout, batch, autocast=False, compiled=False):
+        """A job of one network, warm: `job` is step, one_pass or two_pass.  Answers its key and seconds of a run, or why it
+        cannot be compiled."""
         twin, config = self.net[net]
         memory = LAYOUTS[layout]
         mine, sde = copy.deepcopy(twin).to(memory_format=memory), recipe.Sde(config["sde"])
@@ -105,23 +127,31 @@ class Peer:
         rng = np.random.default_rng(2)
         x = recipe.to_tensor(rng.uniform(-1, 1, (batch, h, w, c)), memory)
         if job == "step":
-            train = recipe.Training(mine, sde, config["train"], autocast)
-            run = lambda: train.step(x)
+            model = recipe.Training(mine, sde, config["train"], autocast)
+            run = lambda: model.step(x)
         else:
-            flow, v = recipe.Flow(mine, sde), recipe.to_tensor(rng.choice([-1.0, 1.0], (batch, h, w, c)), memory)
-            run = lambda: getattr(flow, job)(x, 0.5, v)
+            model, v = recipe.Flow(mine, sde), recipe.to_tensor(rng.choice([-1.0, 1.0], (batch, h, w, c)), memory)
+            run = lambda: getattr(model, job)(x, 0.5, v)
+        if compiled:
+            try:
+                eager = run()
+                model.net = recipe.compiled(mine)
+                different(run(), eager)
+            except Exception as e:  # of a compiler that is not there, or does not take this network
+                return {"remark": "%s: %s" % (type(e).__name__, (str(e).strip().splitlines() or [""])[0][:150])}
         for _ in range(2):  # warm-up; the second pays in small networks alone
             begun = time.perf_counter()
             run()
-            if time.perf_counter() - begun > 1.0:
+            seconds = time.perf_counter() - begun
+            if seconds > 1.0:
                 break
-        key = "%s %s %s%s" % (net, job, layout, " bf16" if autocast else "")
-        self.jobs[key] = run, batch
-        return {"job": key}
+        key = "%s %s %s%s%s" % (net, job, layout, " bf16" if autocast else "", " compiled" if compiled else "")
+        self.jobs[key] = run, batch, model, memory
+        return {"job": key, "seconds": seconds}
 
     def time(self, job, seconds, least=2):
         """Images/s of a slice of time; at least `least` runs."""
-        run, batch = self.jobs[job]
+        run, batch = self.jobs[job][:2]
         n, begun = 0, time.perf_counter()
         while n < least or time.perf_counter() - begun < seconds:
             run()
@@ -167,19 +197,13 @@ class Peer:
         with h5py.File(result) as f:
             return {"logp": f["logp"][...].tolist(), "evaluations": int(f.attrs["evaluations"])}
 
-    def rows_of(self, result):
-        """Of a result of `probflow bpd`."""
+    def likelihood(self, job, points, tolerance):
+        """By the network of a job two_pass."""
         import h5py
-        with h5py.File(result) as f:
-            return {"nll": float(f["nll"][...].mean()), "evaluations": float(f["evaluations"][...].mean())}
-
-    def likelihood(self, net, points, layout, tolerance):
-        import h5py
-        twin, config = self.net[net]
+        flow, memory = self.jobs[job][2:]
         with h5py.File(points) as f:
             x, probe = f["x"][...], f["probe"][...]
-        flow = recipe.Flow(twin.to(memory_format=LAYOUTS[layout]), recipe.Sde(config["sde"]))
-        logp, evaluations, seconds = recipe.published_logp(flow, x, probe, LAYOUTS[layout], tolerance)
+        logp, evaluations, seconds = recipe.published_logp(flow, x, probe, memory, tolerance)
         return {"logp": logp.tolist(), "evaluations": evaluations, "seconds": seconds}
 
 
