@@ -4,6 +4,7 @@
  * whose verdict is agreed on, so all ranks go on together or stop together. */
 #include "train/loop.h"
 
+#include <probflow/isa.h>
 #include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/stop.h>
@@ -189,11 +190,11 @@ static void report(const pf_trainer *t)
            t->net->model.ops->name, t->floats, pf_comm_size(t->c), t->n_workers, t->shards,
            t->b);
     if (t->e->train.precision == PF_BF16)
-        pf_log("precision bf16: %s; evaluation losses and checkpoints in float",
-               pf_bf16_is_native()
-                   ? "by this CPU's instructions"
-                   : "this CPU has no instructions for it, so the same sums are "
-                     "made in float, slower than precision f32");
+        pf_log("precision bf16: %s %s; evaluation losses and checkpoints in float",
+               pf_isa_name(pf_isa_used()),
+               pf_bf16_is_native() ? "multiplies such numbers itself"
+                                   : "has no instruction for it, so the same sums are made in "
+                                     "float: the same bits, no faster than precision f32");
     if (pf_comm_size(t->c) > 1)
         pf_log("gradients are exchanged %s the backward pass",
                overlaps(t) ? "during" : "after");
