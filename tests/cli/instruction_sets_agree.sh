@@ -27,6 +27,11 @@ for isa in sse2 avx2 avx512 avx512_bf16 amx; do
 done
 unset PROBFLOW_ISA
 
+# Ranks on different machines compute with what the least of them has.
+mpirun -n 1 env PROBFLOW_ISA=sse2 "$probflow" train "$tmp/tiny.yaml" --run "$tmp/mixed" --quiet : \
+    -n 1 "$probflow" train "$tmp/tiny.yaml" --run "$tmp/mixed" --quiet || fail "training on different machines"
+same "$tmp/mixed/checkpoint-00000012.h5" "$tmp/t-sse2/checkpoint-00000012.h5"
+
 # Rounding of float, 6e-8, amplified by a network of some 20 layers, is below 1e-5 of a loss; twelve steps of Adam, which
 # divides by the gradient's own size, leave it below 1e-3.  A likelihood may take another step where its error estimate
 # is at the limit: less than its tolerance of 1e-3.

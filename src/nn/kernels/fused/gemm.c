@@ -9,29 +9,6 @@
 
 enum { V = PF_LANES, WIDE = 2, R = V == 16 ? 8 : V == 8 ? 6 : 4, PANEL = PF_GEMM_COLUMNS };
 
-#if defined(__AVX512F__)
-#define EACH_BLOCK(make) make(8, 1) make(8, 2)
-#define TABLE_OF_BLOCKS(name)     \
-    {                             \
-        {name##_8x1, name##_8x2}, \
-    }
-#elif defined(__AVX__)
-#define EACH_BLOCK(make) make(6, 1) make(6, 2) make(4, 1) make(4, 2)
-#define TABLE_OF_BLOCKS(name)      \
-    {                              \
-        {name##_6x1, name##_6x2},  \
-        {                          \
-            name##_4x1, name##_4x2 \
-        }                          \
-    }
-#else
-#define EACH_BLOCK(make) make(4, 1) make(4, 2)
-#define TABLE_OF_BLOCKS(name)     \
-    {                             \
-        {name##_4x1, name##_4x2}, \
-    }
-#endif
-
 /* Rows of the next block when `left` are to come.  Eights are cut into sixes after one or two
  * fours. */
 PF_INLINE int rows_of(int left)
@@ -69,23 +46,30 @@ PF_INLINE void block(const pf_small_gemm *g, const float *a, const float *b, flo
 
 typedef void block_fn(const pf_small_gemm *g, const float *a, const float *b, float *c);
 
-#define BLOCK(rows, wide)                                                               \
-    PF_OWN_REGISTERS void block_##rows##x##wide(const pf_small_gemm *g, const float *a, \
-                                                const float *b, float *c)               \
-    {                                                                                   \
-        block(g, a, b, c, rows, wide - 1);                                              \
+#define BLOCKS(name, rows)                                                         \
+    PF_OWN_REGISTERS void block_##name##x1(const pf_small_gemm *g, const float *a, \
+                                           const float *b, float *c)               \
+    {                                                                              \
+        block(g, a, b, c, rows, 0);                                                \
+    }                                                                              \
+    PF_OWN_REGISTERS void block_##name##x2(const pf_small_gemm *g, const float *a, \
+                                           const float *b, float *c)               \
+    {                                                                              \
+        block(g, a, b, c, rows, 1);                                                \
     }
-EACH_BLOCK(BLOCK)
+BLOCKS(R, R)
+BLOCKS(4, 4)
 
 void pf_small_gemm_run(const pf_small_gemm *g, const float *a, const float *b, float *c)
 {
-    static block_fn *const blocks[][WIDE] = TABLE_OF_BLOCKS(block);
-    for (int j = 0, wide; j < g->N; j += wide * V) {
-        wide = g->N - j < WIDE * V ? 1 : WIDE;
+    static block_fn *const most[] = {block_Rx1, block_Rx2}, *const four[] = {block_4x1,
+                                                                             block_4x2};
+    for (int j = 0, wide; j < g->N; j += V << wide) {
+        wide = g->N - j >= WIDE * V;
         for (int i = 0, rows; i < g->M; i += rows) {
             rows = rows_of(g->M - i);
-            blocks[rows < R][wide - 1](g, a + (size_t)i * g->row, b + j,
-                                       c + (size_t)i * (size_t)g->N + j);
+            (rows == R ? most : four)[wide](g, a + (size_t)i * g->row, b + j,
+                                            c + (size_t)i * (size_t)g->N + j);
         }
     }
 }
@@ -138,32 +122,45 @@ PF_INLINE int blocked_rows(const pf_blocked_gemm *g, int i)
 typedef void blocked_fn(const pf_blocked_gemm *g, const float *a, size_t next,
                         const places *at);
 
-#define BLOCKED(rows, wide)                                                                 \
-    PF_OWN_REGISTERS void blocked_##rows##x##wide(const pf_blocked_gemm *g, const float *a, \
-                                                  size_t next, const places *at)            \
-    {                                                                                       \
-        blocked(g, a, next, at, rows, wide - 1);                                            \
+#define BLOCKED(name, rows)                                                            \
+    PF_OWN_REGISTERS void blocked_##name##x1(const pf_blocked_gemm *g, const float *a, \
+                                             size_t next, const places *at)            \
+    {                                                                                  \
+        blocked(g, a, next, at, rows, 0);                                              \
+    }                                                                                  \
+    PF_OWN_REGISTERS void blocked_##name##x2(const pf_blocked_gemm *g, const float *a, \
+                                             size_t next, const places *at)            \
+    {                                                                                  \
+        blocked(g, a, next, at, rows, 1);                                              \
     }
-EACH_BLOCK(BLOCKED)
+BLOCKED(R, R)
+BLOCKED(4, 4)
+
+/* Vectors from column j on, and one beside it. */
+PF_INLINE places places_of(const pf_blocked *b, const pf_blocked *c, int j)
+{
+    places at;
+    for (int v = 0; v < WIDE; v++, j += V) {
+        size_t block = (size_t)(j / PANEL) * PANEL, in = (size_t)(j % PANEL);
+        at.b[v] = b->at + block * (size_t)b->rows + in;
+        at.c[v] = c->at + block * (size_t)c->rows + in;
+    }
+    return at;
+}
 
 void pf_blocked_gemm_run(const pf_blocked_gemm *g, pf_blocked a, pf_blocked b, pf_blocked c)
 {
-    static blocked_fn *const blocks[][WIDE] = TABLE_OF_BLOCKS(blocked);
+    static blocked_fn *const most[] = {blocked_Rx1, blocked_Rx2}, *const four[] = {blocked_4x1,
+                                                                                   blocked_4x2};
     size_t block_a = (size_t)a.rows * PANEL, next = g->transposed ? PANEL * PANEL : block_a;
-    size_t block_b = (size_t)b.rows * PANEL, block_c = (size_t)c.rows * PANEL;
-    for (int j = 0, wide; j < g->N; j += wide * V) {
-        places at;
-        wide = g->N - j < WIDE * V ? 1 : WIDE;
-        for (int v = 0; v < WIDE; v++) {
-            size_t block = (size_t)((j + v * V) / PANEL), in = (size_t)((j + v * V) % PANEL);
-            at.b[v] = b.at + block * block_b + in;
-            at.c[v] = c.at + block * block_c + in;
-        }
+    for (int j = 0, wide; j < g->N; j += V << wide) {
+        places at = places_of(&b, &c, j);
+        wide = g->N - j >= WIDE * V;
         for (int i = 0, rows; i < g->M; i += rows) {
             const float *ai = a.at + (size_t)i * PANEL;
             if (g->transposed) ai = a.at + (size_t)(i / PANEL) * block_a + (size_t)(i % PANEL);
             rows = blocked_rows(g, i);
-            blocks[rows < R][wide - 1](g, ai, next, &at);
+            (rows == R ? most : four)[wide](g, ai, next, &at);
             for (int v = 0; v < WIDE; v++) at.c[v] += (size_t)rows * PANEL;
         }
     }
