@@ -81,7 +81,8 @@ typedef struct places {
     float *c[WIDE];
 } places;
 
-/* wide: 1 with right vectors.  A row of A runs through its blocks, `next` floats apart; a row of a transposed A lies within one. */
+/* wide: 1 with right vectors.  A row of A runs through its blocks, `next` floats apart; a row of a
+ * transposed A lies within one. */
 PF_INLINE void blocked(const pf_blocked_gemm *g, const float *a, size_t next, const places *at,
                        const int rows, const int wide)
 {
