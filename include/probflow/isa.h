@@ -1,6 +1,8 @@
 /* The instruction set of this process: one choice, which every own kernel obeys and which is passed
  * on to the libraries under them (oneDNN, OpenBLAS).
  *
+ * All functions are Local, and any thread may call them.
+ *
  * It is the best that the CPU and its system have, or the lesser one that the environment variable
  * PROBFLOW_ISA names (sse2, avx2, avx512, avx512_bf16, amx; on other machines: portable).
  *
@@ -21,8 +23,9 @@ typedef enum pf_isa {
     PF_ISA_COUNT
 } pf_isa;
 
+/* "avx2"; a static string.  NULL for levels that this kind of processor does not have. */
 const char *pf_isa_name(pf_isa isa);
-/* The most that CPU and system have. */
+/* The most that CPU and system have.  Source: CPUID and XCR0, see src/base/isa.c. */
 pf_isa pf_isa_best(void);
 /* The one in use; where PROBFLOW_ISA cannot be followed, the best. */
 pf_isa pf_isa_used(void);
@@ -35,10 +38,11 @@ int pf_isa_is_fixed(void);
  * Test   an_instruction_set_that_is_not_there_is_refused */
 PF_MUST_USE pf_status pf_isa_check(void);
 
-/* The CPU's own name, and its family and model, into buf; returns it. */
+/* The CPU's own name, and its family and model, into buf [n bytes], cut where it does not fit; returns buf. */
 const char *pf_cpu_name(char *buf, size_t n);
 
-/* Index into a table of clones. */
+/* Index into a table of clones: what is above AVX-512 shares its clone.
+ * Test   every_clone_draws_the_same_bits */
 int pf_isa_clone(void);
 
 #define PF_ISA_JOIN_(name, clone) name##_##clone

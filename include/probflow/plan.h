@@ -57,10 +57,11 @@ typedef struct pf_plan_opt {
     const pf_plan *with;
 } pf_plan_opt;
 
-/* 1: the instruction set in use multiplies bf16 numbers itself; 0: the same sums are made in float. */
+/* 1: the instruction set in use multiplies bf16 numbers itself; 0: the same sums are made in
+ * float. */
 int pf_bf16_is_native(void);
-/* The library of convolutions and the instruction set that it uses, "oneDNN 2.6.3 avx2"; "no oneDNN".  A
- * static string. */
+/* The library of convolutions and the instruction set that it uses, "oneDNN 2.6.3 avx2", or
+ * "no oneDNN".  A static string. */
 const char *pf_kernel_library(void);
 
 /* Owned.  graph is borrowed and must outlive the plan.  Fails PF_EARG (options that do

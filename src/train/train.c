@@ -192,9 +192,10 @@ static void report(const pf_trainer *t)
     if (t->e->train.precision == PF_BF16)
         pf_log("precision bf16: %s %s; evaluation losses and checkpoints in float",
                pf_isa_name(pf_isa_used()),
-               pf_bf16_is_native() ? "multiplies such numbers itself"
-                                   : "has no instruction for it, so the same sums are made in "
-                                     "float: the same bits, no faster than precision f32");
+               pf_bf16_is_native()
+                   ? "multiplies such numbers itself"
+                   : "has no instruction for it: the same sums are made in float, "
+                     "bit for bit; precision f32 is as fast or faster");
     if (pf_comm_size(t->c) > 1)
         pf_log("gradients are exchanged %s the backward pass",
                overlaps(t) ? "during" : "after");
