@@ -24,15 +24,25 @@ static PF_MUST_USE pf_status outer(int n)
     return PF_OK;
 }
 
+static void show_error(int with_trail, char *text, size_t n)
+{
+    memset(text, 0, n);
+    FILE *f = fmemopen(text, n, "w");
+    pf_error_show_trail(with_trail);
+    pf_error_print(f);
+    pf_error_show_trail(0);
+    fclose(f);
+}
+
 static void a_failure_keeps_its_sentence_and_every_place(void **state)
 {
     (void)state;
     char text[512] = "";
     assert_int_equal(outer(-3), PF_EARG);
     assert_string_equal(pf_error_message(), "length is -3, want > 0");
-    FILE *f = fmemopen(text, sizeof text, "w");
-    pf_error_print(f);
-    fclose(f);
+    show_error(0, text, sizeof text);
+    assert_string_equal(text, "probflow: error: length is -3, want > 0\n");
+    show_error(1, text, sizeof text);
     assert_non_null(strstr(text, "probflow: error: length is -3, want > 0\n"));
     char *first = strstr(text, "test_base.c:");
     assert_non_null(first);

@@ -16,9 +16,6 @@
 PF_MUST_USE pf_status pf_data_convert(const char *const *sources, int n, int shrink,
                                       const char *out);
 
-/* Hex SHA-256 of a file. */
-PF_MUST_USE pf_status pf_sha256_file(const char *path, char hex[65]);
-
 /* Grid of n images [n,h,w,c], values 0..255, as a PNG with `columns` a row. */
 PF_MUST_USE pf_status pf_png_grid(const char *path, const uint8_t *images, int n, pf_shape s,
                                   int columns);

@@ -2,7 +2,7 @@
  *
  * Library code returns a pf_status and never exits, aborts or prints.  The first failure
  * stores one clear sentence in a thread-local record; each caller that passes the status on
- * adds its place.  `main` prints the record.  Only the three macros below return early. */
+ * adds its place.  `main` prints the record: the sentence, and with --trail the places.  Only the three macros below return early. */
 #ifndef PROBFLOW_STATUS_H
 #define PROBFLOW_STATUS_H
 
@@ -49,8 +49,10 @@ pf_status pf_trail(pf_status st, const char *where);
 /* This thread's sentence; "" when nothing failed.  Borrowed, valid until the next pf_raise. */
 const char *pf_error_message(void);
 
-/* Prints "probflow: error: <sentence>" and the trail, one place a line. */
+/* Prints "probflow: error: <sentence>"; behind it the trail, one place a line, when that was asked
+ * for by pf_error_show_trail(1). */
 void pf_error_print(FILE *f);
+void pf_error_show_trail(int on);
 
 /* Copies a failure of another thread or rank into this thread's record.  Returns code. */
 pf_status pf_error_adopt(pf_status code, const char *message);

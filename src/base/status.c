@@ -16,6 +16,7 @@ typedef struct record {
 } record;
 
 static _Thread_local record last;
+static int with_trail; /* set once at the start */
 
 static const char *nonnull(const char *s)
 {
@@ -47,10 +48,15 @@ const char *pf_error_message(void)
     return last.message;
 }
 
+void pf_error_show_trail(int on)
+{
+    with_trail = on;
+}
+
 void pf_error_print(FILE *f)
 {
     fprintf(f, "probflow: error: %s\n", last.message[0] ? last.message : "unknown failure");
-    for (int i = 0; i < last.places; i++) fprintf(f, "  at %s\n", last.place[i]);
+    for (int i = 0; with_trail && i < last.places; i++) fprintf(f, "  at %s\n", last.place[i]);
 }
 
 pf_status pf_error_adopt(pf_status code, const char *message)

@@ -40,8 +40,8 @@ pf_status pf_usage_error(const char *where, const char *fmt, ...)
 
 static pf_status unknown_flag(const char *given, const pf_arg *flags)
 {
-    const char *names[PF_CLI_MAX] = {"--set", "--quiet", "--help"};
-    int n = 3;
+    const char *names[PF_CLI_MAX] = {"--set", "--quiet", "--trail", "--help"};
+    int n = 4;
     for (; flags && flags->flag && n < PF_CLI_MAX - 1; flags++) names[n++] = flags->flag;
     const char *near = pf_nearest(given, names);
     if (near)
@@ -65,6 +65,7 @@ static pf_status parse_flag(int argc, char **argv, int *i, const pf_arg *flags, 
         pf_log_setup(0);
         return PF_OK;
     }
+    if (!strcmp(a, "--trail")) return PF_OK; /* main has read it */
     int is_set = n == 5 && !strncmp(a, "--set", 5);
     const pf_arg *f = is_set ? NULL : find(flags, a, n);
     if (!is_set && !f) return unknown_flag(a, flags);

@@ -28,8 +28,8 @@ typedef struct pf_args {
     const char *sets[PF_CLI_MAX]; /* --set section.key=value, in order */
 } pf_args;
 
-/* Understands "--flag value", "--flag=value", repeated --set, --quiet (silences the log) and
- * everything else that does not start with '-' as positional.  A wrong number of positionals or
+/* Understands "--flag value", "--flag=value", repeated --set, --quiet (silences the log),
+ * --trail (a failure shows where it passed) and everything else that does not start with '-' as positional.  A wrong number of positionals or
  * an unknown flag (names the nearest) is a usage error. */
 PF_MUST_USE pf_status pf_args_parse(int argc, char **argv, const pf_arg *flags,
                                     int min_positional, int max_positional, pf_args *out);
@@ -39,7 +39,7 @@ pf_status pf_usage_error(const char *where, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 int pf_usage_failed(void);
 
-/* Says once why the command ends: the error with its trail, or, as a log line, that it was stopped. */
+/* Says once why the command ends: the error, or, as a log line, that it was stopped. */
 void pf_tell_end(pf_status st);
 
 /* Every key of a configuration, with its default, range and meaning. */

@@ -8,6 +8,7 @@
 
 #include <probflow/log.h>
 #include <probflow/memory.h>
+#include <probflow/sha256.h>
 #include <probflow/stop.h>
 
 #include <math.h>

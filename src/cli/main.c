@@ -38,9 +38,10 @@ static void overview(FILE *f)
                 commands[i]->help);
     fprintf(
         f,
-        "\nEvery command runs alone or under mpirun / srun.  Exit status: 0 done, 1 failed, "
-        "2 wrong usage,\n%d stopped by a signal or a time limit (the same command "
-        "continues).\n",
+        "\nEvery command runs alone or under mpirun / srun.  --quiet silences the log, "
+        "--trail\n"
+        "shows where in the program a failure passed.  Exit status: 0 done, 1 failed, 2 wrong\n"
+        "usage, %d stopped by a signal or a time limit (the same command continues).\n",
         PF_EXIT_STOPPED);
 }
 
@@ -71,16 +72,17 @@ static int first_rank(void)
     return 1;
 }
 
-static int wants_help(int argc, char **argv)
+static int given(int argc, char **argv, const char *flag)
 {
     for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return 1;
+        if (!strcmp(argv[i], flag)) return 1;
     return 0;
 }
 
 int main(int argc, char **argv)
 {
     pf_log_setup(first_rank());
+    pf_error_show_trail(given(argc, argv, "--trail"));
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is met as a full disk is: by a sentence */
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
         overview(argc < 2 ? stderr : stdout);
@@ -91,7 +93,7 @@ int main(int argc, char **argv)
         return 0;
     }
     const pf_command *c = find(argv[1]);
-    if (c && wants_help(argc - 1, argv + 1)) {
+    if (c && (given(argc - 1, argv + 1, "--help") || given(argc - 1, argv + 1, "-h"))) {
         printf("usage: probflow %s %s\n\n%s\n", c->name, c->usage, c->help);
         if (strstr(c->usage, "--set")) pf_print_options(stdout);
         return 0;

@@ -5,6 +5,7 @@
 #ifndef PROBFLOW_SRC_DATA_FORMAT_H
 #define PROBFLOW_SRC_DATA_FORMAT_H
 
+#include <probflow/sha256.h>
 #include <probflow/store.h>
 #include <stddef.h>
 
@@ -72,16 +73,5 @@ PF_MUST_USE pf_status pf_read_whole(const pf_source *s, pf_parse *parse, pf_tabl
 PF_MUST_USE pf_status pf_png_read(const char *path, pf_shape *shape, unsigned char **pixels);
 /* Width and height without decoding; 0 when it is no PNG. */
 int pf_png_size(const unsigned char *head, size_t n, int *w, int *h);
-
-/* SHA-256 of any number of pieces (FIPS 180-4). */
-typedef struct pf_sha256 {
-    uint32_t h[8];
-    uint64_t bytes;
-    unsigned char block[64];
-} pf_sha256;
-void pf_sha256_init(pf_sha256 *s);
-void pf_sha256_add(pf_sha256 *s, const void *p, size_t n);
-void pf_sha256_hex(pf_sha256 *s, char hex[65]);
-PF_MUST_USE pf_status pf_sha256_add_file(pf_sha256 *s, const char *path);
 
 #endif

@@ -1,8 +1,7 @@
 /* SHA-256.
  *
  * Source: FIPS 180-4, sections 4.1.2, 5.1.1, 5.3.3 and 6.2. */
-#include <probflow/data.h>
-#include "data/format.h"
+#include <probflow/sha256.h>
 #include <errno.h>
 #include <string.h>
 
@@ -74,7 +73,7 @@ void pf_sha256_add(pf_sha256 *s, const void *p, size_t n)
     }
 }
 
-void pf_sha256_hex(pf_sha256 *s, char hex[65])
+void pf_sha256_hex(pf_sha256 *s, char hex[PF_SHA256_HEX])
 {
     static const unsigned char pad[64] = {0x80};
     unsigned char length[8];
@@ -97,7 +96,7 @@ pf_status pf_sha256_add_file(pf_sha256 *s, const char *path)
     return PF_OK;
 }
 
-pf_status pf_sha256_file(const char *path, char hex[65])
+pf_status pf_sha256_file(const char *path, char hex[PF_SHA256_HEX])
 {
     pf_sha256 s;
     pf_sha256_init(&s);
