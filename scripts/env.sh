@@ -32,20 +32,21 @@ stoppable() {
     return $rc
 }
 
-# from_root FOLDER PATH: a path given in FOLDER, as seen from the root
-from_root() { (cd "$1" && realpath -m --relative-base="$root" "$2"); }
+# from_root FOLDER PATH: a path given in FOLDER, as seen from the root, into $seen
+from_root() { IFS= read -r -d '' seen < <(cd -- "$1" && realpath -zm --relative-base="$root" -- "$2"); }
 
 # configurations FOLDER EXPERIMENT: the YAML files of a folder or a file, as seen from FOLDER, or of a
-# name in experiments/
+# name in experiments/, into the list $files
 configurations() {
-    local e f found=
-    e=$(from_root "$1" "$2")
+    local e f
+    from_root "$1" "$2"
+    e=$seen files=()
     [ -e "$e" ] || e=experiments/$2
-    [ ! -f "$e" ] || { echo "$e"; return; }
+    [ ! -f "$e" ] || { files=("$e"); return; }
     for f in "$e"/*.yaml; do
-        if [ -f "$f" ] && [ "${f##*/}" != table.yaml ]; then echo "$f"; found=yes; fi
+        if [ -f "$f" ] && [ "${f##*/}" != table.yaml ]; then files+=("$f"); fi
     done
-    [ -n "$found" ] || { echo "${0##*/}: no experiment at $2, nor in experiments/" >&2; return 1; }
+    [ ${#files[@]} -gt 0 ] || { echo "${0##*/}: no experiment at $2, nor in experiments/" >&2; return 1; }
 }
 
 # compile DIR [meson options]: configure once, then build

@@ -72,7 +72,7 @@ target() {
     what=${all[$((task / parts))]:-}
     [ -n "$what" ] || { echo "job $me: array task $((task + 1)) is beyond ${#all[@]} targets of $parts parts" >&2; exit 2; }
     split=test
-    case $what in *:*) split=${what##*:}; what=${what%:*} ;; esac
+    case $what in *:*) [ -e "$what" ] || { split=${what##*:} what=${what%:*}; } ;; esac # or is it part of the name?
     out=${what%.h5}-bpd-$split.h5
     [ ! -d "$what" ] || out=$what/bpd-$split.h5
 }

@@ -25,7 +25,7 @@ YAML
 refuses() {
     local pattern=$1 n rc; shift
     for n in 1 2; do
-        timeout -k 5 60 bash -c ". '$root/scripts/env.sh'; n=$n; ranks $n \"\$@\"" _ "$@" >"$tmp/out" 2>&1
+        timeout -k 5 60 bash -c '. "$1"; shift; ranks "$@"' _ "$root/scripts/env.sh" "$n" "$@" >"$tmp/out" 2>&1
         rc=$?
         [ $rc -ne 0 ] || fail "accepted on $n ranks: $*"
         [ $rc -ne 124 ] && [ $rc -ne 137 ] || fail "hung on $n ranks: $*"

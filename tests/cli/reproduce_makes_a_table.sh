@@ -6,7 +6,7 @@ export PROBFLOW_BUILD=$build
 reproduce() { "$root/scripts/reproduce" "$@" >"$tmp/out" 2>&1; }
 
 reproduce weighting --rows || { cat "$tmp/out"; fail "the table of experiments/weighting cannot be read"; }
-[ "$(wc -l <"$tmp/out")" = 18 ] || { cat "$tmp/out"; fail "the table has not 2 data sets x 3 SDEs x 3 weightings"; }
+[ "$(grep -czx "" "$tmp/out")" = 18 ] || { tr "\0" "\n" <"$tmp/out"; fail "the table has not 2 data sets x 3 SDEs x 3 weightings"; }
 
 mkdir "$tmp/small"
 "$probflow" data density:checkerboard:300 "$tmp/points.h5" >/dev/null || fail "no points"
