@@ -11,6 +11,7 @@
  *                   short: half of the bytes are written and said to be written
  *                   kill: half of the bytes are written, up to the end of a page of the file, then the
  *                   process is killed by SIGKILL; the kernel too cuts a write between pages only
+ *   PF_FAULT_PTRACE 1: no process may read or write another's memory, as in a container
  *   PF_FAULT_LOG    a line is added for each fault, or for each counted call when nothing fails:
  *                   "NUMBER CALL PATH" */
 #undef _FILE_OFFSET_BITS /* both names of each call are wanted: open and open64 */
@@ -28,6 +29,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { SHORT = -1, KILL = -2 }; /* beside the error numbers */
@@ -270,4 +273,27 @@ void *aligned_alloc(size_t alignment, size_t n)
         strstr(who.dli_fname, "probflow") && refused(due("alloc", "-")))
         return NULL;
     return real(alignment, n);
+}
+
+/* process_vm_readv and its twin. */
+static ssize_t other_memory(long number, pid_t pid, const struct iovec *a, unsigned long n,
+                            const struct iovec *b, unsigned long m, unsigned long flags)
+{
+    if (getenv("PF_FAULT_PTRACE")) {
+        errno = EPERM;
+        return -1;
+    }
+    return syscall(number, pid, a, n, b, m, flags);
+}
+
+ssize_t process_vm_readv(pid_t pid, const struct iovec *a, unsigned long n,
+                         const struct iovec *b, unsigned long m, unsigned long flags)
+{
+    return other_memory(SYS_process_vm_readv, pid, a, n, b, m, flags);
+}
+
+ssize_t process_vm_writev(pid_t pid, const struct iovec *a, unsigned long n,
+                          const struct iovec *b, unsigned long m, unsigned long flags)
+{
+    return other_memory(SYS_process_vm_writev, pid, a, n, b, m, flags);
 }
