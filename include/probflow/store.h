@@ -29,15 +29,20 @@ typedef struct pf_dataset_info {
         [1025]; /* tokens: hex of the byte each value stands for, two digits a value */
 } pf_dataset_info;
 
-/* Opens one split.  Fails PF_EIO (missing, truncated), PF_EFORMAT (not a dataset, no such split:
- * names those there). */
+/* Opens one split.  Fails PF_EIO (missing, truncated), PF_EFORMAT (not a dataset, another type of value
+ * than above, more values claimed than stored, no such split: names those there). */
 PF_MUST_USE pf_status pf_dataset_open(const char *path, const char *split, pf_dataset **out);
 void pf_dataset_close(pf_dataset *d);
 const pf_dataset_info *pf_dataset_about(const pf_dataset *d);
-/* Rows first .. first+n-1: images as bytes [n,H,W,C]; continuous as doubles [n,D]; labels [n]. */
+/* Rows first .. first+n-1: images as bytes [n,H,W,C]; tokens and continuous as doubles [n,D]; labels
+ * [n].  Fails PF_EIO (damaged), PF_EFORMAT (a value at or above the levels, or not finite: names the
+ * row). */
 PF_MUST_USE pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out);
 PF_MUST_USE pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out);
 PF_MUST_USE pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
+
+/* Reads these rows in pieces and keeps none: fails as they would. */
+PF_MUST_USE pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n);
 
 /* Writes a dataset split by split. */
 typedef struct pf_dataset_split {
@@ -66,7 +71,8 @@ typedef struct pf_checkpoint {
 /* Fails PF_EIO; the old file is then intact. */
 PF_MUST_USE pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c);
 /* Reads everything into owned memory; free with pf_checkpoint_free.  Verifies the checksum of
- * every dataset: PF_EFORMAT names the file and the dataset that is damaged.  with_state = 0
+ * every dataset: PF_EFORMAT names the file and the dataset that is damaged, and so does a file named
+ * checkpoint-STEP.h5 that holds another step.  with_state = 0
  * checks the Adam moments but does not keep them. */
 PF_MUST_USE pf_status pf_checkpoint_read(const char *path, int with_state, pf_checkpoint *out);
 void pf_checkpoint_free(pf_checkpoint *c);
@@ -146,9 +152,9 @@ PF_MUST_USE pf_status pf_results_close(pf_results *r);
 /* Prints what a file holds (dataset, checkpoint, metrics or result). */
 PF_MUST_USE pf_status pf_store_info(const char *path, FILE *f);
 
-/* Compares two files dataset by dataset, and the attributes of groups and datasets; the root's
- * attributes (configuration, provenance) are not compared.  Prints "identical" or the first
- * difference to f and sets *same. */
+/* Compares two files: members and their order, types, shapes and values of datasets, attributes of all
+ * objects.  Prints the first difference to f, what cannot be compared included, or "identical", and
+ * then which attributes of the root tell another machine, build or checkpoint path; sets *same. */
 PF_MUST_USE pf_status pf_store_compare(const char *a, const char *b, FILE *f, int *same);
 
 #endif

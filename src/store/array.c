@@ -2,7 +2,27 @@
 #include <probflow/memory.h>
 #include <probflow/store.h>
 #include "store/h5.h"
+#include <limits.h>
 #include <string.h>
+
+static PF_MUST_USE pf_status fill_view(hid_t d, const char *path, const char *name, pf_param *v)
+{
+    pf_h5_shape s = {0};
+    PF_TRY(pf_h5_backed(d, path, name, &s, &v->size));
+    PF_REQUIRE(strlen(name) < PF_NAME_MAX, PF_EFORMAT, "%s: the name %.40s... is too long",
+               path, name);
+    PF_REQUIRE(s.rank <= 4, PF_EFORMAT, "%s: %s has rank %d, want at most 4", path, name,
+               s.rank);
+    strcpy(v->name, name);
+    v->rank = s.rank;
+    v->trainable = 1;
+    for (int k = 0; k < s.rank; k++) {
+        PF_REQUIRE(s.dim[k] <= INT_MAX, PF_EFORMAT, "%s: %s has an impossible shape", path,
+                   name);
+        v->dim[k] = (int)s.dim[k];
+    }
+    return PF_OK;
+}
 
 static PF_MUST_USE pf_status view_of(hid_t g, const char *path, const char *name, pf_param *v,
                                      int *is_float)
@@ -10,32 +30,41 @@ static PF_MUST_USE pf_status view_of(hid_t g, const char *path, const char *name
     hid_t d = H5Dopen2(g, name, H5P_DEFAULT);
     PF_REQUIRE(d > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", path, name);
     hid_t type = H5Dget_type(d);
-    *is_float = H5Tget_class(type) == H5T_FLOAT;
-    H5Tclose(type);
-    pf_h5_shape s = {0};
-    pf_status st = pf_h5_shape_of(d, &s, &v->size);
+    *is_float = type > 0 && H5Tget_class(type) == H5T_FLOAT;
+    if (type > 0) H5Tclose(type);
+    pf_status st = *is_float ? fill_view(d, path, name, v) : PF_OK;
     H5Dclose(d);
-    if (st) return pf_trail(st, PF_WHERE);
-    PF_REQUIRE(s.rank <= 4 && strlen(name) < PF_NAME_MAX, PF_EFORMAT,
-               "%s: %s has rank %d or too long a name", path, name, s.rank);
-    strcpy(v->name, name);
-    v->rank = s.rank;
-    v->trainable = 1;
-    for (int k = 0; k < s.rank; k++) v->dim[k] = (int)s.dim[k];
-    return PF_OK;
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* Floats that so many bytes of a file can hold, packed ones included; sums of sizes are held against
+ * it. */
+static size_t most_floats(uint64_t size)
+{
+    uint64_t n = size < SIZE_MAX / 8192 ? size * 1032 : SIZE_MAX / 8;
+    return n + (1u << 20);
 }
 
 static PF_MUST_USE pf_status read_members(hid_t g, const char *path, char **names, int count,
                                           pf_param *views, float **flat)
 {
-    size_t floats = 0;
+    size_t floats = 0, most;
     int n = 0;
+    uint64_t size = 0;
+    hid_t file = H5Iget_file_id(g);
+    pf_status st = pf_h5_size(file, path, &size);
+    H5Fclose(file);
+    PF_TRY(st);
+    most = most_floats(size);
     for (int i = 0; i < count; i++) {
         int is_float = 0;
         if (pf_h5_is_dataset(g, names[i]) != 1) continue;
         PF_TRY(view_of(g, path, names[i], &views[n], &is_float));
         if (!is_float) continue;
         views[n].offset = floats;
+        PF_REQUIRE(views[n].size <= most - floats, PF_EFORMAT,
+                   "%s is damaged: its datasets claim more values than its bytes can hold",
+                   path);
         floats += views[n++].size;
     }
     *flat = pf_zalloc(floats * sizeof **flat);
@@ -70,7 +99,7 @@ pf_status pf_store_read_group(const char *path, const char *group, int *n, pf_pa
     *views = NULL;
     *flat = NULL;
     *n = 0;
-    PF_TRY(pf_h5_open(path, &file));
+    PF_TRY(pf_h5_open(path, PF_H5_ALL, strcmp(group, "/") ? group : NULL, &file));
     pf_status st = pf_h5_has(file, group) || !strcmp(group, "/")
                        ? read_group(file, path, group, n, views, flat)
                        : pf_raise(PF_EIO, PF_WHERE, "%s has no group %s", path, group);
@@ -85,25 +114,34 @@ pf_status pf_store_read_group(const char *path, const char *group, int *n, pf_pa
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status read_array(hid_t file, const char *path, const char *name,
-                                        pf_array *a)
+static PF_MUST_USE pf_status read_values(hid_t d, const char *path, const char *name,
+                                         pf_array *a)
 {
+    pf_h5_shape s = {0};
+    PF_TRY(pf_h5_want(d, path, name, PF_H5_NUMBERS));
+    PF_TRY(pf_h5_backed(d, path, name, &s, &a->size));
+    a->rank = s.rank;
+    for (int i = 0; i < s.rank; i++) a->dim[i] = (int64_t)s.dim[i];
+    a->v = pf_zalloc(a->size * sizeof *a->v);
+    PF_REQUIRE(a->v, PF_EMEM, "no memory for the dataset %s of %s", name, path);
+    PF_REQUIRE(!a->size ||
+                   H5Dread(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, a->v) >= 0,
+               PF_EIO, "%s is damaged: cannot read the dataset %s as numbers", path, name);
+    PF_TRY(pf_h5_verify(d, path, name));
+    return PF_OK;
+}
+
+pf_status pf_h5_array(hid_t file, const char *path, const char *name, pf_array *a)
+{
+    memset(a, 0, sizeof *a);
     PF_REQUIRE(pf_h5_has(file, name), PF_EIO, "%s has no dataset %s", path, name);
     hid_t d = H5Dopen2(file, name, H5P_DEFAULT);
     PF_REQUIRE(d > 0, PF_EIO, "%s: cannot open the dataset %s", path, name);
-    pf_h5_shape s = {0};
-    pf_status st = pf_h5_shape_of(d, &s, &a->size);
-    a->rank = s.rank;
-    for (int i = 0; i < s.rank; i++) a->dim[i] = (int64_t)s.dim[i];
-    if (!st && !(a->v = pf_zalloc(a->size * sizeof *a->v)))
-        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for the dataset %s of %s", name, path);
-    if (!st && a->size &&
-        H5Dread(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, a->v) < 0)
-        st = pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot read the dataset %s as numbers",
-                      path, name);
-    if (!st) st = pf_h5_verify(d, path, name);
+    pf_status st = read_values(d, path, name, a);
     H5Dclose(d);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    if (!st) return PF_OK;
+    pf_array_free(a);
+    return pf_trail(st, PF_WHERE);
 }
 
 void pf_array_free(pf_array *a)
@@ -117,20 +155,16 @@ pf_status pf_store_read_array(const char *path, const char *name, pf_array *out)
 {
     hid_t file = 0;
     memset(out, 0, sizeof *out);
-    PF_TRY(pf_h5_open(path, &file));
-    pf_status st = read_array(file, path, name, out);
+    PF_TRY(pf_h5_open(path, PF_H5_ALL, name, &file));
+    pf_status st = pf_h5_array(file, path, name, out);
     pf_h5_close(file);
-    if (st) {
-        pf_array_free(out);
-        return pf_trail(st, PF_WHERE);
-    }
-    return PF_OK;
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 int pf_store_has(const char *path, const char *name)
 {
     hid_t file = 0;
-    if (pf_h5_open(path, &file)) return 0;
+    if (pf_h5_open(path, PF_H5_LIST, name, &file)) return 0;
     int has = pf_h5_has(file, name);
     pf_h5_close(file);
     return has;
@@ -139,7 +173,8 @@ int pf_store_has(const char *path, const char *name)
 pf_status pf_store_read_attr(const char *path, const char *name, char **text)
 {
     hid_t file = 0;
-    PF_TRY(pf_h5_open(path, &file));
+    *text = NULL;
+    PF_TRY(pf_h5_open(path, PF_H5_LIST, "", &file));
     pf_status st = pf_h5_get_text(file, path, name, text);
     pf_h5_close(file);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

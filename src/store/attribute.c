@@ -97,22 +97,61 @@ static char *read_numbers(hid_t a, hid_t type, size_t n, int *exhausted)
     return NULL;
 }
 
+/* One or more plain values of an attribute: opens it, and tells type, class and number. */
+typedef struct opened {
+    hid_t a, type;
+    H5T_class_t class;
+    hssize_t n;
+    uint64_t bytes; /* that the values take in the file */
+    int plain;      /* a type that HDF5 hands out unchanged */
+} opened;
+
+static PF_MUST_USE pf_status open_attr(hid_t at, const char *path, const char *name, opened *o)
+{
+    memset(o, 0, sizeof *o);
+    o->a = H5Aopen(at, name, H5P_DEFAULT);
+    PF_REQUIRE(o->a > 0, PF_EIO, "%s is damaged: cannot open the attribute %s", path, name);
+    hid_t space = H5Aget_space(o->a);
+    o->type = H5Aget_type(o->a);
+    o->n = space > 0 ? H5Sget_simple_extent_npoints(space) : -1;
+    if (space > 0) H5Sclose(space);
+    if (o->type <= 0) {
+        H5Aclose(o->a);
+        PF_FAIL(PF_EIO, "%s is damaged: the attribute %s has no type", path, name);
+    }
+    o->class = H5Tget_class(o->type);
+    o->bytes = H5Tget_size(o->type);
+    hid_t plain = pf_h5_plain_type(o->type);
+    o->plain = plain > 0 && o->bytes > 0 && o->n >= 0 &&
+               !__builtin_mul_overflow(o->bytes, (uint64_t)o->n, &o->bytes);
+    if (plain > 0) H5Tclose(plain);
+    return PF_OK;
+}
+
+static void close_attr(opened *o)
+{
+    H5Tclose(o->type);
+    H5Aclose(o->a);
+}
+
 pf_status pf_h5_get_text(hid_t at, const char *path, const char *name, char **text)
 {
-    PF_REQUIRE(pf_h5_has_attr(at, name), PF_EIO, "%s has no attribute %s", path, name);
-    hid_t a = H5Aopen(at, name, H5P_DEFAULT);
-    PF_REQUIRE(a > 0, PF_EIO, "%s is damaged: cannot open the attribute %s", path, name);
-    hid_t type = H5Aget_type(a), space = H5Aget_space(a);
-    hssize_t n = H5Sget_simple_extent_npoints(space);
-    H5T_class_t k = H5Tget_class(type);
+    opened o;
     int exhausted = 0;
+    uint64_t size = 0;
     *text = NULL;
-    if (k == H5T_STRING && n == 1) *text = read_string(a, type, &exhausted);
-    else if ((k == H5T_INTEGER || k == H5T_FLOAT) && n >= 0 && n < (1 << 16))
-        *text = read_numbers(a, type, (size_t)n, &exhausted);
-    H5Sclose(space);
-    H5Tclose(type);
-    H5Aclose(a);
+    PF_REQUIRE(pf_h5_has_attr(at, name), PF_EIO, "%s has no attribute %s", path, name);
+    hid_t file = H5Iget_file_id(at);
+    pf_status st = pf_h5_size(file, path, &size);
+    H5Fclose(file);
+    PF_TRY(st);
+    PF_TRY(open_attr(at, path, name, &o));
+    int stored = o.plain && o.bytes <= size;
+    if (stored && o.class == H5T_STRING && o.n == 1)
+        *text = read_string(o.a, o.type, &exhausted);
+    else if (stored && o.class != H5T_STRING && o.n < (1 << 16))
+        *text = read_numbers(o.a, o.type, (size_t)o.n, &exhausted);
+    close_attr(&o);
     PF_REQUIRE(!exhausted, PF_EMEM, "no memory to read %s", path);
     PF_REQUIRE(*text, PF_EFORMAT, "%s: the attribute %s is neither text nor numbers", path,
                name);
@@ -121,16 +160,99 @@ pf_status pf_h5_get_text(hid_t at, const char *path, const char *name, char **te
 
 pf_status pf_h5_get_i64(hid_t at, const char *path, const char *name, int n, int64_t *v)
 {
+    opened o;
     PF_REQUIRE(pf_h5_has_attr(at, name), PF_EFORMAT, "%s has no attribute %s", path, name);
-    hid_t a = H5Aopen(at, name, H5P_DEFAULT);
-    PF_REQUIRE(a > 0, PF_EIO, "%s is damaged: cannot open the attribute %s", path, name);
-    hid_t space = H5Aget_space(a);
-    int fits = H5Sget_simple_extent_npoints(space) == n;
-    herr_t bad = fits ? H5Aread(a, H5T_NATIVE_INT64, v) : -1;
-    H5Sclose(space);
-    H5Aclose(a);
+    PF_TRY(open_attr(at, path, name, &o));
+    int fits = o.plain && o.n == n && o.class == H5T_INTEGER;
+    herr_t bad = fits ? H5Aread(o.a, H5T_NATIVE_INT64, v) : -1;
+    close_attr(&o);
     PF_REQUIRE(bad >= 0, PF_EFORMAT, "%s: the attribute %s is not %d integers", path, name, n);
     return PF_OK;
+}
+
+pf_status pf_h5_get_f64(hid_t at, const char *path, const char *name, double *v)
+{
+    opened o;
+    PF_REQUIRE(pf_h5_has_attr(at, name), PF_EFORMAT, "%s has no attribute %s", path, name);
+    PF_TRY(open_attr(at, path, name, &o));
+    int fits = o.plain && o.n == 1 && o.class != H5T_STRING;
+    herr_t bad = fits ? H5Aread(o.a, H5T_NATIVE_DOUBLE, v) : -1;
+    close_attr(&o);
+    PF_REQUIRE(bad >= 0, PF_EFORMAT, "%s: the attribute %s is not one number", path, name);
+    return PF_OK;
+}
+
+/* The values of an attribute, raw; n is checked against what a file of this size can hold. */
+static PF_MUST_USE pf_status read_raw(const opened *o, const char *path, const char *name,
+                                      void **v)
+{
+    uint64_t size = 0;
+    hid_t file = H5Iget_file_id(o->a);
+    pf_status st = pf_h5_size(file, path, &size);
+    H5Fclose(file);
+    PF_TRY(st);
+    PF_REQUIRE(o->bytes <= size, PF_EFORMAT,
+               "%s is damaged: the attribute %s claims more values than are stored", path,
+               name);
+    *v = pf_zalloc(o->bytes);
+    PF_REQUIRE(*v, PF_EMEM, "no memory to read %s", path);
+    PF_REQUIRE(!o->n || H5Aread(o->a, o->type, *v) >= 0, PF_EFORMAT,
+               "%s is damaged: cannot read the attribute %s", path, name);
+    return PF_OK;
+}
+
+static int same_raw(const opened *o, void *const v[2])
+{
+    if (H5Tis_variable_str(o->type) <= 0) return !memcmp(v[0], v[1], o->bytes);
+    char *const *a = v[0], *const *b = v[1];
+    for (hssize_t i = 0; i < o->n; i++)
+        if (!a[i] != !b[i] || (a[i] && strcmp(a[i], b[i]))) return 0;
+    return 1;
+}
+
+static PF_MUST_USE pf_status compare_raw(const opened o[2], const char *const path[2],
+                                         const char *name, int *same)
+{
+    void *v[2] = {NULL, NULL};
+    pf_status st = read_raw(&o[0], path[0], name, &v[0]);
+    if (!st) st = read_raw(&o[1], path[1], name, &v[1]);
+    if (!st) *same = same_raw(&o[0], v);
+    for (int k = 0; k < 2; k++) {
+        hid_t space = H5Aget_space(o[k].a);
+        if (v[k] && o[k].n && H5Tis_variable_str(o[k].type) > 0)
+            H5Dvlen_reclaim(o[k].type, space, H5P_DEFAULT, v[k]);
+        H5Sclose(space);
+        pf_free(v[k]);
+    }
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static int same_shape(const opened o[2])
+{
+    hid_t s[2] = {H5Aget_space(o[0].a), H5Aget_space(o[1].a)};
+    int same = s[0] > 0 && s[1] > 0 && H5Sextent_equal(s[0], s[1]) > 0;
+    for (int k = 0; k < 2; k++)
+        if (s[k] > 0) H5Sclose(s[k]);
+    return same;
+}
+
+pf_status pf_h5_same_attr(const hid_t at[2], const char *const path[2], const char *name,
+                          int *same)
+{
+    opened o[2];
+    *same = 0;
+    PF_TRY(open_attr(at[0], path[0], name, &o[0]));
+    pf_status st = open_attr(at[1], path[1], name, &o[1]);
+    if (st) {
+        close_attr(&o[0]);
+        return pf_trail(st, PF_WHERE);
+    }
+    if (!o[0].plain || !o[1].plain) *same = -1;
+    else if (same_shape(o) && H5Tequal(o[0].type, o[1].type) > 0)
+        st = compare_raw(o, path, name, same);
+    close_attr(&o[0]);
+    close_attr(&o[1]);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 typedef struct listed {
@@ -150,21 +272,20 @@ static herr_t collect(hid_t at, const char *name, const H5A_info_t *info, void *
     return 0;
 }
 
-pf_status pf_h5_attrs(hid_t at, int *n, char ***names)
+pf_status pf_h5_attrs(hid_t at, const char *path, int *n, char ***names)
 {
     H5O_info_t info;
     *n = 0;
     *names = NULL;
     PF_REQUIRE(H5Oget_info2(at, &info, H5O_INFO_NUM_ATTRS) >= 0 && info.num_attrs < (1u << 20),
-               PF_EIO, "a file is damaged: cannot count attributes");
+               PF_EIO, "%s is damaged: cannot count attributes", path);
     listed l = {.cap = (int)info.num_attrs};
     l.names = pf_zalloc((info.num_attrs + 1) * sizeof *l.names);
     PF_REQUIRE(l.names, PF_EMEM, "no memory for attribute names");
     if (H5Aiterate2(at, H5_INDEX_NAME, H5_ITER_INC, NULL, collect, &l) < 0) {
         pf_h5_names_free(l.names, l.n);
-        PF_FAIL(l.exhausted ? PF_EMEM : PF_EIO, "%s",
-                l.exhausted ? "no memory for attribute names"
-                            : "a file is damaged: cannot list attributes");
+        PF_REQUIRE(!l.exhausted, PF_EMEM, "no memory for attribute names");
+        PF_FAIL(PF_EIO, "%s is damaged: cannot list attributes", path);
     }
     *n = l.n;
     *names = l.names;

@@ -3,6 +3,8 @@
 #include <probflow/memory.h>
 #include <probflow/store.h>
 #include "store/h5.h"
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PARAMS, EMA, ADAM_M, ADAM_V, BLOCKS };
@@ -81,24 +83,49 @@ pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c)
     return PF_OK;
 }
 
+static PF_MUST_USE pf_status read_counters(hid_t g, const char *path, pf_checkpoint *c)
+{
+    int64_t shape[3] = {0}, seed = 0, shards = 0, floats = 0;
+    PF_TRY(pf_h5_get_i64(g, path, "step", 1, &c->step));
+    PF_TRY(pf_h5_get_i64(g, path, "seed", 1, &seed));
+    PF_TRY(pf_h5_get_i64(g, path, "shards", 1, &shards));
+    PF_TRY(pf_h5_get_i64(g, path, "shape", 3, shape));
+    PF_TRY(pf_h5_get_i64(g, path, "floats", 1, &floats));
+    int fit = floats > 0 && c->step >= 0 && shards >= 0 && shards <= INT_MAX;
+    for (int i = 0; i < 3; i++) fit &= shape[i] >= 0 && shape[i] < 1 << 24;
+    PF_REQUIRE(fit, PF_EFORMAT, "%s is damaged: impossible shape or counters in /state", path);
+    c->seed = (uint64_t)seed;
+    c->shards = (int)shards;
+    c->shape = (pf_shape){(int)shape[0], (int)shape[1], (int)shape[2]};
+    c->floats = (size_t)floats;
+    return PF_OK;
+}
+
+/* The name a run gives a checkpoint tells its step: one that was renamed, or copied over another,
+ * would take the run elsewhere. */
+static PF_MUST_USE pf_status check_name(const char *path, int64_t step)
+{
+    const char *base = strrchr(path, '/');
+    long long named;
+    char whole[64];
+    base = base ? base + 1 : path;
+    if (sscanf(base, "checkpoint-%lld.h5", &named) != 1) return PF_OK;
+    snprintf(whole, sizeof whole, "checkpoint-%08lld.h5", named);
+    PF_REQUIRE(strcmp(whole, base) || named == step, PF_EFORMAT,
+               "%s is not what its name says: it holds step %lld", path, (long long)step);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status read_state(hid_t file, const char *path, pf_checkpoint *c)
 {
-    int64_t v[3] = {0}, floats = 0;
+    PF_REQUIRE(pf_h5_is_dataset(file, "/state") == 0, PF_EFORMAT,
+               "%s is damaged: it has no group /state", path);
     hid_t g = H5Gopen2(file, "/state", H5P_DEFAULT);
     PF_REQUIRE(g > 0, PF_EFORMAT, "%s is damaged: it has no group /state", path);
-    pf_status st = pf_h5_get_i64(g, path, "step", 1, &c->step);
-    if (!st) st = pf_h5_get_i64(g, path, "seed", 1, &v[0]);
-    c->seed = (uint64_t)v[0];
-    if (!st) st = pf_h5_get_i64(g, path, "shards", 1, &v[0]);
-    c->shards = (int)v[0];
-    if (!st) st = pf_h5_get_i64(g, path, "shape", 3, v);
-    c->shape = (pf_shape){(int)v[0], (int)v[1], (int)v[2]};
-    if (!st) st = pf_h5_get_i64(g, path, "floats", 1, &floats);
-    c->floats = (size_t)floats;
+    pf_status st = read_counters(g, path, c);
     H5Gclose(g);
-    if (st) return pf_trail(st, PF_WHERE);
-    PF_REQUIRE(floats > 0 && floats < (int64_t)1 << 40 && c->step >= 0, PF_EFORMAT,
-               "%s is damaged: impossible counters in /state", path);
+    PF_TRY(st);
+    PF_TRY(check_name(path, c->step));
     return PF_OK;
 }
 
@@ -113,12 +140,59 @@ static PF_MUST_USE pf_status read_view(hid_t file, const char *path, const char 
     hid_t d = H5Dopen2(file, full, H5P_DEFAULT);
     PF_REQUIRE(d > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", path, full);
     pf_h5_shape s = {0};
-    pf_status st = pf_h5_shape_of(d, &s, &v->size);
+    pf_status st = pf_h5_backed(d, path, full, &s, &v->size);
     H5Dclose(d);
     if (st) return pf_trail(st, PF_WHERE);
     PF_REQUIRE(s.rank <= 4, PF_EFORMAT, "%s: the parameter %s has rank %d", path, name, s.rank);
     v->rank = s.rank;
-    for (int k = 0; k < s.rank; k++) v->dim[k] = (int)s.dim[k];
+    for (int k = 0; k < s.rank; k++) {
+        PF_REQUIRE(s.dim[k] <= INT_MAX, PF_EFORMAT,
+                   "%s: the parameter %s has an impossible shape", path, name);
+        v->dim[k] = (int)s.dim[k];
+    }
+    return PF_OK;
+}
+
+/* Views lie in the block one behind the other, with less than a page between: so the block is no
+ * larger than its views say.  sorted [n] is scratch. */
+static int by_offset(const void *a, const void *b)
+{
+    const pf_param *p = *(const pf_param *const *)a, *q = *(const pf_param *const *)b;
+    return (p->offset > q->offset) - (p->offset < q->offset);
+}
+
+static PF_MUST_USE pf_status check_layout(const char *path, const pf_checkpoint *c,
+                                          const pf_param **sorted)
+{
+    enum { GAP = 1024 };
+    size_t at = 0;
+    for (int i = 0; i < c->n_views; i++) sorted[i] = &c->views[i];
+    qsort(sorted, (size_t)c->n_views, sizeof *sorted, by_offset);
+    for (int i = 0; i < c->n_views; i++) {
+        const pf_param *v = sorted[i];
+        PF_REQUIRE(v->offset <= c->floats && v->size <= c->floats - v->offset, PF_EFORMAT,
+                   "%s is damaged: the parameter %s lies outside its block", path, v->name);
+        PF_REQUIRE(v->offset >= at && v->offset - at <= GAP, PF_EFORMAT,
+                   "%s is damaged: the parameter %s is not where the one before it ends", path,
+                   v->name);
+        at = v->offset + v->size;
+    }
+    PF_REQUIRE(c->n_views > 0 && c->floats - at <= GAP, PF_EFORMAT,
+               "%s is damaged: /state claims %zu floats, its parameters have %zu", path,
+               c->floats, at);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status fill_views(hid_t file, const char *path, char **names, int n,
+                                        pf_param *views, int64_t *layout)
+{
+    PF_TRY(pf_h5_get(file, path, "/state/layout", H5T_NATIVE_INT64, layout,
+                     (size_t)n * 2 * sizeof *layout));
+    for (int i = 0; i < n; i++) {
+        PF_TRY(read_view(file, path, names[i], &views[i]));
+        views[i].offset = (size_t)layout[2 * i];
+        views[i].trainable = layout[2 * i + 1] != 0;
+    }
     return PF_OK;
 }
 
@@ -129,22 +203,15 @@ static PF_MUST_USE pf_status read_views(hid_t file, const char *path, pf_checkpo
     PF_TRY(pf_h5_members(file, path, "/params", &n, &names));
     pf_param *views = pf_zalloc((size_t)n * sizeof *views);
     int64_t *layout = pf_zalloc((size_t)n * 2 * sizeof *layout);
-    pf_status st =
-        views && layout ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory to read %s", path);
+    const pf_param **sorted = pf_zalloc((size_t)n * sizeof *sorted);
+    pf_status st = views && layout && sorted
+                       ? PF_OK
+                       : pf_raise(PF_EMEM, PF_WHERE, "no memory to read %s", path);
     c->views = views;
     c->n_views = n;
-    if (!st)
-        st = pf_h5_get(file, path, "/state/layout", H5T_NATIVE_INT64, layout,
-                       (size_t)n * 2 * sizeof *layout);
-    for (int i = 0; i < n && !st; i++) {
-        st = read_view(file, path, names[i], &views[i]);
-        views[i].offset = (size_t)layout[2 * i];
-        views[i].trainable = (int)layout[2 * i + 1];
-        if (!st && (views[i].offset > c->floats || views[i].size > c->floats - views[i].offset))
-            st = pf_raise(PF_EFORMAT, PF_WHERE,
-                          "%s is damaged: the parameter %s lies outside its block", path,
-                          names[i]);
-    }
+    if (!st) st = fill_views(file, path, names, n, views, layout);
+    if (!st) st = check_layout(path, c, sorted);
+    pf_free(sorted);
     pf_free(layout);
     pf_h5_names_free(names, n);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -200,7 +267,7 @@ pf_status pf_checkpoint_read(const char *path, int with_state, pf_checkpoint *ou
 {
     hid_t file = 0;
     memset(out, 0, sizeof *out);
-    PF_TRY(pf_h5_open_kind(path, "checkpoint", &file));
+    PF_TRY(pf_h5_open_kind(path, "checkpoint", NULL, &file));
     pf_status st = read_all(file, path, with_state, out);
     pf_h5_close(file);
     if (st) {

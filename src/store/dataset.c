@@ -3,6 +3,8 @@
 #include <probflow/memory.h>
 #include <probflow/store.h>
 #include "store/h5.h"
+#include <float.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,7 @@ struct pf_dataset {
     char path[4096];
     pf_dataset_info about;
     hid_t file, values, labels; /* 0: not open */
+    size_t row;                 /* values a row */
 };
 
 /* By pf_data_kind. */
@@ -64,7 +67,9 @@ static PF_MUST_USE pf_status open_values(pf_dataset *d, const char *split)
                name);
     pf_h5_shape s = {0};
     size_t elements = 0;
-    PF_TRY(pf_h5_shape_of(d->values, &s, &elements));
+    static const int types[] = {PF_H5_BYTES, PF_H5_INT32, PF_H5_FLOATS};
+    PF_TRY(pf_h5_want(d->values, d->path, name, types[kind]));
+    PF_TRY(pf_h5_backed(d->values, d->path, name, &s, &elements));
     PF_REQUIRE(s.rank == (kind == PF_DATA_IMAGES ? 4 : 2), PF_EFORMAT,
                "%s: the dataset %s has rank %d", d->path, name, s.rank);
     for (int i = 1; i < s.rank; i++)
@@ -72,6 +77,11 @@ static PF_MUST_USE pf_status open_values(pf_dataset *d, const char *split)
                    "%s: the dataset %s has an impossible shape", d->path, name);
     d->about.kind = kind;
     d->about.n = (int64_t)s.dim[0];
+    d->row = 1;
+    for (int i = 1; i < s.rank; i++)
+        PF_REQUIRE(!__builtin_mul_overflow(d->row, (size_t)s.dim[i], &d->row) &&
+                       d->row <= INT_MAX / 8,
+                   PF_EFORMAT, "%s: a row of %s has too many values", d->path, name);
     d->about.shape = s.rank == 4 ? (pf_shape){(int)s.dim[1], (int)s.dim[2], (int)s.dim[3]}
                                  : (pf_shape){1, 1, (int)s.dim[1]};
     return PF_OK;
@@ -87,7 +97,8 @@ static PF_MUST_USE pf_status open_labels(pf_dataset *d, const char *split)
                name);
     pf_h5_shape s = {0};
     size_t n = 0;
-    PF_TRY(pf_h5_shape_of(d->labels, &s, &n));
+    PF_TRY(pf_h5_want(d->labels, d->path, name, PF_H5_INTEGERS));
+    PF_TRY(pf_h5_backed(d->labels, d->path, name, &s, &n));
     PF_REQUIRE(s.rank == 1 && (int64_t)n == d->about.n, PF_EFORMAT,
                "%s: %s has %zu labels for %lld rows", d->path, name, n, (long long)d->about.n);
     PF_TRY(pf_h5_verify(d->labels, d->path, name));
@@ -100,7 +111,7 @@ static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const ch
     PF_REQUIRE(strlen(split) < 64 && strlen(path) < sizeof d->path, PF_EARG,
                "a path or split name is too long");
     strcpy(d->path, path);
-    PF_TRY(pf_h5_open_kind(path, "dataset", &d->file));
+    PF_TRY(pf_h5_open_kind(path, "dataset", NULL, &d->file));
     pf_dataset_info *a = &d->about;
     int64_t levels = 0;
     PF_TRY(pf_h5_get_i64(d->file, path, "levels", 1, &levels));
@@ -135,23 +146,48 @@ static PF_MUST_USE pf_status read_block(const pf_dataset *d, hid_t from, hid_t t
     return PF_OK;
 }
 
-/* In blocks: HDF5 keeps 2 kB about each chunk of one read, more than the image itself. */
-static PF_MUST_USE pf_status read_rows(const pf_dataset *d, hid_t from, hid_t type,
+/* size: bytes of a row as type. */
+static PF_MUST_USE pf_status read_rows(const pf_dataset *d, hid_t from, hid_t type, size_t size,
                                        int64_t first, int64_t n, void *out)
 {
     enum { BLOCK = 1024 };
     PF_REQUIRE(first >= 0 && n >= 0 && first <= d->about.n - n, PF_EARG,
                "%s: rows %lld to %lld of %lld asked for", d->path, (long long)first,
                (long long)(first + n - 1), (long long)d->about.n);
-    pf_h5_shape s = {0};
-    size_t row = H5Tget_size(type), elements = 0;
-    PF_TRY(pf_h5_shape_of(from, &s, &elements));
-    for (int i = 1; i < s.rank; i++) row *= (size_t)s.dim[i];
     for (int64_t at = 0; at < n; at += BLOCK) {
         hsize_t range[2] = {(hsize_t)(first + at), (hsize_t)(n - at < BLOCK ? n - at : BLOCK)};
-        PF_TRY(read_block(d, from, type, range, (char *)out + (size_t)at * row));
+        PF_TRY(read_block(d, from, type, range, (char *)out + (size_t)at * size));
     }
     return PF_OK;
+}
+
+/* Pixels are below the levels; 0 levels say nothing. */
+static PF_MUST_USE pf_status check_levels(const pf_dataset *d, int64_t first, size_t n,
+                                          const uint8_t *k)
+{
+    uint8_t most = 0;
+    for (size_t i = 0; i < n; i++) most = k[i] > most ? k[i] : most;
+    if (most < d->about.levels || d->about.levels == 0) return PF_OK;
+    size_t i = 0;
+    while (k[i] < d->about.levels) i++;
+    PF_FAIL(PF_EFORMAT, "%s: image %lld holds the value %d, the dataset has %d levels", d->path,
+            (long long)(first + (int64_t)(i / d->row)), k[i], d->about.levels);
+}
+
+static PF_MUST_USE pf_status check_numbers(const pf_dataset *d, int64_t first, size_t n,
+                                           const double *x)
+{
+    int levels = d->about.kind == PF_DATA_CONTINUOUS ? 0 : d->about.levels, bad = 0;
+    double least = levels ? 0 : -DBL_MAX, most = levels ? levels - 1 : DBL_MAX;
+    for (size_t i = 0; i < n; i++) bad |= !(x[i] >= least && x[i] <= most);
+    if (!bad) return PF_OK;
+    size_t i = 0;
+    while (x[i] >= least && x[i] <= most) i++;
+    long long row = (long long)(first + (int64_t)(i / d->row));
+    PF_REQUIRE(!levels, PF_EFORMAT,
+               "%s: row %lld holds the value %.0f, the dataset has %d levels", d->path, row,
+               x[i], levels);
+    PF_FAIL(PF_EFORMAT, "%s: row %lld holds a value that is not finite", d->path, row);
 }
 
 /* A point is small: about 8 KB of them share a chunk. */
@@ -248,21 +284,51 @@ const pf_dataset_info *pf_dataset_about(const pf_dataset *d)
 pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out)
 {
     PF_REQUIRE(d->about.kind == PF_DATA_IMAGES, PF_EARG, "%s holds no images", d->path);
-    PF_TRY(read_rows(d, d->values, H5T_NATIVE_UINT8, first, n, out));
+    PF_TRY(read_rows(d, d->values, H5T_NATIVE_UINT8, d->row, first, n, out));
+    PF_TRY(check_levels(d, first, (size_t)n * d->row, out));
     return PF_OK;
 }
 
 pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out)
 {
-    PF_TRY(read_rows(d, d->values, H5T_NATIVE_DOUBLE, first, n, out));
+    PF_TRY(read_rows(d, d->values, H5T_NATIVE_DOUBLE, d->row * sizeof *out, first, n, out));
+    PF_TRY(check_numbers(d, first, (size_t)n * d->row, out));
     return PF_OK;
 }
 
 pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
 {
     PF_REQUIRE(d->about.has_labels, PF_EARG, "%s holds no labels", d->path);
-    PF_TRY(read_rows(d, d->labels, H5T_NATIVE_INT32, first, n, out));
-    return PF_OK;
+    int64_t *wide = pf_zalloc((size_t)(n > 0 ? n : 0) * sizeof *wide), bad = -1;
+    PF_REQUIRE(wide, PF_EMEM, "no memory for %lld labels", (long long)n);
+    pf_status st = read_rows(d, d->labels, H5T_NATIVE_INT64, sizeof *wide, first, n, wide);
+    for (int64_t i = 0; !st && i < n && bad < 0; i++) {
+        out[i] = (int32_t)wide[i];
+        if (out[i] != wide[i]) bad = i;
+    }
+    if (bad >= 0)
+        st =
+            pf_raise(PF_EFORMAT, PF_WHERE, "%s: row %lld has the label %lld, which is no int32",
+                     d->path, (long long)(first + bad), (long long)wide[bad]);
+    pf_free(wide);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n)
+{
+    int images = d->about.kind == PF_DATA_IMAGES;
+    size_t row = d->row * (images ? 1 : sizeof(double));
+    int64_t many = (int64_t)((1 << 20) / row) + 1;
+    void *v = pf_zalloc((size_t)many * row);
+    PF_REQUIRE(v, PF_EMEM, "no memory to check %s", d->path);
+    pf_status st = PF_OK;
+    for (int64_t at = 0; at < n && !st; at += many) {
+        int64_t k = n - at < many ? n - at : many;
+        st =
+            images ? pf_dataset_images(d, first + at, k, v) : pf_dataset_x(d, first + at, k, v);
+    }
+    pf_free(v);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,

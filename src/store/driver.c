@@ -1,4 +1,5 @@
-/* A file driver for HDF5 under which a write never fails.
+/* A file driver for HDF5: over a file that is already open, so that what was checked is what is
+ * read, and under which a write never fails.
  *
  * HDF5 does not survive a failing write: its caches refuse to let go of what they could not
  * store, and closing the file crashes.  So HDF5 is told that all is well; the first error number
@@ -18,6 +19,7 @@
 
 typedef struct options {
     int *error; /* borrowed */
+    int fd;     /* -1: to be opened by name */
 } options;
 
 typedef struct disk {
@@ -25,6 +27,30 @@ typedef struct disk {
     int fd, *error;
     haddr_t eoa, eof;
 } disk;
+
+static int64_t fail_in; /* 0: off; 1: the next read fails */
+
+void pf_h5_fail_read_at(int64_t n)
+{
+    fail_in = n;
+}
+
+ssize_t pf_h5_pread(int fd, void *p, size_t n, uint64_t at)
+{
+    size_t done = 0;
+    if (fail_in > 0 && --fail_in == 0) {
+        errno = EIO;
+        return -1;
+    }
+    while (done < n) {
+        ssize_t k = pread(fd, (unsigned char *)p + done, n - done, (off_t)(at + done));
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) return -1;
+        if (k == 0) break;
+        done += (size_t)k;
+    }
+    return (ssize_t)done;
+}
 
 static H5FD_t *open_disk(const char *name, unsigned flags, hid_t fapl, haddr_t maxaddr)
 {
@@ -37,9 +63,10 @@ static H5FD_t *open_disk(const char *name, unsigned flags, hid_t fapl, haddr_t m
         return NULL;
     }
     d->error = o->error;
-    d->fd = open(name, (flags & H5F_ACC_RDWR ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    d->fd = o->fd >= 0 ? fcntl(o->fd, F_DUPFD_CLOEXEC, 0)
+                       : open(name, (flags & H5F_ACC_RDWR ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     if (d->fd < 0 || fstat(d->fd, &sb)) {
-        *o->error = errno;
+        *d->error = errno;
         if (d->fd >= 0) close(d->fd);
         pf_free(d);
         return NULL;
@@ -88,17 +115,9 @@ static herr_t read_disk(H5FD_t *self, H5FD_mem_t type, hid_t dxpl, haddr_t at, s
                         void *to)
 {
     (void)type, (void)dxpl;
-    unsigned char *p = to;
-    while (n > 0) {
-        ssize_t k = pread(((disk *)self)->fd, p, n, (off_t)at);
-        if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return -1;
-        if (k == 0) { /* behind the end are zeros */
-            memset(p, 0, n);
-            return 0;
-        }
-        p += k, at += (haddr_t)k, n -= (size_t)k;
-    }
+    ssize_t k = pf_h5_pread(((disk *)self)->fd, to, n, at);
+    if (k < 0) return -1;
+    memset((unsigned char *)to + k, 0, n - (size_t)k); /* behind the end are zeros */
     return 0;
 }
 
@@ -121,13 +140,26 @@ static herr_t truncate_disk(H5FD_t *self, hid_t dxpl, hbool_t closing)
     return 0;
 }
 
+static herr_t get_handle(H5FD_t *self, hid_t fapl, void **handle)
+{
+    (void)fapl;
+    *handle = &((disk *)self)->fd;
+    return 0;
+}
+
+int pf_h5_fd(hid_t file)
+{
+    void *handle = NULL;
+    return H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) < 0 ? -1 : *(int *)handle;
+}
+
 void pf_h5_set_alignment(hid_t fapl)
 {
     H5Pset_alignment(fapl, 1, 512);
     H5Pset_meta_block_size(fapl, 0); /* within a larger block nothing is aligned */
 }
 
-pf_status pf_h5_set_driver(hid_t fapl, int *error)
+pf_status pf_h5_set_driver(hid_t fapl, int fd, int *error)
 {
     static const H5FD_class_t class = {.name = "probflow",
                                        .maxaddr = INT64_MAX,
@@ -139,17 +171,17 @@ pf_status pf_h5_set_driver(hid_t fapl, int *error)
                                        .get_eoa = get_eoa,
                                        .set_eoa = set_eoa,
                                        .get_eof = get_eof,
+                                       .get_handle = get_handle,
                                        .read = read_disk,
                                        .write = write_disk,
                                        .truncate = truncate_disk,
                                        .fl_map = H5FD_FLMAP_DICHOTOMY};
     /* Registered once and for good: H5FD_close lets go of the driver before it calls it. */
     static hid_t id;
-    options o = {error};
+    options o = {error, fd};
     if (id <= 0) id = H5FDregister(&class);
     herr_t bad = id > 0 ? H5Pset_driver(fapl, id, &o) : -1;
     *error = 0;
-    pf_h5_set_alignment(fapl);
     PF_REQUIRE(bad >= 0, PF_EEXT, "HDF5 refuses a file driver");
     return PF_OK;
 }

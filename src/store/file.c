@@ -1,9 +1,8 @@
-/* Opening and reading HDF5 files, with every failure told in our own sentence. */
+/* Reading an open HDF5 file, with every failure told in our own sentence. */
 #include <probflow/memory.h>
 #include "store/h5.h"
-#include <errno.h>
+#include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 void pf_h5_quiet(void)
@@ -19,91 +18,6 @@ hid_t pf_h5_access(void)
     H5Pset_file_locking(p, 0, 1);
     H5Pset_fclose_degree(p, H5F_CLOSE_STRONG);
     return p;
-}
-
-/* Size the superblock promises, 0 when it cannot be told. */
-static uint64_t promised_size(FILE *f)
-{
-    unsigned char b[48] = {0};
-    if (fread(b, 1, sizeof b, f) < sizeof b || memcmp(b, "\211HDF\r\n\032\n", 8)) return 0;
-    int at = b[8] >= 2 ? 28 : 40; /* format specification: versions 2, 3 and version 0 */
-    uint64_t n = 0;
-    for (int i = 7; i >= 0; i--) n = n << 8 | b[at + i];
-    return n;
-}
-
-static PF_MUST_USE pf_status explain(const char *path)
-{
-    struct stat sb;
-    FILE *f = fopen(path, "rb");
-    if (!f) PF_FAIL(PF_EIO, "cannot open %s: %s", path, strerror(errno));
-    int bad = fstat(fileno(f), &sb);
-    uint64_t want = promised_size(f);
-    fclose(f);
-    PF_REQUIRE(!bad && !S_ISDIR(sb.st_mode), PF_EIO, "%s is a folder, not a file", path);
-    PF_REQUIRE(sb.st_size > 0, PF_EIO, "%s is empty", path);
-    if (want > (uint64_t)sb.st_size)
-        PF_FAIL(PF_EIO, "%s is truncated: %lld of %llu bytes are there", path,
-                (long long)sb.st_size, (unsigned long long)want);
-    PF_REQUIRE(want, PF_EFORMAT, "%s is not an HDF5 file", path);
-    PF_FAIL(PF_EIO, "%s is damaged: HDF5 cannot read it", path);
-}
-
-/* Could a writer have the file open?  Then its superblock is of version 3. */
-static int could_grow(const char *path)
-{
-    unsigned char b[9] = {0};
-    FILE *f = fopen(path, "rb");
-    size_t n = f ? fread(b, 1, sizeof b, f) : 0;
-    if (f) fclose(f);
-    return n == sizeof b && b[8] >= 3;
-}
-
-pf_status pf_h5_open(const char *path, hid_t *file)
-{
-    int sealed = 0;
-    *file = 0;
-    pf_h5_quiet();
-    PF_TRY(pf_h5_seal_check(path, &sealed));
-    hid_t fapl = pf_h5_access();
-    unsigned flags = H5F_ACC_RDONLY;
-    if (!sealed && could_grow(path)) {
-        flags |= H5F_ACC_SWMR_READ;
-        H5Pset_metadata_read_attempts(fapl, 10);
-    }
-    *file = H5Fopen(path, flags, fapl);
-    H5Pclose(fapl);
-    if (*file <= 0) return explain(path);
-    if (sealed || !pf_h5_has_attr(*file, "sealed")) return PF_OK;
-    pf_h5_close(*file);
-    *file = 0;
-    PF_FAIL(PF_EIO,
-            "%s is truncated, or was changed by another program: its checksum is missing",
-            path);
-}
-
-void pf_h5_close(hid_t file)
-{
-    if (file > 0) H5Fclose(file);
-}
-
-pf_status pf_h5_open_kind(const char *path, const char *kind, hid_t *file)
-{
-    PF_TRY(pf_h5_open(path, file));
-    char *text = NULL;
-    pf_status st = PF_OK;
-    if (!pf_h5_has_attr(*file, "kind"))
-        st = pf_raise(PF_EFORMAT, PF_WHERE, "%s is not a %s of probflow", path, kind);
-    else st = pf_h5_get_text(*file, path, "kind", &text);
-    if (!st && strcmp(text, kind))
-        st = pf_raise(PF_EFORMAT, PF_WHERE, "%s is a %s, not a %s", path, text, kind);
-    pf_free(text);
-    if (st) {
-        pf_h5_close(*file);
-        *file = 0;
-        return pf_trail(st, PF_WHERE);
-    }
-    return PF_OK;
 }
 
 int pf_h5_has(hid_t where, const char *name)
@@ -147,6 +61,75 @@ pf_status pf_h5_shape_of(hid_t dataset, pf_h5_shape *s, size_t *elements)
     return PF_OK;
 }
 
+/* Of one chunk, which HDF5 unpacks whole; 0 without chunks. */
+static uint64_t chunk_bytes(hid_t d, hid_t plist)
+{
+    hsize_t chunk[5];
+    hid_t type = H5Dget_type(d);
+    uint64_t bytes = H5Tget_size(type);
+    H5Tclose(type);
+    int rank = H5Pget_layout(plist) == H5D_CHUNKED ? H5Pget_chunk(plist, 5, chunk) : 0;
+    if (rank <= 0 || rank > 5) return 0;
+    for (int i = 0; i < rank; i++)
+        if (__builtin_mul_overflow(bytes, chunk[i], &bytes)) return UINT64_MAX;
+    return bytes;
+}
+
+/* Most bytes that an open dataset of `bytes` declared can have: those stored, or, packed by deflate,
+ * 1032 times them.  A small one may be all fill value. */
+static PF_MUST_USE pf_status bound_by_stored(hid_t d, hid_t plist, const char *path,
+                                             const char *name, size_t bytes)
+{
+    enum { SMALL = 1 << 20, RATIO = 1032 };
+    uint64_t stored = H5Dget_storage_size(d), size = 0;
+    int packed = 0, n = H5Pget_nfilters(plist);
+    PF_REQUIRE(H5Pget_layout(plist) != H5D_VIRTUAL && H5Pget_external_count(plist) == 0,
+               PF_EFORMAT, "%s: the dataset %s lies in other files, which are not read", path,
+               name);
+    for (int i = 0; i < n; i++) {
+        size_t none = 0;
+        unsigned flags = 0, config = 0;
+        H5Z_filter_t f =
+            H5Pget_filter2(plist, (unsigned)i, &flags, &none, NULL, 0, NULL, &config);
+        packed |= f == H5Z_FILTER_DEFLATE;
+        PF_REQUIRE(
+            f == H5Z_FILTER_DEFLATE || f == H5Z_FILTER_SHUFFLE || f == H5Z_FILTER_FLETCHER32,
+            PF_EFORMAT, "%s: the dataset %s is packed by filter %d, which is not known here",
+            path, name, (int)f);
+    }
+    hid_t file = H5Iget_file_id(d);
+    pf_status st = pf_h5_size(file, path, &size);
+    H5Fclose(file);
+    PF_TRY(st);
+    uint64_t most = stored <= size ? stored : 0;
+    if (packed && __builtin_mul_overflow(most, (uint64_t)RATIO, &most)) most = UINT64_MAX;
+    if (most < SMALL) most = SMALL;
+    PF_REQUIRE(bytes <= most && chunk_bytes(d, plist) <= most, PF_EFORMAT,
+               "%s is damaged: the dataset %s claims %zu bytes, %llu are stored", path, name,
+               bytes, (unsigned long long)stored);
+    return PF_OK;
+}
+
+pf_status pf_h5_backed(hid_t d, const char *path, const char *name, pf_h5_shape *s,
+                       size_t *elements)
+{
+    size_t bytes = 0;
+    PF_TRY(pf_h5_shape_of(d, s, elements));
+    hid_t type = H5Dget_type(d), plist = H5Dget_create_plist(d);
+    size_t size = type > 0 ? H5Tget_size(type) : 0;
+    if (size < 8) size = 8; /* numbers are read as doubles */
+    int whole = size > 0 && plist > 0 && !__builtin_mul_overflow(*elements, size, &bytes);
+    bytes = *elements * (type > 0 ? H5Tget_size(type) : 0);
+    pf_status st = whole
+                       ? bound_by_stored(d, plist, path, name, bytes)
+                       : pf_raise(PF_EFORMAT, PF_WHERE,
+                                  "%s: the dataset %s claims more values than memory has bytes",
+                                  path, name);
+    if (plist > 0) H5Pclose(plist);
+    if (type > 0) H5Tclose(type);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 uint32_t pf_h5_crc(const void *p, size_t n)
 {
     return (uint32_t)crc32_z(crc32_z(0, NULL, 0), p, n);
@@ -159,7 +142,8 @@ pf_status pf_h5_verify(hid_t d, const char *path, const char *name)
     pf_h5_shape s;
     size_t n = 0;
     PF_TRY(pf_h5_get_i64(d, path, "crc32", 1, &crc));
-    PF_TRY(pf_h5_shape_of(d, &s, &n));
+    PF_TRY(pf_h5_backed(d, path, name, &s, &n));
+    PF_TRY(pf_h5_want(d, path, name, PF_H5_NUMBERS));
     hid_t type = H5Dget_type(d); /* the sum is that of the stored bytes */
     n *= H5Tget_size(type);
     void *data = pf_zalloc(n);
@@ -170,6 +154,61 @@ pf_status pf_h5_verify(hid_t d, const char *path, const char *name)
     PF_REQUIRE(data, PF_EMEM, "no memory to check the dataset %s of %s", name, path);
     PF_REQUIRE(same, PF_EFORMAT, "%s is damaged: the dataset %s does not match its checksum",
                path, name);
+    return PF_OK;
+}
+
+const char *pf_h5_type_name(hid_t t, char buf[32])
+{
+    H5T_class_t k = H5Tget_class(t);
+    if (k == H5T_STRING) snprintf(buf, 32, "text");
+    else
+        snprintf(buf, 32, "%s%zu",
+                 k == H5T_FLOAT     ? "float"
+                 : k == H5T_INTEGER ? (H5Tget_sign(t) == H5T_SGN_NONE ? "uint" : "int")
+                                    : "other",
+                 8 * H5Tget_size(t));
+    return buf;
+}
+
+/* Does HDF5 read a stored type without changing a value? */
+static int serves(hid_t stored, int want)
+{
+    static const struct {
+        H5T_class_t class;
+        size_t least, most; /* bytes */
+    } of[] = {[PF_H5_BYTES] = {H5T_INTEGER, 1, 1},
+              [PF_H5_INT32] = {H5T_INTEGER, 1, 4},
+              [PF_H5_INTEGERS] = {H5T_INTEGER, 1, 8},
+              [PF_H5_FLOATS] = {H5T_FLOAT, 2, 8},
+              [PF_H5_NUMBERS] = {H5T_INTEGER, 1, 8}};
+    hid_t plain = pf_h5_plain_type(stored);
+    if (plain <= 0) return 0;
+    H5Tclose(plain);
+    H5T_class_t k = H5Tget_class(stored);
+    size_t n = H5Tget_size(stored);
+    int is_unsigned = k == H5T_INTEGER && H5Tget_sign(stored) == H5T_SGN_NONE;
+    if (want == PF_H5_NUMBERS) return k == H5T_INTEGER || k == H5T_FLOAT;
+    if (want == PF_H5_BYTES && !is_unsigned) return 0;
+    if (want == PF_H5_INT32 && is_unsigned && n == 4) return 0;
+    return k == of[want].class && n >= of[want].least && n <= of[want].most;
+}
+
+pf_status pf_h5_want(hid_t d, const char *path, const char *name, int want)
+{
+    static const char *const words[] = {[PF_H5_BYTES] = "uint8",
+                                        [PF_H5_INT32] = "int32",
+                                        [PF_H5_INTEGERS] = "integers",
+                                        [PF_H5_FLOATS] = "floats",
+                                        [PF_H5_NUMBERS] = "numbers"};
+    char have[32] = "no type";
+    hid_t t = H5Dget_type(d);
+    int ok = t > 0 && serves(t, want);
+    if (t > 0) {
+        pf_h5_type_name(t, have);
+        H5Tclose(t);
+    }
+    PF_REQUIRE(ok, PF_EFORMAT, "%s: the dataset %s%s holds %s, want %s", path,
+               name[0] == '/' ? "" : "/", name, have, words[want]);
     return PF_OK;
 }
 
@@ -191,22 +230,34 @@ static PF_MUST_USE pf_status verify(hid_t d, const char *path, const char *name,
     return PF_OK;
 }
 
+static int wanted_as(hid_t memory)
+{
+    if (H5Tget_class(memory) == H5T_FLOAT) return PF_H5_FLOATS;
+    return H5Tget_size(memory) == 1 ? PF_H5_BYTES : PF_H5_INTEGERS;
+}
+
+static PF_MUST_USE pf_status get_opened(hid_t d, const char *path, const char *name, hid_t type,
+                                        void *data, size_t bytes)
+{
+    pf_h5_shape s;
+    size_t n = 0, size = H5Tget_size(type);
+    PF_TRY(pf_h5_want(d, path, name, wanted_as(type)));
+    PF_TRY(pf_h5_backed(d, path, name, &s, &n));
+    PF_REQUIRE(bytes % size == 0 && n == bytes / size, PF_EFORMAT,
+               "%s: the dataset %s holds %zu values, want %zu", path, name, n, bytes / size);
+    PF_REQUIRE(!bytes || H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0, PF_EIO,
+               "%s is damaged: cannot read the dataset %s", path, name);
+    PF_TRY(verify(d, path, name, type, data, bytes));
+    return PF_OK;
+}
+
 pf_status pf_h5_get(hid_t where, const char *path, const char *name, hid_t type, void *data,
                     size_t bytes)
 {
     PF_REQUIRE(pf_h5_has(where, name), PF_EIO, "%s has no dataset %s", path, name);
     hid_t d = H5Dopen2(where, name, H5P_DEFAULT);
     PF_REQUIRE(d > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", path, name);
-    pf_h5_shape s;
-    size_t n = 0;
-    pf_status st = pf_h5_shape_of(d, &s, &n);
-    if (!st && n * H5Tget_size(type) != bytes)
-        st = pf_raise(PF_EFORMAT, PF_WHERE, "%s: the dataset %s holds %zu values, want %zu",
-                      path, name, n, bytes / H5Tget_size(type));
-    if (!st && bytes && H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
-        st =
-            pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot read the dataset %s", path, name);
-    if (!st) st = verify(d, path, name, type, data, bytes);
+    pf_status st = get_opened(d, path, name, type, data, bytes);
     H5Dclose(d);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
@@ -241,8 +292,12 @@ pf_status pf_h5_members(hid_t where, const char *path, const char *group, int *n
     H5G_info_t info = {0};
     herr_t bad = H5Gget_info(g, &info);
     collected c = {0};
-    /* A name takes some bytes of the file: more members than this cannot be. */
-    if (info.nlinks >= (1u << 24)) bad = -1;
+    uint64_t size = 0;
+    hid_t file = H5Iget_file_id(g);
+    pf_status st = pf_h5_size(file, path, &size);
+    H5Fclose(file);
+    if (st || info.nlinks > size / 8 + 64 || info.nlinks > INT_MAX)
+        bad = -1; /* each takes bytes */
     if (bad >= 0) c.names = pf_zalloc((info.nlinks + 1) * sizeof *c.names);
     c.cap = (int)info.nlinks;
     if (c.names) {

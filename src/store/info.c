@@ -2,7 +2,7 @@
 #include <probflow/memory.h>
 #include <probflow/store.h>
 #include "store/h5.h"
-#include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 typedef struct page {
@@ -17,19 +17,6 @@ static void print_shape(FILE *f, const pf_h5_shape *s)
     for (int i = 0; i < s->rank; i++)
         fprintf(f, "%s%llu", i ? "," : "", (unsigned long long)s->dim[i]);
     fputc(']', f);
-}
-
-static const char *type_name(hid_t d, char buf[32])
-{
-    hid_t t = H5Dget_type(d);
-    H5T_class_t k = H5Tget_class(t);
-    snprintf(buf, 32, "%s%zu",
-             k == H5T_FLOAT     ? "float"
-             : k == H5T_INTEGER ? (H5Tget_sign(t) == H5T_SGN_NONE ? "uint" : "int")
-                                : "other",
-             8 * H5Tget_size(t));
-    H5Tclose(t);
-    return buf;
 }
 
 /* "  name: value", several lines indented below their name. */
@@ -62,6 +49,25 @@ static void print_provenance(const page *p)
     print_attr(p, p->file, "isa");
 }
 
+static PF_MUST_USE pf_status print_dataset(const page *p, const char *full)
+{
+    char name[32] = "";
+    pf_h5_shape s = {0};
+    size_t elements = 0;
+    hid_t d = H5Dopen2(p->file, full, H5P_DEFAULT), t = d > 0 ? H5Dget_type(d) : -1;
+    pf_status st =
+        t > 0 ? pf_h5_shape_of(d, &s, &elements)
+              : pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot open %s", p->path, full);
+    if (!st) {
+        fprintf(p->f, "  %-48s %-8s ", full, pf_h5_type_name(t, name));
+        print_shape(p->f, &s);
+        fputc('\n', p->f);
+    }
+    if (t > 0) H5Tclose(t);
+    if (d > 0) H5Dclose(d);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 /* One line a dataset, groups followed. */
 static PF_MUST_USE pf_status list(const page *p, const char *group, int depth)
 {
@@ -76,16 +82,7 @@ static PF_MUST_USE pf_status list(const page *p, const char *group, int depth)
         int kind = pf_h5_is_dataset(p->file, full);
         if (kind == 0) st = list(p, full, depth + 1);
         if (kind < 0) fprintf(p->f, "  %-48s (cannot be opened)\n", full);
-        if (kind != 1) continue;
-        hid_t d = H5Dopen2(p->file, full, H5P_DEFAULT);
-        pf_h5_shape s = {0};
-        size_t elements = 0;
-        char type[32];
-        st = pf_h5_shape_of(d, &s, &elements);
-        fprintf(p->f, "  %-48s %-8s ", full, type_name(d, type));
-        print_shape(p->f, &s);
-        fputc('\n', p->f);
-        H5Dclose(d);
+        if (kind == 1) st = print_dataset(p, full);
     }
     pf_h5_names_free(names, n);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -95,7 +92,7 @@ static PF_MUST_USE pf_status all_attrs(const page *p)
 {
     char **names = NULL;
     int n = 0;
-    PF_TRY(pf_h5_attrs(p->file, &n, &names));
+    PF_TRY(pf_h5_attrs(p->file, p->path, &n, &names));
     for (int i = 0; i < n; i++) print_attr(p, p->file, names[i]);
     pf_h5_names_free(names, n);
     return PF_OK;
@@ -133,7 +130,7 @@ static PF_MUST_USE pf_status count_parameters(const page *p, const char *group, 
         st = d > 0 ? pf_h5_shape_of(d, &s, &k)
                    : pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot open %s/%s", p->path,
                               group, names[i]);
-        *values += k;
+        if (__builtin_add_overflow(*values, k, values)) *values = SIZE_MAX;
         if (d > 0) H5Dclose(d);
     }
     if (g > 0) H5Gclose(g);
@@ -174,23 +171,11 @@ static PF_MUST_USE pf_status about_metrics(const page *p)
     for (int i = 0; i < n && !st; i++) {
         if (!strcmp(names[i], "row_crc32")) continue;
         pf_array a = {0};
-        pf_h5_shape s = {0};
-        hid_t d = H5Dopen2(p->file, names[i], H5P_DEFAULT);
-        if (d <= 0)
-            st = pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot open the column %s", p->path,
-                          names[i]);
-        if (!st) st = pf_h5_shape_of(d, &s, &a.size);
-        if (!st && !(a.v = pf_zalloc(a.size * sizeof *a.v)))
-            st = pf_raise(PF_EMEM, PF_WHERE, "no memory for a column");
-        if (!st && a.size &&
-            H5Dread(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, a.v) < 0)
-            st = pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot read the column %s", p->path,
-                          names[i]);
+        st = pf_h5_array(p->file, p->path, names[i], &a);
         if (!st && a.size)
             fprintf(p->f, "  %-16s %zu rows, first %.6g, last %.6g\n", names[i], a.size, a.v[0],
                     a.v[a.size - 1]);
         if (!st && !a.size) fprintf(p->f, "  %-16s 0 rows\n", names[i]);
-        if (d > 0) H5Dclose(d);
         pf_array_free(&a);
     }
     pf_h5_names_free(names, n);
@@ -199,14 +184,18 @@ static PF_MUST_USE pf_status about_metrics(const page *p)
     return PF_OK;
 }
 
-static double number(const page *p, const char *name)
+/* The number of an attribute with so many digits, or that it is none; "nan" when absent. */
+static const char *number(const page *p, const char *name, char form, int digits, char buf[64])
 {
     double v = 0;
-    hid_t a = H5Aopen(p->file, name, H5P_DEFAULT);
-    if (a <= 0) return 0;
-    if (H5Aread(a, H5T_NATIVE_DOUBLE, &v) < 0) v = 0;
-    H5Aclose(a);
-    return v;
+    if (!pf_h5_has_attr(p->file, name)) return "nan";
+    if (pf_h5_get_f64(p->file, p->path, name, &v)) {
+        snprintf(buf, 64, "(%s not readable)", name);
+        return buf;
+    }
+    if (isnan(v)) return "nan";
+    snprintf(buf, 64, form == 'f' && fabs(v) < 1e15 ? "%.*f" : "%.*g", digits, v);
+    return buf;
 }
 
 static PF_MUST_USE pf_status about_results(const page *p)
@@ -217,7 +206,7 @@ static PF_MUST_USE pf_status about_results(const page *p)
         "solver_error", "solver_error_max", "evaluations",    "steps"};
     pf_array done = {0};
     fprintf(p->f, "results %s\n", p->path);
-    PF_TRY(pf_store_read_array(p->path, "done", &done));
+    PF_TRY(pf_h5_array(p->file, p->path, "done", &done));
     size_t n = 0;
     for (size_t i = 0; i < done.size; i++) n += done.v[i] != 0;
     fprintf(p->f, "  %-16s %zu of %zu\n", "groups done", n, done.size);
@@ -226,11 +215,13 @@ static PF_MUST_USE pf_status about_results(const page *p)
     print_attr(p, p->file, "draws");
     print_attr(p, p->file, "group");
     if (pf_h5_has_attr(p->file, "nll")) {
-        fprintf(p->f, "  %-16s %.4f +- %.4f bits/dim over %.0f images\n", "nll",
-                number(p, "nll"), number(p, "nll_se"), number(p, "summary_images"));
+        char buf[3][64];
+        fprintf(p->f, "  %-16s %s +- %s bits/dim over %s images\n", "nll",
+                number(p, "nll", 'f', 4, buf[0]), number(p, "nll_se", 'f', 4, buf[1]),
+                number(p, "summary_images", 'f', 0, buf[2]));
         for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
-            double v = number(p, shares[i]);
-            if (v == v) fprintf(p->f, "  %-16s %.6g\n", shares[i], v);
+            const char *v = number(p, shares[i], 'g', 6, buf[0]);
+            if (strcmp(v, "nan")) fprintf(p->f, "  %-16s %s\n", shares[i], v);
         }
     }
     print_attr(p, p->file, "config");
@@ -256,13 +247,23 @@ static const struct {
 };
 /* clang-format on */
 
+/* Values are needed of metrics and results only: a copy of other files goes without. */
+static PF_MUST_USE pf_status open_page(page *p, char **kind)
+{
+    PF_TRY(pf_h5_open(p->path, PF_H5_LIST, NULL, &p->file));
+    if (!pf_h5_has_attr(p->file, "kind")) return PF_OK;
+    PF_TRY(pf_h5_get_text(p->file, p->path, "kind", kind));
+    if (strcmp(*kind, "metrics") && strcmp(*kind, "results")) return PF_OK;
+    pf_h5_close(p->file);
+    PF_TRY(pf_h5_open(p->path, PF_H5_ALL, NULL, &p->file));
+    return PF_OK;
+}
+
 pf_status pf_store_info(const char *path, FILE *f)
 {
     page p = {.path = path, .f = f};
-    PF_TRY(pf_h5_open(path, &p.file));
     char *kind = NULL;
-    pf_status st =
-        pf_h5_has_attr(p.file, "kind") ? pf_h5_get_text(p.file, path, "kind", &kind) : PF_OK;
+    pf_status st = open_page(&p, &kind);
     pf_status (*print)(const page *) = about_any;
     for (size_t i = 0; kind && i < sizeof kinds / sizeof kinds[0]; i++)
         if (!strcmp(kind, kinds[i].kind)) print = kinds[i].print;

@@ -165,7 +165,7 @@ static PF_MUST_USE pf_status read_rows(const char *path, const char *const *name
     hid_t file = 0;
     stored s = {0};
     char *kind = NULL;
-    PF_TRY(pf_h5_open(path, &file));
+    PF_TRY(pf_h5_open(path, PF_H5_ALL, NULL, &file));
     pf_status st = pf_h5_get_text(file, path, "kind", &kind);
     if (!st && strcmp(kind, "metrics"))
         st = pf_raise(PF_EFORMAT, PF_WHERE, "%s is a %s, not metrics", path, kind);
@@ -210,7 +210,8 @@ static PF_MUST_USE pf_status open_into(pf_metrics *m, const char *path,
     m->n = n;
     PF_TRY(rewrite(path, names, n, last_step));
     hid_t fapl = pf_h5_access();
-    pf_status st = pf_h5_set_driver(fapl, &m->error);
+    pf_status st = pf_h5_set_driver(fapl, -1, &m->error);
+    pf_h5_set_alignment(fapl);
     if (!st) m->file = H5Fopen(path, H5F_ACC_RDWR | H5F_ACC_SWMR_WRITE, fapl);
     H5Pclose(fapl);
     PF_TRY(st);

@@ -57,14 +57,9 @@ static PF_MUST_USE pf_status sync_bytes(const pf_results *r)
 
 static PF_MUST_USE pf_status get_bytes(const pf_results *r, void *p, size_t n, off_t at)
 {
-    unsigned char *b = p;
-    while (n > 0) {
-        ssize_t k = pread(r->fd, b, n, at);
-        if (k < 0 && errno == EINTR) continue;
-        PF_REQUIRE(k > 0, PF_EIO, "cannot read %s: %s", r->path,
-                   k < 0 ? strerror(errno) : "it is truncated");
-        b += k, at += k, n -= (size_t)k;
-    }
+    ssize_t k = pf_h5_pread(r->fd, p, n, (uint64_t)at);
+    PF_REQUIRE(k == (ssize_t)n, PF_EIO, "cannot read %s: %s", r->path,
+               k < 0 ? strerror(errno) : "it is truncated");
     return PF_OK;
 }
 
@@ -146,17 +141,50 @@ static PF_MUST_USE pf_status take_lock(pf_results *r)
     return PF_OK;
 }
 
+/* All rows in the order of the file, those of unfinished groups as they are. */
+static PF_MUST_USE pf_status read_file_order(const pf_results *r, pf_ledger *rows)
+{
+    int good = 0;
+    for (int64_t g = 0; g < r->groups; g++)
+        PF_TRY(read_group(r, g, rows + first_row(r, g), &good));
+    return PF_OK;
+}
+
+/* Writes the file whole, s: with a summary, and goes on in the new one. */
+static PF_MUST_USE pf_status renew(pf_results *r, const pf_summary *s)
+{
+    int direct = 0;
+    pf_ledger *rows = pf_zalloc((size_t)r->rows * sizeof *rows);
+    PF_REQUIRE(rows, PF_EMEM, "no memory to read %s", r->path);
+    pf_status st = read_file_order(r, rows);
+    if (!st) st = pf_results_write(r, rows, s);
+    pf_free(rows);
+    if (st) return pf_trail(st, PF_WHERE);
+    pf_results fresh = {.fd = -1, .lock = r->lock};
+    strcpy(fresh.path, r->path);
+    st = pf_results_place(&fresh, O_RDWR, &direct);
+    close(r->fd);
+    pf_free(r->config);
+    pf_free(r->done);
+    pf_free(r->crc);
+    *r = fresh;
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static PF_MUST_USE pf_status open_into(pf_results *r, const char *path, int flags,
                                        const pf_results_info *info)
 {
+    int direct = 0;
     PF_REQUIRE(info->images > 0 && info->draws > 0 && info->group > 0 &&
                    strlen(path) < sizeof r->path,
                PF_EARG, "results want images, draws and a group size above 0");
     strcpy(r->path, path);
     if (flags == O_RDWR) PF_TRY(take_lock(r));
     if (flags == O_RDWR && access(path, F_OK)) PF_TRY(pf_results_create(path, info));
-    PF_TRY(pf_results_place(r, flags));
+    PF_TRY(pf_results_place(r, flags, &direct));
     PF_TRY(same_config(r, info));
+    if (flags == O_RDWR && !direct)
+        PF_TRY(renew(r, NULL)); /* a file from before there were seals */
     PF_TRY(check_groups(r));
     return PF_OK;
 }
@@ -299,33 +327,11 @@ pf_status pf_results_rows(pf_results *r, pf_ledger **rows, int64_t *n)
     return PF_OK;
 }
 
-/* All rows in the order of the file, those of unfinished groups as they are. */
-static PF_MUST_USE pf_status read_file_order(const pf_results *r, pf_ledger *rows)
-{
-    int good = 0;
-    for (int64_t g = 0; g < r->groups; g++)
-        PF_TRY(read_group(r, g, rows + first_row(r, g), &good));
-    return PF_OK;
-}
-
+/* A summary is an attribute, which needs HDF5: the whole file is written anew. */
 pf_status pf_results_summary(pf_results *r, const pf_summary *s)
 {
-    pf_ledger *rows = pf_zalloc((size_t)r->rows * sizeof *rows);
-    PF_REQUIRE(rows, PF_EMEM, "no memory to read %s", r->path);
-    pf_status st = read_file_order(r, rows);
-    /* A summary is an attribute, which needs HDF5: the whole file is written anew. */
-    if (!st) st = pf_results_write(r, rows, s);
-    pf_free(rows);
-    if (st) return pf_trail(st, PF_WHERE);
-    pf_results fresh = {.fd = -1, .lock = r->lock};
-    strcpy(fresh.path, r->path);
-    st = pf_results_place(&fresh, O_RDWR);
-    close(r->fd);
-    pf_free(r->config);
-    pf_free(r->done);
-    pf_free(r->crc);
-    *r = fresh;
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    PF_TRY(renew(r, s));
+    return PF_OK;
 }
 
 pf_status pf_results_close(pf_results *r)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,6 +108,28 @@ pf_status pf_results_write(const pf_results *r, const pf_ledger *rows, const pf_
     return PF_OK;
 }
 
+/* Where the values of a dataset lie: in one piece inside the file. */
+static PF_MUST_USE pf_status place_opened(hid_t d, const char *path, const char *name,
+                                          hid_t type, int64_t n, off_t *at)
+{
+    pf_h5_shape s = {0};
+    size_t count = 0;
+    uint64_t size = 0;
+    PF_TRY(pf_h5_backed(d, path, name, &s, &count));
+    hid_t stored = H5Dget_type(d), file = H5Iget_file_id(d);
+    int fits = stored > 0 && H5Tequal(stored, type) > 0 && (int64_t)count == n;
+    if (stored > 0) H5Tclose(stored);
+    pf_status st = pf_h5_size(file, path, &size);
+    H5Fclose(file);
+    PF_TRY(st);
+    haddr_t a = H5Dget_offset(d);
+    fits = fits && a != HADDR_UNDEF && a <= size && count <= (size - a) / H5Tget_size(type);
+    PF_REQUIRE(fits, PF_EFORMAT,
+               "%s is damaged: the dataset %s has not the shape of the others", path, name);
+    *at = (off_t)a;
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status place_of(hid_t file, const char *path, const char *name,
                                       hid_t type, int64_t n, off_t *at)
 {
@@ -114,34 +137,31 @@ static PF_MUST_USE pf_status place_of(hid_t file, const char *path, const char *
                name);
     hid_t d = H5Dopen2(file, name, H5P_DEFAULT);
     PF_REQUIRE(d > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", path, name);
-    pf_h5_shape s = {0};
-    size_t count = 0;
-    hid_t stored = H5Dget_type(d);
-    pf_status st = pf_h5_shape_of(d, &s, &count);
-    haddr_t a = H5Dget_offset(d);
-    int fits = !st && (int64_t)count == n && a != HADDR_UNDEF && H5Tequal(stored, type) > 0;
-    H5Tclose(stored);
+    pf_status st = place_opened(d, path, name, type, n, at);
     H5Dclose(d);
-    PF_REQUIRE(fits, PF_EFORMAT,
-               "%s is damaged: the dataset %s has not the shape of the others", path, name);
-    *at = (off_t)a;
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status read_counts(hid_t file, pf_results *r)
+{
+    int64_t draws = 0, group = 0;
+    PF_TRY(pf_h5_get_i64(file, r->path, "images", 1, &r->images));
+    PF_TRY(pf_h5_get_i64(file, r->path, "draws", 1, &draws));
+    PF_TRY(pf_h5_get_i64(file, r->path, "group", 1, &group));
+    PF_REQUIRE(r->images > 0 && r->images < (int64_t)1 << 40 && draws > 0 && draws < 1 << 20 &&
+                   group > 0 && group <= INT_MAX && group <= INT_MAX / draws,
+               PF_EFORMAT, "%s is damaged: impossible counts", r->path);
+    r->draws = (int)draws;
+    r->group = (int)group;
+    r->groups = (r->images + r->group - 1) / r->group;
+    r->rows = r->images * r->draws;
     return PF_OK;
 }
 
 static PF_MUST_USE pf_status read_places(hid_t file, pf_results *r)
 {
-    int64_t v = 0;
     PF_TRY(pf_h5_get_text(file, r->path, "config", &r->config));
-    PF_TRY(pf_h5_get_i64(file, r->path, "images", 1, &r->images));
-    PF_TRY(pf_h5_get_i64(file, r->path, "draws", 1, &v));
-    r->draws = (int)v;
-    PF_TRY(pf_h5_get_i64(file, r->path, "group", 1, &v));
-    r->group = (int)v;
-    PF_REQUIRE(r->images > 0 && r->images < (int64_t)1 << 40 && r->draws > 0 &&
-                   r->draws < 1 << 20 && r->group > 0,
-               PF_EFORMAT, "%s is damaged: impossible counts", r->path);
-    r->groups = (r->images + r->group - 1) / r->group;
-    r->rows = r->images * r->draws;
+    PF_TRY(read_counts(file, r));
     for (int c = 0; c < PF_COLUMNS; c++)
         PF_TRY(place_of(file, r->path, pf_columns[c].name, type_of(pf_columns[c].type), r->rows,
                         &r->at[c]));
@@ -156,16 +176,29 @@ static PF_MUST_USE pf_status read_places(hid_t file, pf_results *r)
     return PF_OK;
 }
 
-pf_status pf_results_place(pf_results *r, int flags)
+/* r->fd: the file itself, or the plain copy of one that HDF5 may not meet here. */
+static PF_MUST_USE pf_status place_in(pf_results *r, int fd, int *direct)
 {
     hid_t file = 0;
-    PF_TRY(pf_h5_open_kind(r->path, "results", &file));
-    pf_status st = read_places(file, r);
+    PF_TRY(pf_h5_open_fd(fd, r->path, PF_H5_ALL, NULL, direct, &file));
+    pf_status st = pf_h5_want_kind(file, r->path, "results");
+    if (!st) st = read_places(file, r);
+    if (!st) r->fd = fcntl(*direct ? fd : pf_h5_fd(file), F_DUPFD_CLOEXEC, 0);
+    int bad = errno;
     pf_h5_close(file);
-    if (st) return pf_trail(st, PF_WHERE);
-    r->fd = open(r->path, flags | O_CLOEXEC);
-    PF_REQUIRE(r->fd >= 0, PF_EIO, "cannot open %s: %s", r->path, strerror(errno));
+    PF_TRY(st);
+    PF_REQUIRE(r->fd >= 0, PF_EIO, "cannot open %s: %s", r->path, strerror(bad));
     return PF_OK;
+}
+
+pf_status pf_results_place(pf_results *r, int flags, int *direct)
+{
+    int fd = -1;
+    r->fd = -1;
+    PF_TRY(pf_h5_open_regular(r->path, flags, &fd));
+    pf_status st = place_in(r, fd, direct);
+    close(fd);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 pf_status pf_results_create(const char *path, const pf_results_info *info)

@@ -36,9 +36,10 @@ PF_MUST_USE pf_status pf_results_write(const pf_results *r, const pf_ledger *row
                                        const pf_summary *s);
 /* An empty file at r->path for this definition. */
 PF_MUST_USE pf_status pf_results_create(const char *path, const pf_results_info *info);
-/* Fills r from the file at r->path and opens it for bytes in place; flags: O_RDWR or O_RDONLY.  After a
- * failure too the caller frees r. */
-PF_MUST_USE pf_status pf_results_place(pf_results *r, int flags);
+/* Fills r from the file at r->path and opens it for bytes in place; flags: O_RDWR or O_RDONLY.
+ * *direct 0: it has no seal, so r->fd is a plain copy, good for reading only.  After a failure too the
+ * caller frees r. */
+PF_MUST_USE pf_status pf_results_place(pf_results *r, int flags, int *direct);
 
 void pf_results_free(pf_results *r);
 

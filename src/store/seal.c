@@ -159,14 +159,7 @@ pf_status pf_h5_seal_make(const unsigned char *bytes, size_t size, const void *r
 
 static int read_at(int fd, void *p, size_t n, uint64_t at)
 {
-    unsigned char *b = p;
-    while (n > 0) {
-        ssize_t k = pread(fd, b, n, (off_t)at);
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return -1;
-        b += k, at += (uint64_t)k, n -= (size_t)k;
-    }
-    return 0;
+    return pf_h5_pread(fd, p, n, at) == (ssize_t)n ? 0 : -1;
 }
 
 static int crc_file(int fd, uint64_t from, uint64_t to, unsigned char *buf, size_t cap,
@@ -181,6 +174,18 @@ static int crc_file(int fd, uint64_t from, uint64_t to, unsigned char *buf, size
     return 0;
 }
 
+/* Ascending, disjoint and inside the file: so each byte is read once. */
+static int in_order(const range *r, const footer *f)
+{
+    uint64_t at = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        if (r[i].offset < at || r[i].offset > f->bytes || r[i].size > f->bytes - r[i].offset)
+            return 0;
+        at = r[i].offset + r[i].size;
+    }
+    return 1;
+}
+
 /* 1: whole, 0: broken, -1: memory. */
 static int whole(int fd, const footer *f)
 {
@@ -193,6 +198,7 @@ static int whole(int fd, const footer *f)
     if (ok > 0 && crc_of(crc_of(0, (void *)r, table), (const void *)f,
                          offsetof(footer, crc_trailer)) != f->crc_trailer)
         ok = 0;
+    if (ok > 0) ok = in_order(r, f);
     uint64_t at = 0;
     uint32_t crc = 0;
     for (size_t i = 0; ok > 0 && i <= f->n; i++) {
@@ -206,23 +212,28 @@ static int whole(int fd, const footer *f)
     return ok;
 }
 
-pf_status pf_h5_seal_check(const char *path, int *sealed)
+/* Do the numbers of the footer fit the size of the file?  Then the table does too. */
+static int fits(const footer *f, uint64_t size)
+{
+    uint64_t room = size - sizeof *f;
+    return f->n <= room / sizeof(range) && f->bytes == room - f->n * sizeof(range);
+}
+
+pf_status pf_h5_seal_check(int fd, const char *path, int *sealed)
 {
     footer f;
     struct stat sb;
+    int ok = 1;
     *sealed = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), ok = 1;
-    PF_REQUIRE(fd >= 0, PF_EIO, "cannot open %s: %s", path, strerror(errno));
-    if (!fstat(fd, &sb) && S_ISREG(sb.st_mode) && (size_t)sb.st_size > sizeof f &&
-        !read_at(fd, &f, sizeof f, (uint64_t)sb.st_size - sizeof f) &&
-        !memcmp(f.magic, magic, sizeof magic)) {
-        uint64_t size = (uint64_t)sb.st_size;
+    PF_REQUIRE(!fstat(fd, &sb), PF_EIO, "cannot read %s: %s", path, strerror(errno));
+    uint64_t size = (uint64_t)sb.st_size;
+    if (size <= sizeof f) return PF_OK;
+    PF_REQUIRE(!read_at(fd, &f, sizeof f, size - sizeof f), PF_EIO, "cannot read %s: %s", path,
+               strerror(errno));
+    if (!memcmp(f.magic, magic, sizeof magic)) {
         *sealed = 1;
-        ok = f.n < size / sizeof(range) && f.bytes == size - sizeof f - f.n * sizeof(range)
-                 ? whole(fd, &f)
-                 : 0;
+        ok = fits(&f, size) ? whole(fd, &f) : 0;
     }
-    close(fd);
     PF_REQUIRE(ok >= 0, PF_EMEM, "no memory to check %s", path);
     PF_REQUIRE(ok, PF_EFORMAT, "%s is damaged: its metadata does not match its checksum", path);
     return PF_OK;

@@ -74,7 +74,8 @@ static PF_MUST_USE pf_status newest_of(const steps *s, const char *dir, int with
         pf_log("skipping a damaged checkpoint: %s", pf_error_message());
     }
     path[0] = 0;
-    PF_REQUIRE(s->n == 0, PF_EFORMAT, "all %d checkpoints of %s are damaged", s->n, dir);
+    PF_REQUIRE(s->n == 0, PF_EFORMAT, "no checkpoint of %s can be read, the oldest for: %s",
+               dir, pf_error_message());
     return PF_OK;
 }
 

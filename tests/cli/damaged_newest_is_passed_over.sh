@@ -14,7 +14,7 @@ damage() { # KIND FILE
 for kind in cut:0 cut:7 cut:5000 cut:$((bytes / 2)) cut:$((bytes - 1)) flip:9 flip:700 flip:$((bytes / 3)) flip:$((bytes * 2 / 3)) flip:$((bytes - 3)); do
     rm -rf "$tmp/run" && cp -r "$tmp/whole" "$tmp/run"
     damage $kind "$tmp/run/$newest"
-    "$probflow" train "$small" --run "$tmp/run" --set train.keep=1 >"$tmp/out" 2>&1 || { cat "$tmp/out"; fail "$kind stopped the run"; }
+    "$probflow" train "$small" --run "$tmp/run" --set train.keep=2 >"$tmp/out" 2>&1 || { cat "$tmp/out"; fail "$kind stopped the run"; }
     grep -q "damaged checkpoint: .*$newest" "$tmp/out" || { cat "$tmp/out"; fail "$kind was not reported by name"; }
     grep -q "continuing from .*checkpoint-00000002.h5" "$tmp/out" || { cat "$tmp/out"; fail "$kind: not the one before"; }
     same "$tmp/whole/$newest" "$tmp/run/$newest"
