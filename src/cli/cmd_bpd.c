@@ -71,11 +71,9 @@ static pf_status read_group(job *j, int64_t group, pf_group *g, int32_t *labels)
                               : pf_dataset_images(j->set, g->first, g->B, values);
     if (!st && j->about.has_labels) st = pf_dataset_labels(j->set, g->first, g->B, labels);
     pthread_mutex_unlock(&j->io);
-    if (continuous) g->x = values;
+    if (continuous) g->x = values; /* the caller's to free, after a failure too */
     else g->pixels = values;
-    if (!st) return PF_OK;
-    pf_free(values);
-    return pf_trail(st, PF_WHERE);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 /* On one thread, as all work is here, so that its bits do not depend on their number; the other
@@ -222,6 +220,9 @@ static pf_status adopt(job *j)
 static pf_status open_results(job *j)
 {
     pf_text t = {0};
+    int64_t group = options(j)->group, begin = j->first * group, end = j->last * group;
+    /* A bad row is told now, and not after hours, with a file begun. */
+    PF_TRY(pf_dataset_check(j->set, begin, (end < j->images ? end : j->images) - begin));
     pf_results_info info = {j->images, options(j)->draws, options(j)->group, NULL};
     pf_status st = define(j, &t);
     info.config = t.s;
