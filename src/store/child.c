@@ -42,7 +42,7 @@ typedef struct limits {
  * gigabyte a second. */
 static limits limits_of(uint64_t size)
 {
-    uint64_t mb = size >> 20, seconds = 4 + mb / 4;
+    uint64_t mb = size >> 20, seconds = 5 + mb / 2;
     if (seconds > 100000) seconds = 100000;
     if (SANITIZED) seconds *= 4;
     return (limits){(unsigned)seconds, (unsigned)(30 + 4 * seconds),

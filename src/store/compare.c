@@ -187,29 +187,32 @@ static PF_MUST_USE pf_status compare_attrs(pair *p, const char *name, hid_t o[2]
 
 static PF_MUST_USE pf_status compare_group(pair *p, const char *group, int depth);
 
+static PF_MUST_USE pf_status compare_objects(pair *p, const char *name, hid_t o[2], int depth)
+{
+    H5I_type_t type[2] = {H5Iget_type(o[0]), H5Iget_type(o[1])};
+    if (type[0] != type[1] || (type[0] != H5I_DATASET && type[0] != H5I_GROUP)) {
+        fprintf(p->f, "%s %s\n", name,
+                type[0] != type[1] ? "is of another kind in the other file"
+                                   : "is neither group nor dataset and cannot be compared");
+        p->same = 0;
+        return PF_OK;
+    }
+    if (type[0] == H5I_DATASET) PF_TRY(compare_dataset(p, name, o));
+    if (p->same) PF_TRY(compare_attrs(p, name, o));
+    if (p->same && type[0] == H5I_GROUP) PF_TRY(compare_group(p, name, depth + 1));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status compare_member(pair *p, const char *name, int depth)
 {
-    int kind = pf_h5_is_dataset(p->file[0], name);
-    if (kind != pf_h5_is_dataset(p->file[1], name)) {
-        fprintf(p->f, "%s is a group in one file and a dataset in the other\n", name);
-        p->same = 0;
-        return PF_OK;
-    }
-    if (kind < 0) {
-        fprintf(p->f, "%s is neither group nor dataset and cannot be compared\n", name);
-        p->same = 0;
-        return PF_OK;
-    }
     hid_t o[2] = {H5Oopen(p->file[0], name, H5P_DEFAULT),
                   H5Oopen(p->file[1], name, H5P_DEFAULT)};
-    pf_status st = PF_OK;
-    if (o[0] <= 0 || o[1] <= 0)
-        st = pf_raise(PF_EIO, PF_WHERE, "%s cannot be opened in both files", name);
-    if (!st && kind == 1) st = compare_dataset(p, name, o);
-    if (!st && p->same) st = compare_attrs(p, name, o);
+    pf_status st = o[0] > 0 && o[1] > 0
+                       ? compare_objects(p, name, o, depth)
+                       : pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot open %s",
+                                  p->path[o[0] > 0], name);
     for (int k = 0; k < 2; k++)
         if (o[k] > 0) H5Oclose(o[k]);
-    if (!st && kind == 0 && p->same) st = compare_group(p, name, depth + 1);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 

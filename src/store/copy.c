@@ -233,24 +233,20 @@ static PF_MUST_USE pf_status copy_opened(walk *w, const char *full, const char *
     hid_t d = create_like(to, name, type, &s, filled);
     PF_REQUIRE(d > 0, PF_EFORMAT, "%s is damaged: cannot copy the dataset %s", w->path, full);
     if (filled) PF_TRY(move_values(w, full, from, d, type, &s, elements));
-    PF_TRY(copy_attrs(w, from, d));
+    if (w->what == PF_H5_ALL) PF_TRY(copy_attrs(w, from, d));
     H5Dclose(d);
     H5Tclose(type);
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status copy_dataset(walk *w, const char *full, const char *name, hid_t in,
-                                          hid_t to)
+static PF_MUST_USE pf_status copy_dataset(walk *w, const char *full, const char *name,
+                                          hid_t from, hid_t to)
 {
-    hid_t from = H5Dopen2(in, name, H5P_DEFAULT);
-    PF_REQUIRE(from > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", w->path, full);
     hid_t stored = H5Dget_type(from);
-    pf_status st = stored > 0
-                       ? copy_opened(w, full, name, from, stored, to)
-                       : pf_raise(PF_EFORMAT, PF_WHERE,
-                                  "%s is damaged: the dataset %s has no type", w->path, full);
-    if (stored > 0) H5Tclose(stored);
-    H5Dclose(from);
+    PF_REQUIRE(stored > 0, PF_EFORMAT, "%s is damaged: the dataset %s has no type", w->path,
+               full);
+    pf_status st = copy_opened(w, full, name, from, stored, to);
+    H5Tclose(stored);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -269,17 +265,40 @@ static int is_wanted(const walk *w, const char *full)
     return n == m || (n < m ? w->only[n] : full[m]) == '/';
 }
 
-static PF_MUST_USE pf_status walk_into(walk *w, hid_t from, hid_t to, const char *full,
-                                       const char *name, haddr_t addr, int depth)
+static PF_MUST_USE pf_status walk_into(walk *w, hid_t in, hid_t to, const char *full,
+                                       const char *name, int depth)
 {
-    hid_t in = H5Gopen2(from, name, H5P_DEFAULT), out = 0;
-    PF_REQUIRE(in > 0, PF_EIO, "%s is damaged: cannot open the group %s", w->path, full);
+    H5O_info_t info;
+    hid_t out = 0;
+    PF_REQUIRE(H5Oget_info2(in, &info, H5O_INFO_BASIC) >= 0, PF_EFORMAT,
+               "%s is damaged: cannot open the group %s", w->path, full);
     pf_status st = w->copies ? pf_h5_group(to, name, &out) : PF_OK;
     if (!st && w->copies) st = copy_attrs(w, in, out);
-    if (!st) st = walk_group(w, in, out, full, addr, depth + 1);
+    if (!st) st = walk_group(w, in, out, full, info.addr, depth + 1);
     if (out > 0) H5Gclose(out);
-    H5Gclose(in);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* A named type: only that there is one. */
+static PF_MUST_USE pf_status copy_named_type(const walk *w, const char *full, const char *name,
+                                             hid_t to)
+{
+    hid_t t = stand_in(H5T_NATIVE_INT8);
+    herr_t bad = H5Tcommit2(to, name, t, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Tclose(t);
+    PF_REQUIRE(bad >= 0, PF_EFORMAT, "%s is damaged: cannot copy %s", w->path, full);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status walk_object(walk *w, hid_t object, hid_t to, const char *full,
+                                         const char *name, int depth)
+{
+    H5I_type_t type = H5Iget_type(object);
+    if (type == H5I_GROUP) PF_TRY(walk_into(w, object, to, full, name, depth));
+    if (!w->copies) return PF_OK;
+    if (type == H5I_DATASET) PF_TRY(copy_dataset(w, full, name, object, to));
+    if (type == H5I_DATATYPE) PF_TRY(copy_named_type(w, full, name, to));
+    return PF_OK;
 }
 
 /* Each object takes bytes of the file. */
@@ -295,7 +314,6 @@ static PF_MUST_USE pf_status walk_member(walk *w, hid_t from, hid_t to, const ch
 {
     char full[1024];
     H5L_info_t link;
-    H5O_info_t o;
     PF_TRY(pf_h5_join(full, sizeof full, group, name));
     PF_TRY(count(w));
     if (!is_wanted(w, full)) return PF_OK;
@@ -303,18 +321,11 @@ static PF_MUST_USE pf_status walk_member(walk *w, hid_t from, hid_t to, const ch
                "%s is damaged: cannot read the link %s", w->path, full);
     PF_REQUIRE(link.type == H5L_TYPE_HARD, PF_EFORMAT,
                "%s: %s is a link to elsewhere, which is not followed", w->path, full);
-    PF_REQUIRE(H5Oget_info_by_name2(from, name, &o, H5O_INFO_BASIC, H5P_DEFAULT) >= 0,
-               PF_EFORMAT, "%s is damaged: cannot open %s", w->path, full);
-    if (o.type == H5O_TYPE_GROUP) PF_TRY(walk_into(w, from, to, full, name, o.addr, depth));
-    if (!w->copies) return PF_OK;
-    if (o.type == H5O_TYPE_DATASET) PF_TRY(copy_dataset(w, full, name, from, to));
-    if (o.type == H5O_TYPE_NAMED_DATATYPE) {
-        hid_t t = stand_in(H5T_NATIVE_INT8);
-        herr_t bad = H5Tcommit2(to, name, t, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-        H5Tclose(t);
-        PF_REQUIRE(bad >= 0, PF_EFORMAT, "%s is damaged: cannot copy %s", w->path, full);
-    }
-    return PF_OK;
+    hid_t object = H5Oopen(from, name, H5P_DEFAULT);
+    PF_REQUIRE(object > 0, PF_EIO, "%s is damaged: cannot open %s", w->path, full);
+    pf_status st = walk_object(w, object, to, full, name, depth);
+    H5Oclose(object);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 static PF_MUST_USE pf_status walk_group(walk *w, hid_t from, hid_t to, const char *full,

@@ -49,41 +49,47 @@ static void print_provenance(const page *p)
     print_attr(p, p->file, "isa");
 }
 
-static PF_MUST_USE pf_status print_dataset(const page *p, const char *full)
+static PF_MUST_USE pf_status list(const page *p, hid_t group, const char *name, int depth);
+
+static PF_MUST_USE pf_status print_dataset(const page *p, hid_t d, const char *full)
 {
-    char name[32] = "";
+    char name[32];
     pf_h5_shape s = {0};
     size_t elements = 0;
-    hid_t d = H5Dopen2(p->file, full, H5P_DEFAULT), t = d > 0 ? H5Dget_type(d) : -1;
-    pf_status st =
-        t > 0 ? pf_h5_shape_of(d, &s, &elements)
-              : pf_raise(PF_EIO, PF_WHERE, "%s is damaged: cannot open %s", p->path, full);
-    if (!st) {
-        fprintf(p->f, "  %-48s %-8s ", full, pf_h5_type_name(t, name));
-        print_shape(p->f, &s);
-        fputc('\n', p->f);
-    }
-    if (t > 0) H5Tclose(t);
-    if (d > 0) H5Dclose(d);
+    PF_TRY(pf_h5_shape_of(d, &s, &elements));
+    hid_t t = H5Dget_type(d);
+    PF_REQUIRE(t > 0, PF_EIO, "%s is damaged: the dataset %s has no type", p->path, full);
+    fprintf(p->f, "  %-48s %-8s ", full, pf_h5_type_name(t, name));
+    print_shape(p->f, &s);
+    fputc('\n', p->f);
+    H5Tclose(t);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status print_member(const page *p, hid_t group, const char *group_name,
+                                          const char *name, int depth)
+{
+    char full[1024];
+    PF_TRY(pf_h5_join(full, sizeof full, group_name, name));
+    hid_t o = H5Oopen(group, name, H5P_DEFAULT);
+    H5I_type_t type = o > 0 ? H5Iget_type(o) : H5I_BADID;
+    pf_status st = PF_OK;
+    if (type == H5I_GROUP) st = list(p, o, full, depth + 1);
+    else if (type == H5I_DATASET) st = print_dataset(p, o, full);
+    else fprintf(p->f, "  %-48s (%s)\n", full, o > 0 ? "a type" : "cannot be opened");
+    if (o > 0) H5Oclose(o);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 /* One line a dataset, groups followed. */
-static PF_MUST_USE pf_status list(const page *p, const char *group, int depth)
+static PF_MUST_USE pf_status list(const page *p, hid_t group, const char *name, int depth)
 {
-    char **names = NULL, full[1024];
+    char **names = NULL;
     int n = 0;
     PF_REQUIRE(depth < 16, PF_EFORMAT, "%s: groups nest too deep", p->path);
-    PF_TRY(pf_h5_members(p->file, p->path, group, &n, &names));
+    PF_TRY(pf_h5_members(p->file, p->path, name, &n, &names));
     pf_status st = PF_OK;
-    for (int i = 0; i < n && !st; i++) {
-        st = pf_h5_join(full, sizeof full, group, names[i]);
-        if (st) break;
-        int kind = pf_h5_is_dataset(p->file, full);
-        if (kind == 0) st = list(p, full, depth + 1);
-        if (kind < 0) fprintf(p->f, "  %-48s (cannot be opened)\n", full);
-        if (kind == 1) st = print_dataset(p, full);
-    }
+    for (int i = 0; i < n && !st; i++) st = print_member(p, group, name, names[i], depth);
     pf_h5_names_free(names, n);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
@@ -108,7 +114,7 @@ static PF_MUST_USE pf_status about_dataset(const page *p)
     print_attr(p, p->file, "shrink");
     print_attr(p, p->file, "entropy");
     print_attr(p, p->file, "vocabulary");
-    PF_TRY(list(p, "/", 0));
+    PF_TRY(list(p, p->file, "/", 0));
     print_provenance(p);
     return PF_OK;
 }
@@ -233,7 +239,7 @@ static PF_MUST_USE pf_status about_any(const page *p)
 {
     fprintf(p->f, "HDF5 file %s\n", p->path);
     PF_TRY(all_attrs(p));
-    PF_TRY(list(p, "/", 0));
+    PF_TRY(list(p, p->file, "/", 0));
     return PF_OK;
 }
 
