@@ -44,19 +44,27 @@ int pf_h5_is_dataset(hid_t where, const char *name)
     return t == H5I_DATASET ? 1 : t == H5I_GROUP ? 0 : -1;
 }
 
+static PF_MUST_USE pf_status impossible_shape(hid_t d, const char *what)
+{
+    char path[1024] = "a file", name[1024] = "?";
+    H5Fget_name(d, path, sizeof path);
+    H5Iget_name(d, name, sizeof name);
+    PF_FAIL(PF_EFORMAT, "%.400s: the dataset %.400s %s", path, name, what);
+}
+
 pf_status pf_h5_shape_of(hid_t dataset, pf_h5_shape *s, size_t *elements)
 {
     hid_t space = H5Dget_space(dataset);
     int rank = space > 0 ? H5Sget_simple_extent_ndims(space) : -1;
+    hssize_t n = space > 0 ? H5Sget_simple_extent_npoints(space) : -1;
     if (rank >= 0 && rank <= 5) H5Sget_simple_extent_dims(space, s->dim, NULL);
     if (space > 0) H5Sclose(space);
-    PF_REQUIRE(rank >= 0 && rank <= 5, PF_EFORMAT, "a dataset has rank %d, want at most 5",
-               rank);
+    if (rank < 0 || rank > 5) PF_TRY(impossible_shape(dataset, "has a rank above 5"));
     s->rank = rank;
-    *elements = 1;
+    *elements = rank == 0 && n == 0 ? 0 : 1; /* a space without a value is no number */
     for (int i = 0; i < rank; i++) {
         if (__builtin_mul_overflow(*elements, s->dim[i], elements) || *elements > SIZE_MAX / 16)
-            PF_FAIL(PF_EFORMAT, "a dataset claims more elements than memory has bytes");
+            PF_TRY(impossible_shape(dataset, "claims more values than memory has bytes"));
     }
     return PF_OK;
 }
