@@ -13,7 +13,8 @@
 /* ---- datasets: /<split>/images uint8 [N,H,W,C], or /<split>/tokens int32 [N,L], or
  *      /<split>/x float64 [N,D] for continuous data; optional /<split>/labels int32 [N], and
  *      /<split>/logp float64 [N] where the density is known.  Attributes of the root: name,
- *      version, levels, source, sha256; entropy [nats] and shrink where they apply. ---- */
+ *      version, levels, source, sha256; entropy [nats], shrink and classes (see pf_dataset_info)
+ *      where they apply. ---- */
 typedef struct pf_dataset pf_dataset;
 typedef enum pf_data_kind { PF_DATA_IMAGES, PF_DATA_TOKENS, PF_DATA_CONTINUOUS } pf_data_kind;
 typedef struct pf_dataset_info {
@@ -22,7 +23,10 @@ typedef struct pf_dataset_info {
     int64_t n;        /* of this split */
     pf_shape shape;   /* tokens: {1,1,L} */
     int has_labels;
-    int shrink; /* pixels are means over squares of this side; 0 and 1: as in the source */
+    const char
+        *classes; /* names of the labels 0, 1, .., a line each; NULL: not known.  Borrowed by
+                            pf_dataset_write; owned by an open dataset */
+    int shrink;   /* pixels are means over squares of this side; 0 and 1: as in the source */
     int has_entropy;
     double entropy; /* of the density the rows were drawn from [nats]; only written */
     char vocabulary

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LIST_MOST = 1 << 26 }; /* bytes of a list of strings */
+
 static PF_MUST_USE pf_status put(hid_t at, const char *name, hid_t type, hid_t space,
                                  const void *v)
 {
@@ -25,6 +27,33 @@ pf_status pf_h5_put_text(hid_t at, const char *name, const char *text)
     H5Tset_cset(type, H5T_CSET_UTF8);
     pf_status st = put(at, name, type, H5Screate(H5S_SCALAR), text);
     H5Tclose(type);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_h5_put_lines(hid_t at, const char *name, const char *text)
+{
+    hsize_t n = 0;
+    size_t longest = 1;
+    for (const char *p = text; *p || n == 0; n++) {
+        size_t line = strcspn(p, "\n");
+        if (line > longest) longest = line;
+        p += line + (p[line] == '\n');
+    }
+    PF_REQUIRE(n <= LIST_MOST / longest, PF_EARG, "the attribute %s would be too large", name);
+    char *cells = pf_zalloc((size_t)n * longest), *to = cells;
+    PF_REQUIRE(cells, PF_EMEM, "no memory for the attribute %s", name);
+    for (const char *p = text; to < cells + (size_t)n * longest; to += longest) {
+        size_t line = strcspn(p, "\n");
+        memcpy(to, p, line);
+        p += line + (p[line] == '\n');
+    }
+    hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, longest);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    pf_status st = put(at, name, type, H5Screate_simple(1, &n, NULL), cells);
+    H5Tclose(type);
+    pf_free(cells);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -72,6 +101,26 @@ static char *read_string(hid_t a, hid_t type, int *exhausted)
         return NULL;
     }
     return out;
+}
+
+/* Fixed strings as lines; NULL as above. */
+static char *read_lines(hid_t a, hid_t type, size_t n, int *exhausted)
+{
+    size_t size = H5Tget_size(type);
+    if (H5Tis_variable_str(type) > 0 || size == 0 || n > LIST_MOST / size) return NULL;
+    char *cells = pf_zalloc(n * size), *out = pf_zalloc(n * (size + 1)), *to = out;
+    *exhausted = !cells || !out;
+    int ok = !*exhausted && H5Aread(a, type, cells) >= 0;
+    for (size_t i = 0; ok && i < n; i++) {
+        size_t line = strnlen(cells + i * size, size);
+        if (i) *to++ = '\n';
+        memcpy(to, cells + i * size, line);
+        to += line;
+    }
+    pf_free(cells);
+    if (ok) return out;
+    pf_free(out);
+    return NULL;
 }
 
 /* Numbers as text separated by spaces; NULL as above. */
@@ -149,6 +198,8 @@ pf_status pf_h5_get_text(hid_t at, const char *path, const char *name, char **te
     int stored = o.plain && o.bytes <= size;
     if (stored && o.class == H5T_STRING && o.n == 1)
         *text = read_string(o.a, o.type, &exhausted);
+    else if (stored && o.class == H5T_STRING && o.n > 1)
+        *text = read_lines(o.a, o.type, (size_t)o.n, &exhausted);
     else if (stored && o.class != H5T_STRING && o.n < (1 << 16))
         *text = read_numbers(o.a, o.type, (size_t)o.n, &exhausted);
     close_attr(&o);

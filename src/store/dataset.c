@@ -11,6 +11,7 @@
 struct pf_dataset {
     char path[4096];
     pf_dataset_info about;
+    char *classes;              /* owned */
     hid_t file, values, labels; /* 0: not open */
     size_t row;                 /* values a row */
 };
@@ -121,6 +122,9 @@ static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const ch
     PF_TRY(read_label(d->file, path, "name", a->name, sizeof a->name));
     PF_TRY(read_label(d->file, path, "source", a->source, sizeof a->source));
     PF_TRY(read_label(d->file, path, "sha256", a->sha256, sizeof a->sha256));
+    if (pf_h5_has_attr(d->file, "classes"))
+        PF_TRY(pf_h5_get_text(d->file, path, "classes", &d->classes));
+    a->classes = d->classes;
     PF_TRY(open_values(d, split));
     PF_TRY(open_labels(d, split));
     return PF_OK;
@@ -250,6 +254,7 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_dataset_info *a,
     if (shrink > 1) PF_TRY(pf_h5_put_i64(file, "shrink", 1, &shrink));
     if (a->has_entropy) PF_TRY(pf_h5_put_f64(file, "entropy", a->entropy));
     if (a->vocabulary[0]) PF_TRY(pf_h5_put_text(file, "vocabulary", a->vocabulary));
+    if (a->classes) PF_TRY(pf_h5_put_lines(file, "classes", a->classes));
     for (int i = 0; i < n; i++) PF_TRY(put_split(file, a, &splits[i]));
     return PF_OK;
 }
@@ -260,6 +265,7 @@ void pf_dataset_close(pf_dataset *d)
     if (d->labels > 0) H5Dclose(d->labels);
     if (d->values > 0) H5Dclose(d->values);
     pf_h5_close(d->file);
+    pf_free(d->classes);
     pf_free(d);
 }
 

@@ -153,9 +153,12 @@ int pf_h5_is_dataset(hid_t where, const char *name);
 
 /* ---- attribute.c ---- */
 PF_MUST_USE pf_status pf_h5_put_text(hid_t at, const char *name, const char *text);
+/* Each line of text as one string of a list. */
+PF_MUST_USE pf_status pf_h5_put_lines(hid_t at, const char *name, const char *text);
 PF_MUST_USE pf_status pf_h5_put_i64(hid_t at, const char *name, int n, const int64_t *v);
 PF_MUST_USE pf_status pf_h5_put_f64(hid_t at, const char *name, double v);
-/* Owned text of any string or numeric attribute; PF_EIO when absent. */
+/* Owned text of any string or numeric attribute, a line for each of a list of strings; PF_EIO when
+ * absent. */
 PF_MUST_USE pf_status pf_h5_get_text(hid_t at, const char *path, const char *name, char **text);
 PF_MUST_USE pf_status pf_h5_get_i64(hid_t at, const char *path, const char *name, int n,
                                     int64_t *v);

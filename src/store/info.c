@@ -114,6 +114,7 @@ static PF_MUST_USE pf_status about_dataset(const page *p)
     print_attr(p, p->file, "shrink");
     print_attr(p, p->file, "entropy");
     print_attr(p, p->file, "vocabulary");
+    print_attr(p, p->file, "classes");
     PF_TRY(list(p, p->file, "/", 0));
     print_provenance(p);
     return PF_OK;
