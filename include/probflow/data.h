@@ -6,15 +6,40 @@
 #include <probflow/random.h>
 #include <probflow/store.h>
 
-/* Converts sources of one format (guessed from names and magic numbers: IDX with or without .gz,
- * CIFAR-10 binary batches, PNG sheets of 1024 pixels a row, PNG folders, text, or points drawn from
- * density:NAME:N[:SEED], see src/data/density.c) into out.  Sources whose names hold "test" or
- * "t10k" become the test split.  shrink > 1: pixels become the means of squares of that side,
- * rounded to whole levels; a size it does not divide fails PF_EARG.  Fails PF_EIO, PF_EFORMAT
- * with the file's name; an existing out is then untouched.
- * Test   points_lie_in_the_support_and_their_entropy_is_the_stated_one, shrunk_pixels_are_means */
-PF_MUST_USE pf_status pf_data_convert(const char *const *sources, int n, int shrink,
-                                      const char *out);
+/* ---- splits ---- */
+typedef enum pf_split {
+    PF_SPLIT_TWO = -2,    /* a name says two that contradict each other */
+    PF_SPLIT_UNSAID = -1, /* a name says none */
+    PF_TRAIN,
+    PF_VALID,
+    PF_TEST,
+    PF_SPLITS
+} pf_split;
+/* The split that a name of a file or folder says: train, training; val, valid, validation, dev; test,
+ * testing, t10k; in any case and as a whole word, that is, not within letters of the same word.
+ * Local.
+ * Test   names_say_their_split */
+int pf_split_of_name(const char *name);
+/* "train", "valid" or "test". */
+const char *pf_split_name(int split);
+
+/* Converts sources (guessed from names and magic numbers: IDX and CIFAR-10 binary batches, with or
+ * without .gz, PNG sheets of CIFAR-10 and their JSON labels, PNG folders, text, or points drawn from
+ * density:NAME:N[:SEED], see src/data/density.c) into out.
+ *
+ * splits  [n] a pf_split each, PF_SPLIT_UNSAID: by the name of the source (or of the folders in it,
+ *         see src/data/pngfolder.c), else train; NULL: all by name
+ * shrink  > 1: pixels become the means of squares of that side, rounded to whole levels; a size it
+ *         does not divide fails PF_EARG
+ *
+ * Classes are numbered in one order over all sources.  A log line a source says what was taken for
+ * what, others what was not read.  Local; reads each file once and everything before out is touched.
+ * Fails PF_EIO, PF_EFORMAT, PF_ENOSUPP, PF_EMEM with the file's name; an existing out is then
+ * untouched.  The same content twice fails PF_EFORMAT.
+ * Test   points_lie_in_the_support_and_their_entropy_is_the_stated_one, shrunk_pixels_are_means,
+ *        test_sources.c */
+PF_MUST_USE pf_status pf_data_convert(const char *const *sources, const int *splits, int n,
+                                      int shrink, const char *out);
 
 /* Grid of n images [n,h,w,c], values 0..255, as a PNG with `columns` a row. */
 PF_MUST_USE pf_status pf_png_grid(const char *path, const uint8_t *images, int n, pf_shape s,

@@ -1,22 +1,68 @@
 /* probflow data: public files -> dataset HDF5. */
 #include <probflow/data.h>
 #include "cli/cli.h"
+#include <string.h>
 
 typedef struct job {
     pf_args args;
-    const char *shrink;
+    const char *shrink, *given[PF_CLI_MAX]; /* given: NAME=SOURCE of --split */
+    int n_given;
+    const char *sources[2 * PF_CLI_MAX];
+    int splits[2 * PF_CLI_MAX], n;
 } job;
+
+static PF_MUST_USE pf_status parse_split(const char *text, int *split, const char **source)
+{
+    const char *eq = strchr(text, '=');
+    for (*split = 0; eq && eq[1] && *split < PF_SPLITS; ++*split) {
+        const char *name = pf_split_name(*split);
+        if (strlen(name) != (size_t)(eq - text) || strncmp(name, text, strlen(name))) continue;
+        *source = eq + 1;
+        return PF_OK;
+    }
+    return pf_usage_error(
+        PF_WHERE, "--split: '%s' is not NAME=SOURCE with NAME train, valid or test", text);
+}
+
+/* A source of --split is one of the arguments or one more. */
+static PF_MUST_USE pf_status give_split(job *j, const char *text)
+{
+    const char *source = NULL;
+    int split, found = 0;
+    PF_TRY(parse_split(text, &split, &source));
+    for (int i = 0; i < j->n; i++) {
+        if (strcmp(j->sources[i], source)) continue;
+        if (j->splits[i] != PF_SPLIT_UNSAID && j->splits[i] != split)
+            return pf_usage_error(PF_WHERE, "--split: %s is called both %s and %s", source,
+                                  pf_split_name(j->splits[i]), pf_split_name(split));
+        j->splits[i] = split;
+        found = 1;
+    }
+    if (found) return PF_OK;
+    j->sources[j->n] = source;
+    j->splits[j->n++] = split;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status collect(job *j)
+{
+    for (j->n = 0; j->n < j->args.n_positional - 1; j->n++) {
+        j->sources[j->n] = j->args.positional[j->n];
+        j->splits[j->n] = PF_SPLIT_UNSAID;
+    }
+    for (int i = 0; i < j->n_given; i++) PF_TRY(give_split(j, j->given[i]));
+    if (j->n == 0) return pf_usage_error(PF_WHERE, "data needs a SOURCE and OUT.h5");
+    return PF_OK;
+}
 
 static pf_status body(pf_comm *c, void *self)
 {
     const job *j = self;
-    const pf_args *a = &j->args;
     long shrink = 1;
     if (j->shrink) PF_TRY(pf_arg_int("--shrink", j->shrink, 1, 4096, &shrink));
-    int n = a->n_positional - 1;
-    const char *out = a->positional[n];
+    const char *out = j->args.positional[j->args.n_positional - 1];
     if (pf_comm_rank(c) != 0) return PF_OK;
-    PF_TRY(pf_data_convert(a->positional, n, (int)shrink, out));
+    PF_TRY(pf_data_convert(j->sources, j->splits, j->n, (int)shrink, out));
     PF_TRY(pf_store_info(out, stdout));
     return PF_OK;
 }
@@ -24,28 +70,46 @@ static pf_status body(pf_comm *c, void *self)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {{"--shrink", &j.shrink, NULL}, {0}};
-    PF_TRY(pf_args_parse(argc, argv, flags, 2, PF_CLI_MAX, &j.args));
+    const pf_arg flags[] = {
+        {"--shrink", &j.shrink, NULL}, {"--split", j.given, &j.n_given}, {0}};
+    PF_TRY(pf_args_parse(argc, argv, flags, 1, PF_CLI_MAX, &j.args));
+    PF_TRY(collect(&j));
     PF_TRY(pf_with_comm(body, &j));
     return PF_OK;
 }
 
 const pf_command pf_command_data = {
     .name = "data",
-    .usage = "SOURCE... OUT.h5 [--shrink K] [--quiet]",
+    .usage = "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--shrink K] [--quiet]",
     .help =
         "public files, or points of a known density -> dataset\n\n"
-        "  SOURCE       one or more of: IDX files (also .gz); CIFAR-10 batches, binary or as\n"
-        "               PNG sheets with JSON labels; folders of PNG files of one size, with\n"
-        "               sub-folders train and test; or one text, cut 90/5/5 into train,\n"
-        "               valid and test; or density:NAME:N[:SEED]: N training and N/5 test "
-        "points\n"
-        "               of the 2-D density checkerboard or ring, with its entropy in nats and\n"
-        "               the log-density of each point\n"
+        "  SOURCE       one or more of: IDX files and CIFAR-10 binary batches (also .gz); "
+        "CIFAR-10\n"
+        "               as PNG sheets with JSON labels; folders of PNG files of one size; or "
+        "one\n"
+        "               text, cut 90/5/5 into train, valid and test; or density:NAME:N[:SEED]: "
+        "N\n"
+        "               training and N/5 test points of the 2-D density checkerboard or ring, "
+        "with\n"
+        "               its entropy in nats and the log-density of each point\n"
         "  OUT.h5       dataset; an older file is replaced only by a whole new one\n"
+        "  --split NAME=SOURCE\n"
+        "               SOURCE, one of those given or one more, is of the split NAME (train, "
+        "valid or\n"
+        "               test), whatever names say; may be repeated.  Folders in it are "
+        "classes\n"
         "  --shrink K   images made smaller: a pixel is the mean of a K x K square, rounded;\n"
         "               K must divide height and width\n\n"
-        "Sources whose names hold \"test\" or \"t10k\" become the test split, others the\n"
-        "training split, in the order given.",
+        "Without --split the name of a source says its split, if one of its words does: train "
+        "or\n"
+        "training; val, valid, validation or dev; test, testing or t10k; in any case "
+        "(train_32x32,\n"
+        "VAL, t10k-images; not latest).  In a folder the names of its folders say it: "
+        "SPLIT/x.png or\n"
+        "SPLIT/CLASS/x.png.  Else it is train.  Classes are numbered in one order over all "
+        "splits,\n"
+        "numbers as numbers, and their names are kept in the dataset.  What was taken for what "
+        "is\n"
+        "said in a line a source.",
     .run = run,
 };

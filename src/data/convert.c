@@ -1,73 +1,140 @@
 /* Sources of any known format -> dataset. */
 #include <probflow/data.h>
+#include <probflow/log.h>
 #include <probflow/memory.h>
 #include "data/format.h"
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <zlib.h>
+#include <strings.h>
 
 /* The first that knows a source reads it. */
 static const pf_format *const formats[] = {
-    &pf_format_density, &pf_format_png_folder, &pf_format_png_sheet, &pf_format_labels_json,
-    &pf_format_text,    &pf_format_idx,        &pf_format_cifar};
+    &pf_format_density,     &pf_format_png_folder, &pf_format_png_sheet, &pf_format_png_file,
+    &pf_format_labels_json, &pf_format_text,       &pf_format_idx,       &pf_format_cifar};
 enum { FORMATS = sizeof formats / sizeof formats[0] };
 
-static PF_MUST_USE pf_status look(const char *path, pf_source *s)
+/* What one source added. */
+typedef struct part {
+    char sum[PF_SHA256_HEX]; /* of its images, or of its labels */
+    int of_labels, split;    /* split: of the last rows or labels */
+} part;
+
+typedef struct work {
+    const char *const *sources;
+    const int *splits;              /* NULL: by name */
+    int n, with_labels, rows_count; /* rows_count: rows are part of the fingerprint */
+    part *parts;                    /* [n] */
+    pf_table t;
+    pf_sha256 files; /* the sources' bytes as stored */
+} work;
+
+/* ---- one source ---- */
+
+static const char *unit(const pf_table *t)
 {
-    struct stat sb;
-    *s = (pf_source){.path = path};
-    if (pf_source_is_drawn(path)) return PF_OK;
-    PF_REQUIRE(!stat(path, &sb), PF_EIO, "cannot open %s: %s", path, strerror(errno));
-    s->is_folder = S_ISDIR(sb.st_mode);
-    s->size = (size_t)sb.st_size;
-    if (s->is_folder) return PF_OK;
-    gzFile f = gzopen(path, "rb");
-    PF_REQUIRE(f, PF_EIO, "cannot open %s: %s", path, strerror(errno));
-    int n = gzread(f, s->head, sizeof s->head);
-    gzclose(f);
-    PF_REQUIRE(n > 0, PF_EIO, "%s is empty or cannot be read", path);
-    s->n_head = (size_t)n;
+    return t->layout.kind == PF_DATA_IMAGES   ? "image"
+           : t->layout.kind == PF_DATA_TOKENS ? "row"
+                                              : "point";
+}
+
+/* One line: what was taken for what. */
+static void tell(const pf_source *s, const pf_format *f, const pf_table *t,
+                 const pf_rows *before)
+{
+    char line[512] = "";
+    size_t at = 0;
+    for (int k = 0; k < PF_SPLITS; k++) {
+        int64_t rows = t->split[k].n - before[k].n;
+        int64_t labels = t->split[k].n_labels - before[k].n_labels, n = rows ? rows : labels;
+        if (n)
+            at += (size_t)snprintf(line + at, sizeof line - at, ", %lld %s%s%s for %s",
+                                   (long long)n, rows ? unit(t) : "label", n == 1 ? "" : "s",
+                                   rows && labels ? " with labels" : "", pf_split_name(k));
+    }
+    pf_log("data: %s: %s%s; %s", s->path, f->name, line, s->how);
+}
+
+static void sum_part(const pf_table *t, const pf_rows *before, part *p)
+{
+    pf_sha256 sum;
+    size_t row = pf_table_row_bytes(t);
+    p->of_labels = 1;
+    for (int k = 0; k < PF_SPLITS; k++) p->of_labels &= t->split[k].n == before[k].n;
+    pf_sha256_init(&sum);
+    for (int k = 0; k < PF_SPLITS; k++) {
+        const pf_rows *r = &t->split[k], *b = &before[k];
+        if (r->n > b->n || (p->of_labels && r->n_labels > b->n_labels)) p->split = k;
+        if (p->of_labels)
+            pf_sha256_add(&sum, r->labels + b->n_labels,
+                          (size_t)(r->n_labels - b->n_labels) * sizeof *r->labels);
+        else pf_sha256_add(&sum, r->values + (size_t)b->n * row, (size_t)(r->n - b->n) * row);
+    }
+    pf_sha256_hex(&sum, p->sum);
+}
+
+/* The labels of two splits may be the same, their images may not. */
+static PF_MUST_USE pf_status refuse_twice(const work *w, int i)
+{
+    const part *p = &w->parts[i];
+    for (int k = 0; k < i; k++) {
+        const part *q = &w->parts[k];
+        PF_REQUIRE(strcmp(p->sum, q->sum) || p->of_labels != q->of_labels ||
+                       (p->of_labels && p->split != q->split),
+                   PF_EFORMAT, "%s and %s hold the same content", w->sources[k], w->sources[i]);
+    }
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status read_source(const char *path, pf_table *t)
+static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *f, int i)
 {
-    pf_source s;
-    PF_TRY(look(path, &s));
-    for (int i = 0; i < FORMATS; i++) {
-        if (!formats[i]->knows(&s)) continue;
-        PF_TRY(formats[i]->read(&s, t));
+    pf_rows before[PF_SPLITS];
+    memcpy(before, w->t.split, sizeof before);
+    if (s->file) PF_TRY(pf_input_rewind(s->file, &w->files));
+    else w->rows_count = 1;
+    PF_TRY(f->read(s, &w->t));
+    if (s->file) PF_TRY(pf_input_drain(s->file));
+    if (w->n > 1) sum_part(&w->t, before, &w->parts[i]);
+    PF_TRY(refuse_twice(w, i));
+    tell(s, f, &w->t, before);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_open(work *w, pf_source *s, int i)
+{
+    for (int k = 0; k < FORMATS; k++) {
+        if (!formats[k]->knows(s)) continue;
+        PF_TRY(read_known(w, s, formats[k], i));
         return PF_OK;
     }
     char known[256] = "";
-    for (int i = 0; i < FORMATS; i++)
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
-                 formats[i]->name);
-    PF_FAIL(PF_EFORMAT, "%s is of no known format (%s)", path, known);
+    for (int k = 0; k < FORMATS; k++)
+        if (formats[k] != &pf_format_png_file)
+            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
+                     formats[k]->name);
+    PF_FAIL(PF_EFORMAT, "%s is of no known format (%s)", s->path, known);
 }
 
-/* Files by their bytes, folders and densities by the rows that came from them. */
-static PF_MUST_USE pf_status fingerprint(const char *const *sources, int n, const pf_table *t,
-                                         char hex[65])
+static PF_MUST_USE pf_status read_source(work *w, int i)
 {
-    pf_sha256 sum;
-    int rows = 0;
-    pf_sha256_init(&sum);
-    for (int i = 0; i < n; i++) {
-        struct stat sb = {0};
-        int drawn = pf_source_is_drawn(sources[i]);
-        PF_REQUIRE(drawn || !stat(sources[i], &sb), PF_EIO, "cannot open %s: %s", sources[i],
-                   strerror(errno));
-        if (drawn || S_ISDIR(sb.st_mode)) rows = 1;
-        else PF_TRY(pf_sha256_add_file(&sum, sources[i]));
-    }
-    for (int s = 0; s < PF_SPLITS && rows; s++)
+    pf_source s = {0};
+    pf_status st =
+        pf_source_open(&s, w->sources[i], w->splits ? w->splits[i] : PF_SPLIT_UNSAID);
+    s.with_labels = w->with_labels;
+    if (!st) st = read_open(w, &s, i);
+    pf_source_close(&s);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- all of them ---- */
+
+/* Files by their bytes, folders and densities by the rows that came from them. */
+static void fingerprint(work *w, char hex[PF_SHA256_HEX])
+{
+    const pf_table *t = &w->t;
+    for (int s = 0; s < PF_SPLITS && w->rows_count; s++)
         if (t->split[s].n)
-            pf_sha256_add(&sum, t->split[s].values,
+            pf_sha256_add(&w->files, t->split[s].values,
                           (size_t)t->split[s].n * pf_table_row_bytes(t));
-    pf_sha256_hex(&sum, hex);
-    return PF_OK;
+    pf_sha256_hex(&w->files, hex);
 }
 
 /* Means over k x k squares, rounded to the nearest level, halves up; in place. */
@@ -92,61 +159,107 @@ static void shrink_rows(pf_rows *r, pf_shape s, int k)
 
 static PF_MUST_USE pf_status shrink_table(pf_table *t, int k)
 {
-    pf_shape s = t->shape;
-    PF_REQUIRE(t->kind == PF_DATA_IMAGES, PF_EARG, "only images can be shrunk");
+    pf_shape s = t->layout.shape;
+    PF_REQUIRE(t->layout.kind == PF_DATA_IMAGES, PF_EARG, "only images can be shrunk");
     PF_REQUIRE(s.h % k == 0 && s.w % k == 0, PF_EARG,
                "images of %dx%d do not divide into squares of %dx%d", s.h, s.w, k, k);
     for (int i = 0; i < PF_SPLITS; i++) shrink_rows(&t->split[i], s, k);
-    t->shape = (pf_shape){s.h / k, s.w / k, s.c};
+    t->layout.shape = (pf_shape){s.h / k, s.w / k, s.c};
     t->shrink = k;
     return PF_OK;
 }
 
-static void describe(const char *const *sources, int n, const char *out, pf_dataset_info *info)
+static PF_MUST_USE pf_status tell_repeats(const pf_table *t)
+{
+    int64_t again = 0, across = 0;
+    if (t->layout.kind != PF_DATA_IMAGES) return PF_OK;
+    PF_TRY(pf_table_repeats(t, &again, &across));
+    if (again)
+        pf_log("data: images that are there again: %lld, in another split: %lld",
+               (long long)again, (long long)across);
+    return PF_OK;
+}
+
+static void describe(const work *w, const char *out, pf_dataset_info *info)
 {
     size_t at = 0, stem = strcspn(pf_base_name(out), ".");
     snprintf(info->name, sizeof info->name, "%.*s", (int)stem, pf_base_name(out));
-    for (int i = 0; i < n && at < sizeof info->source; i++)
+    for (int i = 0; i < w->n && at < sizeof info->source; i++)
         at += (size_t)snprintf(info->source + at, sizeof info->source - at, "%s%s",
-                               i ? " " : "", pf_base_name(sources[i]));
+                               i ? " " : "", pf_base_name(w->sources[i]));
 }
 
-static PF_MUST_USE pf_status write_table(const char *const *sources, int n, const pf_table *t,
-                                         const char *out)
+static PF_MUST_USE pf_status check_labels(const pf_rows *r, int kind, const char *split)
 {
-    static const char *const names[PF_SPLITS] = {"train", "valid", "test"};
+    if (r->n_labels == 0) return PF_OK;
+    PF_REQUIRE(r->n > 0, PF_EFORMAT,
+               "%s gives %lld labels for the split %s, for which no source gives images",
+               r->of_labels, (long long)r->n_labels, split);
+    PF_REQUIRE(kind == PF_DATA_IMAGES, PF_EFORMAT, "%s gives labels, but %s holds no images",
+               r->of_labels, r->of_rows);
+    PF_REQUIRE(
+        r->n_labels == r->n, PF_EFORMAT,
+        "the sources give %lld images and %lld labels for the split %s, the last of them "
+        "%s and %s",
+        (long long)r->n, (long long)r->n_labels, split, r->of_rows, r->of_labels);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status write_table(work *w, const char *out)
+{
+    const pf_table *t = &w->t;
     pf_dataset_split splits[PF_SPLITS];
-    pf_dataset_info info = {.kind = t->kind,
-                            .levels = t->levels,
-                            .shape = t->shape,
+    pf_dataset_info info = {.kind = t->layout.kind,
+                            .levels = t->layout.levels,
+                            .shape = t->layout.shape,
+                            .classes = t->classes,
                             .shrink = t->shrink,
                             .has_entropy = t->has_entropy,
                             .entropy = t->entropy};
     int k = 0;
     for (int s = 0; s < PF_SPLITS; s++) {
         const pf_rows *r = &t->split[s];
-        PF_REQUIRE(r->n_labels == 0 || r->n_labels == r->n, PF_EFORMAT,
-                   "the sources give %lld images and %lld labels for the split %s",
-                   (long long)r->n, (long long)r->n_labels, names[s]);
+        PF_TRY(check_labels(r, info.kind, pf_split_name(s)));
         if (r->n)
-            splits[k++] = (pf_dataset_split){names[s], r->n, r->values,
+            splits[k++] = (pf_dataset_split){pf_split_name(s), r->n, r->values,
                                              r->n_labels ? r->labels : NULL, r->logp};
     }
     PF_REQUIRE(k > 0, PF_EFORMAT, "the sources hold no data");
-    describe(sources, n, out, &info);
+    describe(w, out, &info);
     strcpy(info.vocabulary, t->vocabulary);
-    PF_TRY(fingerprint(sources, n, t, info.sha256));
+    fingerprint(w, info.sha256);
     PF_TRY(pf_dataset_write(out, &info, splits, k));
     return PF_OK;
 }
 
-pf_status pf_data_convert(const char *const *sources, int n, int shrink, const char *out)
+static int has_labels(const char *path)
 {
-    pf_table t = {.kind = PF_DATA_IMAGES, .levels = 256};
-    pf_status st = n > 0 ? PF_OK : pf_raise(PF_EARG, PF_WHERE, "no sources to convert");
-    for (int i = 0; i < n && !st; i++) st = read_source(sources[i], &t);
-    if (!st && shrink > 1) st = shrink_table(&t, shrink);
-    if (!st) st = write_table(sources, n, &t, out);
-    pf_table_free(&t);
+    size_t n = strlen(path);
+    if (n > 3 && !strcasecmp(path + n - 3, ".gz")) n -= 3;
+    return n > 5 && !strncasecmp(path + n - 5, ".json", 5);
+}
+
+static PF_MUST_USE pf_status convert(work *w, int shrink, const char *out)
+{
+    PF_REQUIRE(w->n > 0, PF_EARG, "no sources to convert");
+    w->parts = pf_zalloc((size_t)w->n * sizeof *w->parts);
+    PF_REQUIRE(w->parts, PF_EMEM, "no memory for %d sources", w->n);
+    pf_sha256_init(&w->files);
+    for (int i = 0; i < w->n; i++) w->with_labels |= has_labels(w->sources[i]);
+    for (int i = 0; i < w->n; i++) PF_TRY(read_source(w, i));
+    PF_TRY(pf_table_settle(&w->t));
+    PF_TRY(tell_repeats(&w->t));
+    if (shrink > 1) PF_TRY(shrink_table(&w->t, shrink));
+    PF_TRY(write_table(w, out));
+    return PF_OK;
+}
+
+pf_status pf_data_convert(const char *const *sources, const int *splits, int n, int shrink,
+                          const char *out)
+{
+    work w = {.sources = sources, .splits = splits, .n = n};
+    pf_status st = convert(&w, shrink, out);
+    pf_table_free(&w.t);
+    pf_free(w.parts);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

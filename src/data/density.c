@@ -12,6 +12,8 @@
 #include <probflow/memory.h>
 #include <probflow/random.h>
 #include "data/format.h"
+#include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,11 +100,21 @@ typedef struct request {
     uint64_t seed;
 } request;
 
+/* ":DIGITS" within [least, most]: what follows it; else NULL. */
+static const char *number(const char *s, long long least, long long most, long long *v)
+{
+    char *end;
+    if (*s != ':' || s[1] < '0' || s[1] > '9') return NULL;
+    errno = 0;
+    *v = strtoll(s + 1, &end, 10);
+    return errno || *v < least || *v > most ? NULL : end;
+}
+
 static PF_MUST_USE pf_status parse(const char *spec, request *r)
 {
     const char *name = spec + sizeof prefix - 1;
     size_t length = strcspn(name, ":");
-    char known[128] = "", extra;
+    char known[128] = "";
     long long n = 0, seed = 1;
     for (int i = 0; i < DENSITIES; i++) {
         if (strlen(densities[i].name) == length && !strncmp(densities[i].name, name, length))
@@ -111,10 +123,10 @@ static PF_MUST_USE pf_status parse(const char *spec, request *r)
                  densities[i].name);
     }
     PF_REQUIRE(r->d, PF_EARG, "%s names no known density (%s)", spec, known);
-    int fields = sscanf(name + length, ":%lld%c%lld%c", &n, &extra, &seed, &extra);
-    PF_REQUIRE((fields == 1 || (fields == 3 && extra == ':')) && n >= 5 && n <= 100000000 &&
-                   seed >= 0,
-               PF_EARG, "%s: want density:NAME:N[:SEED] with N from 5 to 100000000", spec);
+    const char *rest = number(name + length, 5, 100000000, &n);
+    if (rest && *rest) rest = number(rest, 0, LLONG_MAX, &seed);
+    PF_REQUIRE(rest && !*rest, PF_EARG,
+               "%s: want density:NAME:N[:SEED] with N from 5 to 100000000", spec);
     r->n = n;
     r->seed = (uint64_t)seed;
     return PF_OK;
@@ -124,7 +136,8 @@ static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, int 
                                         int64_t n, pf_table *t)
 {
     unsigned char *values = NULL;
-    PF_TRY(pf_table_rows(t, spec, split, n, (pf_shape){1, 1, 2}, &values));
+    const pf_layout l = {PF_DATA_CONTINUOUS, 0, {1, 1, 2}};
+    PF_TRY(pf_table_rows(t, spec, split, n, l, &values));
     t->split[split].logp = pf_zalloc((size_t)n * sizeof(double));
     PF_REQUIRE(t->split[split].logp, PF_EMEM, "no memory for %lld points", (long long)n);
     for (int64_t i = 0; i < n; i++) {
@@ -138,13 +151,15 @@ static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, int 
     return PF_OK;
 }
 
-static pf_status read(const pf_source *s, pf_table *t)
+static pf_status read(pf_source *s, pf_table *t)
 {
     request r = {0};
     PF_TRY(parse(s->path, &r));
-    PF_REQUIRE(t->shape.h == 0, PF_EFORMAT, "%s: a density makes a dataset alone", s->path);
-    t->kind = PF_DATA_CONTINUOUS;
-    t->levels = 0;
+    PF_REQUIRE(t->layout.shape.h == 0, PF_EFORMAT, "%s: a density makes a dataset alone",
+               s->path);
+    PF_REQUIRE(s->given == PF_SPLIT_UNSAID, PF_EARG,
+               "--split: %s draws the splits train and test itself", s->path);
+    s->how = "drawn";
     t->has_entropy = 1;
     t->entropy = r.d->entropy();
     PF_TRY(draw_split(s->path, &r, PF_TRAIN, r.n, t));

@@ -1,76 +1,125 @@
 /* Source formats of datasets: one file and one row each.
  *
  * A reader adds blocks of rows to a table; the converter checks that they agree and writes the
- * dataset. */
+ * dataset.  Everything here is Local. */
 #ifndef PROBFLOW_SRC_DATA_FORMAT_H
 #define PROBFLOW_SRC_DATA_FORMAT_H
 
+#include <probflow/data.h>
 #include <probflow/sha256.h>
 #include <probflow/store.h>
 #include <stddef.h>
 
-enum { PF_TRAIN, PF_VALID, PF_TEST, PF_SPLITS };
+/* ---- input.c: a file that is opened once ---- */
+typedef struct pf_input pf_input;
+/* is_folder: set, and no input is made, when path is a folder; NULL: a folder is refused.  path is
+ * borrowed.  Fails PF_EIO for what is no regular file (a pipe, a device) and for empty files. */
+PF_MUST_USE pf_status pf_input_open(const char *path, int *is_folder, pf_input **out);
+void pf_input_close(pf_input *s); /* NULL allowed */
+/* The next n bytes, decompressed; *got < n at the end only.  Fails PF_EIO (unreadable, truncated,
+ * damaged, something behind a gzip stream), PF_EMEM. */
+PF_MUST_USE pf_status pf_input_read(pf_input *s, void *to, size_t n, size_t *got);
+/* Fails PF_EFORMAT unless everything was read. */
+PF_MUST_USE pf_status pf_input_end(pf_input *s);
+/* Passes over the rest as it is stored. */
+PF_MUST_USE pf_status pf_input_drain(pf_input *s);
+/* Back to the beginning; the stored bytes are added to sum as they are read (NULL: they are not). */
+PF_MUST_USE pf_status pf_input_rewind(pf_input *s, pf_sha256 *sum);
+size_t pf_input_size(const pf_input *s); /* bytes as stored */
+int pf_input_packed(const pf_input *s);  /* gzip */
+size_t pf_input_most(const pf_input *s); /* decompressed bytes are not more than this */
 
+/* ---- table.c: rows, labels and classes of all sources ---- */
 /* Rows of one split, in the order of the sources. */
 typedef struct pf_rows {
     int64_t n, cap, n_labels, cap_labels;
-    unsigned char *values; /* [n,row bytes], owned */
-    int32_t *labels;       /* [n_labels], owned */
-    double *logp;          /* [n] log-density of each row [nats], owned; NULL: not known */
+    unsigned char *values;           /* [n,row bytes], owned */
+    int32_t *labels;                 /* [n_labels], owned */
+    const char *of_rows, *of_labels; /* the last sources, borrowed */
+    double *logp; /* [n] log-density of each row [nats], owned; NULL: not known */
 } pf_rows;
 
+typedef struct pf_layout {
+    int kind, levels; /* pf_data_kind; 0: continuous */
+    pf_shape shape;   /* h = 0: not known yet */
+} pf_layout;
+
+typedef enum pf_labelling { PF_UNLABELLED, PF_BY_NUMBER, PF_BY_NAME } pf_labelling;
+
 typedef struct pf_table {
-    int kind; /* pf_data_kind */
-    int levels;
+    pf_layout layout; /* of every row */
     int has_entropy;
     double entropy; /* of the density the rows were drawn from [nats] */
-    pf_shape shape; /* h = 0: not known yet */
     int shrink;     /* see pf_dataset_info */
     char vocabulary[1025];
+    pf_labelling labelling;
+    char **
+        class_of; /* [n_classes] name of a label, names may repeat; owned list of owned names */
+    int64_t n_classes, cap_classes;
+    char *classes; /* see pf_table_settle; owned */
     pf_rows split[PF_SPLITS];
 } pf_table;
 
-/* Room for n more rows of this shape at the end of a split: *values is to be filled.  A shape
- * other than that of earlier rows fails PF_EFORMAT naming path. */
+/* Room for n more rows at the end of a split: *values is to be filled.  Fails PF_EFORMAT naming
+ * path when they are of another layout than earlier rows, or of a size no image has. */
 PF_MUST_USE pf_status pf_table_rows(pf_table *t, const char *path, int split, int64_t n,
-                                    pf_shape shape, unsigned char **values);
+                                    pf_layout layout, unsigned char **values);
 size_t pf_table_row_bytes(const pf_table *t);
-PF_MUST_USE pf_status pf_table_labels(pf_table *t, int split, int64_t n, int32_t **labels);
+/* Room for n more labels, numbers or indices of pf_table_class.  Fails PF_EFORMAT when earlier ones
+ * are of the other kind. */
+PF_MUST_USE pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n,
+                                      pf_labelling how, int32_t **labels);
+/* One more class name (copied) and its index for now. */
+PF_MUST_USE pf_status pf_table_class(pf_table *t, const char *path, const char *name,
+                                     int32_t *label);
+/* When all sources are read: labels by name become the place of their name in one order over all
+ * splits (numbers as numbers, then other names by their bytes); classes: these names, a line each. */
+PF_MUST_USE pf_status pf_table_settle(pf_table *t);
+/* Counts images that are there already, and those that are there in another split. */
+PF_MUST_USE pf_status pf_table_repeats(const pf_table *t, int64_t *again, int64_t *across);
 void pf_table_free(pf_table *t);
 
+/* ---- source.c: one source, before it is read ---- */
 typedef struct pf_source {
     const char *path;
+    char name[256];         /* last component of the path, without .gz */
+    pf_input *file;         /* NULL: a folder, or drawn */
     unsigned char head[64]; /* first bytes, decompressed */
-    size_t n_head, size;    /* size as stored */
+    size_t n_head;
     int is_folder;
+    int given;       /* split said outright; PF_SPLIT_UNSAID */
+    int with_labels; /* one of the sources is JSON */
+    const char *how; /* what decided the split, for the log */
 } pf_source;
 
+/* Opens what is a file and reads its head. */
+PF_MUST_USE pf_status pf_source_open(pf_source *s, const char *path, int given);
+void pf_source_close(pf_source *s);
+/* Split of all rows of a source, set outright or by its name; *by_default: neither says one, and it
+ * is the training split.  Fails PF_EFORMAT when the name says two. */
+PF_MUST_USE pf_status pf_source_split(pf_source *s, int *split, int *by_default);
+/* Does the name, without .gz, end so, in any case? */
+int pf_source_ends(const pf_source *s, const char *extension);
+/* 1 when a source is no file but drawn at random (density:...). */
+int pf_source_is_drawn(const char *path);
+const char *pf_base_name(const char *path);
+
+/* ---- the formats ---- */
 typedef struct pf_format {
     const char *name;
     /* Is it ours? */
     int (*knows)(const pf_source *s);
     /* Adds its rows.  Fails PF_EIO, PF_EFORMAT, PF_EMEM. */
-    pf_status (*read)(const pf_source *s, pf_table *t);
+    pf_status (*read)(pf_source *s, pf_table *t);
 } pf_format;
 
-extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet,
+extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet, pf_format_png_file,
     pf_format_labels_json, pf_format_png_folder, pf_format_text, pf_format_density;
 
-/* Split by the last component of a path: "test" or "t10k" in it -> test, "valid" -> valid. */
-int pf_split_of(const char *path);
-const char *pf_base_name(const char *path);
-/* 1 when a source is no file but drawn at random (density:...). */
-int pf_source_is_drawn(const char *path);
-
-/* Whole file into owned memory, decompressed when it is gzip (any file name). */
-PF_MUST_USE pf_status pf_slurp(const char *path, unsigned char **bytes, size_t *n);
-
-/* The same, parsed into the table and freed: what most formats do. */
-typedef pf_status pf_parse(const char *path, const unsigned char *bytes, size_t n, pf_table *t);
-PF_MUST_USE pf_status pf_read_whole(const pf_source *s, pf_parse *parse, pf_table *t);
-
-/* PNG as 8-bit samples, owned; shape.c is 1 or 3 (alpha refused, palette expanded). */
-PF_MUST_USE pf_status pf_png_read(const char *path, pf_shape *shape, unsigned char **pixels);
+/* PNG as 8-bit samples, owned; shape.c is 1 or 3 (alpha refused, palette expanded).  Nothing is
+ * allocated before the declared size is held against the file's. */
+PF_MUST_USE pf_status pf_png_read(pf_input *s, const char *path, pf_shape *shape,
+                                  unsigned char **pixels);
 /* Width and height without decoding; 0 when it is no PNG. */
 int pf_png_size(const unsigned char *head, size_t n, int *w, int *h);
 

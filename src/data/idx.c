@@ -3,53 +3,113 @@
 #include "data/format.h"
 #include <string.h>
 
+typedef struct header {
+    int rank;
+    size_t bytes, values; /* of the header itself; of what follows */
+    uint32_t dim[4];
+} header;
+
 static uint32_t big(const unsigned char *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static int knows(const pf_source *s)
+static int has_magic(const pf_source *s)
 {
-    return !s->is_folder && s->n_head >= 8 && s->head[0] == 0 && s->head[1] == 0 &&
-           s->head[2] >= 8 && s->head[2] <= 14 && s->head[3] >= 1 && s->head[3] <= 4;
+    static const char types[] = {8, 9, 11, 12, 13, 14};
+    return s->n_head >= 4 && s->head[0] == 0 && s->head[1] == 0 &&
+           memchr(types, s->head[2], sizeof types);
 }
 
-static PF_MUST_USE pf_status parse(const char *path, const unsigned char *b, size_t n,
-                                   pf_table *t)
+static PF_MUST_USE pf_status parse(const pf_source *s, header *h)
 {
-    int rank = b[3], split = pf_split_of(path);
-    uint32_t dim[4] = {0, 1, 1, 1};
+    const unsigned char *b = s->head;
+    *h = (header){.rank = b[3], .values = 1, .dim = {0, 1, 1, 1}};
+    PF_REQUIRE(has_magic(s), PF_EFORMAT, "%s is no IDX file", s->path);
     PF_REQUIRE(b[2] == 8, PF_EFORMAT, "%s: IDX type %d, only unsigned bytes (8) are images",
-               path, b[2]);
-    PF_REQUIRE(rank != 2, PF_EFORMAT, "%s: IDX of rank 2 is neither images nor labels", path);
-    size_t head = 4 + 4 * (size_t)rank, want = 1;
-    PF_REQUIRE(n >= head, PF_EFORMAT, "%s is truncated", path);
-    for (int i = 0; i < rank; i++) {
-        dim[i] = big(b + 4 + 4 * i);
-        PF_REQUIRE(dim[i] > 0 && want <= SIZE_MAX / 2 / dim[i], PF_EFORMAT,
-                   "%s: impossible IDX size", path);
-        want *= dim[i];
+               s->path, b[2]);
+    PF_REQUIRE(h->rank == 1 || h->rank == 3 || h->rank == 4, PF_EFORMAT,
+               "%s: IDX of rank %d is neither images (3 or 4) nor labels (1)", s->path,
+               h->rank);
+    h->bytes = 4 + 4 * (size_t)h->rank;
+    PF_REQUIRE(s->n_head >= h->bytes, PF_EFORMAT, "%s is truncated", s->path);
+    for (int i = 0; i < h->rank; i++) {
+        h->dim[i] = big(b + 4 + 4 * i);
+        PF_REQUIRE(h->dim[i] > 0, PF_EFORMAT, "%s holds nothing: its IDX size %d is 0", s->path,
+                   i + 1);
+        PF_REQUIRE(h->values <= SIZE_MAX / 2 / h->dim[i], PF_EFORMAT, "%s: impossible IDX size",
+                   s->path);
+        h->values *= h->dim[i];
     }
-    PF_REQUIRE(n == head + want, PF_EFORMAT, "%s is truncated or too long: %zu of %zu bytes",
-               path, n, head + want);
-    if (rank == 1) {
-        int32_t *labels = NULL;
-        PF_TRY(pf_table_labels(t, split, dim[0], &labels));
-        for (uint32_t i = 0; i < dim[0]; i++) labels[i] = b[head + i];
-        return PF_OK;
-    }
-    PF_REQUIRE(dim[1] < 1 << 15 && dim[2] < 1 << 15 && dim[3] < 1 << 10, PF_EFORMAT,
-               "%s: impossible image size", path);
-    unsigned char *values = NULL;
-    PF_TRY(pf_table_rows(t, path, split, dim[0],
-                         (pf_shape){(int)dim[1], (int)dim[2], (int)dim[3]}, &values));
-    memcpy(values, b + head, want);
     return PF_OK;
 }
 
-static pf_status read(const pf_source *s, pf_table *t)
+/* A CIFAR batch may begin with the same bytes: a file called .bin must have the right length. */
+static int knows(const pf_source *s)
 {
-    return pf_read_whole(s, parse, t);
+    header h;
+    if (!s->file || !has_magic(s)) return 0;
+    if (!pf_source_ends(s, ".bin")) return 1;
+    return !pf_input_packed(s->file) && !parse(s, &h) &&
+           pf_input_size(s->file) == h.bytes + h.values;
+}
+
+static PF_MUST_USE pf_status take(pf_source *s, void *to, size_t n)
+{
+    size_t got = 0;
+    PF_TRY(pf_input_read(s->file, to, n, &got));
+    PF_REQUIRE(got == n, PF_EFORMAT, "%s is truncated", s->path);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status take_labels(pf_source *s, const header *h, int split, pf_table *t)
+{
+    unsigned char b[4096];
+    int32_t *labels = NULL;
+    for (size_t at = 0; at < h->values;) {
+        size_t n = h->values - at < sizeof b ? h->values - at : sizeof b;
+        PF_TRY(take(s, b, n));
+        PF_TRY(pf_table_labels(t, s->path, split, (int64_t)n, PF_BY_NUMBER, &labels));
+        for (size_t k = 0; k < n; k++) labels[k] = b[k];
+        at += n;
+    }
+    return PF_OK;
+}
+
+/* A gzip file may promise more than it holds: room is made as its images come. */
+static PF_MUST_USE pf_status take_images(pf_source *s, const header *h, int split, pf_table *t)
+{
+    enum { PIECE = 1 << 26 };
+    unsigned char *values = NULL;
+    PF_REQUIRE(h->dim[1] < 1 << 15 && h->dim[2] < 1 << 15 && h->dim[3] < 1 << 10, PF_EFORMAT,
+               "%s: impossible image size", s->path);
+    pf_layout l = {PF_DATA_IMAGES, 256, {(int)h->dim[1], (int)h->dim[2], (int)h->dim[3]}};
+    size_t row = h->values / h->dim[0];
+    int64_t n = h->dim[0], piece = pf_input_packed(s->file) ? (int64_t)(PIECE / row) + 1 : n;
+    for (int64_t at = 0; at < n; at += piece) {
+        int64_t some = n - at < piece ? n - at : piece;
+        PF_TRY(pf_table_rows(t, s->path, split, some, l, &values));
+        PF_TRY(take(s, values, (size_t)some * row));
+    }
+    return PF_OK;
+}
+
+static pf_status read(pf_source *s, pf_table *t)
+{
+    header h;
+    int split;
+    unsigned char skipped[sizeof s->head];
+    PF_TRY(parse(s, &h));
+    size_t size = pf_input_size(s->file), all = h.bytes + h.values;
+    PF_REQUIRE(pf_input_packed(s->file) ? all <= pf_input_most(s->file) : all == size,
+               PF_EFORMAT,
+               "%s is truncated or too long: its header promises %zu bytes, it has %zu%s",
+               s->path, all, size, pf_input_packed(s->file) ? ", compressed" : "");
+    PF_TRY(pf_source_split(s, &split, NULL));
+    PF_TRY(take(s, skipped, h.bytes));
+    PF_TRY(h.rank == 1 ? take_labels(s, &h, split, t) : take_images(s, &h, split, t));
+    PF_TRY(pf_input_end(s->file));
+    return PF_OK;
 }
 
 const pf_format pf_format_idx = {"IDX", knows, read};

@@ -3,7 +3,6 @@
 #include <probflow/file.h>
 #include <probflow/memory.h>
 #include "data/format.h"
-#include <errno.h>
 #include <png.h>
 #include <setjmp.h>
 #include <string.h>
@@ -16,12 +15,16 @@ int pf_png_size(const unsigned char *b, size_t n, int *w, int *h)
     return *w > 0 && *h > 0;
 }
 
+enum { RATIO = 1032, SIDE_MOST = 1 << 16, BYTES_MOST = 1 << 28 }; /* RATIO: see input.c */
+
 typedef struct reader {
     png_structp png;
     png_infop info;
-    FILE *f;
+    pf_input *s;
     unsigned char *pixels;
     pf_shape shape;
+    pf_status failed; /* of the file; its sentence stands */
+    int exhausted, too_much;
     char why[128];
 } reader;
 
@@ -32,9 +35,61 @@ static void on_error(png_structp png, png_const_charp message)
     longjmp(png_jmpbuf(png), 1);
 }
 
+/* libpng goes on where more pixels come than the header declares; what is read is then no picture. */
 static void on_warning(png_structp png, png_const_charp message)
 {
-    (void)png, (void)message;
+    reader *r = png_get_error_ptr(png);
+    r->too_much |= strstr(message, "Too much image data") != NULL;
+}
+
+static png_voidp on_alloc(png_structp png, png_alloc_size_t n)
+{
+    reader *r = png_get_mem_ptr(png);
+    void *p = pf_zalloc(n);
+    r->exhausted |= !p;
+    return p;
+}
+
+static void on_free(png_structp png, png_voidp p)
+{
+    (void)png;
+    pf_free(p);
+}
+
+static void on_read(png_structp png, png_bytep to, size_t n)
+{
+    reader *r = png_get_io_ptr(png);
+    size_t got = 0;
+    r->failed = pf_input_read(r->s, to, n, &got);
+    if (r->failed || got < n) png_error(png, "it is truncated or no PNG");
+}
+
+/* What the header declares, before anything is allocated by it. */
+static void check_size(reader *r)
+{
+    size_t w = png_get_image_width(r->png, r->info), h = png_get_image_height(r->png, r->info);
+    size_t bits =
+        (size_t)png_get_bit_depth(r->png, r->info) * png_get_channels(r->png, r->info) * w;
+    if (w > SIDE_MOST || h > SIDE_MOST || 3 * w * h > BYTES_MOST)
+        png_error(r->png, "its header declares a larger image than any that is read");
+    if ((bits / 8 + 1) * h / RATIO > pf_input_size(r->s))
+        png_error(r->png, "its header declares more pixels than so small a file can hold");
+}
+
+/* Palettes are expanded; an index beyond the palette is none of its colours. */
+static void expand_palette(reader *r)
+{
+    png_colorp palette = NULL;
+    int n = 0;
+    size_t pixels = (size_t)r->shape.h * (size_t)r->shape.w;
+    png_get_PLTE(r->png, r->info, &palette, &n);
+    unsigned char *b = r->pixels; /* indices in the last third */
+    for (size_t i = 0; i < pixels; i++, b += 3) {
+        int k = r->pixels[2 * pixels + i];
+        if (k >= n) png_error(r->png, "a pixel names no colour of its palette");
+        b[0] = palette[k].red, b[1] = palette[k].green, b[2] = palette[k].blue;
+    }
+    r->shape.c = 3;
 }
 
 /* 0 on failure, with the reason in r->why.  All state is in *r, which survives the jump.  No
@@ -42,42 +97,50 @@ static void on_warning(png_structp png, png_const_charp message)
 static int decode(reader *r)
 {
     if (setjmp(png_jmpbuf(r->png))) return 0;
-    png_init_io(r->png, r->f);
+    png_set_read_fn(r->png, r, on_read);
+    png_set_user_limits(r->png, SIDE_MOST, SIDE_MOST);
     png_read_info(r->png, r->info);
-    int color = png_get_color_type(r->png, r->info);
+    check_size(r);
+    int color = png_get_color_type(r->png, r->info),
+        is_palette = color == PNG_COLOR_TYPE_PALETTE;
     if (png_get_bit_depth(r->png, r->info) > 8)
         png_error(r->png, "it has 16-bit samples, images have 8");
     if ((color & PNG_COLOR_MASK_ALPHA) || png_get_valid(r->png, r->info, PNG_INFO_tRNS))
         png_error(r->png, "it has an alpha channel, images must be opaque");
-    png_set_expand(r->png);
+    if (is_palette) png_set_packing(r->png);
+    else png_set_expand(r->png);
     int passes = png_set_interlace_handling(r->png);
     png_read_update_info(r->png, r->info);
     size_t line = png_get_rowbytes(r->png, r->info);
     r->shape = (pf_shape){(int)png_get_image_height(r->png, r->info),
                           (int)png_get_image_width(r->png, r->info),
                           png_get_channels(r->png, r->info)};
-    r->pixels = pf_zalloc(line * (size_t)r->shape.h);
+    size_t bytes = line * (size_t)r->shape.h, before = is_palette ? 2 * bytes : 0;
+    r->pixels = pf_zalloc(before + bytes);
+    r->exhausted |= !r->pixels;
     if (!r->pixels) png_error(r->png, "no memory");
     while (passes-- > 0)
         for (int y = 0; y < r->shape.h; y++)
-            png_read_row(r->png, r->pixels + (size_t)y * line, NULL);
+            png_read_row(r->png, r->pixels + before + (size_t)y * line, NULL);
     png_read_end(r->png, NULL);
+    if (r->too_much) png_error(r->png, "it holds more pixels than its header declares");
+    if (is_palette) expand_palette(r);
     return 1;
 }
 
-pf_status pf_png_read(const char *path, pf_shape *shape, unsigned char **pixels)
+pf_status pf_png_read(pf_input *s, const char *path, pf_shape *shape, unsigned char **pixels)
 {
-    reader r = {.f = fopen(path, "rb")};
-    if (!r.f) PF_FAIL(PF_EIO, "cannot open %s: %s", path, strerror(errno));
-    r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, on_error, on_warning);
+    reader r = {.s = s};
+    PF_REQUIRE(!pf_input_packed(s), PF_EFORMAT, "%s is no PNG but a gzip file", path);
+    r.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &r, on_error, on_warning, &r,
+                                     on_alloc, on_free);
     r.info = r.png ? png_create_info_struct(r.png) : NULL;
     int ok = r.info && decode(&r);
     png_destroy_read_struct(&r.png, &r.info, NULL);
-    fclose(r.f);
-    if (!ok) {
-        pf_free(r.pixels);
-        PF_FAIL(PF_EFORMAT, "cannot read %s: %s", path, r.why[0] ? r.why : "no memory");
-    }
+    if (!ok) pf_free(r.pixels);
+    if (r.failed) return pf_trail(r.failed, PF_WHERE);
+    PF_REQUIRE(ok || !r.exhausted, PF_EMEM, "no memory to read %s", path);
+    PF_REQUIRE(ok, PF_EFORMAT, "cannot read %s: %s", path, r.why);
     *shape = r.shape;
     *pixels = r.pixels;
     return PF_OK;

@@ -1,22 +1,60 @@
-/* Folders of PNG files, all of one size.  Sub-folders train, valid and test are splits; other
- * sub-folders are classes, numbered in the order of their names.  Files in the order of names. */
+/* Folders of PNG files, all of one size, in the order of their names.
+ *
+ *   SPLIT/CLASS/../x.png   the first folder whose name says a split, the one below it a class
+ *   CLASS/../x.png         no folder says a split: that of the source; the uppermost is a class
+ *   CLASS/SPLIT/x.png      several folders above the splits and none below: those are the classes
+ *
+ * Classes count when they hold an image; hidden entries and __MACOSX are passed over. */
+#include <probflow/log.h>
 #include <probflow/memory.h>
 #include "data/format.h"
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
-static int knows(const pf_source *s)
-{
-    return s->is_folder;
-}
+enum { DEEPEST = 16, KINDS = 12 };
 
-static int visible(const struct dirent *e)
+/* A folder on the way down. */
+typedef struct place {
+    const struct place *up;
+    dev_t device;
+    ino_t inode;
+    int depth, split; /* PF_SPLIT_UNSAID: none so far */
+    const char *above,
+        *below; /* uppermost folder above the split; class folder below it; or NULL */
+} place;
+
+/* Images of one folder that follow each other. */
+typedef struct run {
+    struct run *next;
+    int split; /* PF_SPLIT_UNSAID: no folder said one */
+    int64_t n;
+    const char *above, *below; /* as in place */
+    char text[];               /* path of the folder, above, below */
+} run;
+
+typedef struct kind {
+    char name[16];
+    int64_t n;
+} kind;
+
+typedef struct walk {
+    const pf_source *s;
+    pf_table *t;
+    int source_split;
+    run *first, *last;
+    const place *of_last;
+    int64_t images, strange; /* strange: the file's own name says another split */
+    kind left[KINDS];        /* files that are not read, by kind; the last one: all others */
+} walk;
+
+static int any(const struct dirent *e)
 {
-    return e->d_name[0] != '.';
+    return strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -24,70 +62,285 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name); /* not strcoll: the same order everywhere */
 }
 
-static PF_MUST_USE pf_status read_png(const char *path, int split, int label, pf_table *t)
+static int is_hidden(const char *name)
 {
-    pf_shape s;
+    return name[0] == '.' || !strcmp(name, "__MACOSX");
+}
+
+static int is_png(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && !strcasecmp(dot, ".png");
+}
+
+static void leave_out(walk *w, const char *name)
+{
+    char is[sizeof w->left[0].name] = "others";
+    const char *dot = strrchr(name, '.');
+    int k = 0;
+    if (is_hidden(name)) strcpy(is, "hidden");
+    else if (!dot || !dot[1]) strcpy(is, "without a dot");
+    else if (strlen(dot) < sizeof is) strcpy(is, dot);
+    for (char *c = is; *c; c++)
+        if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
+    while (k < KINDS - 1 && w->left[k].n && strcmp(w->left[k].name, is)) k++;
+    strcpy(w->left[k].name, k == KINDS - 1 ? "others" : is);
+    w->left[k].n++;
+}
+
+/* "3 .jpg, 1 .txt"; "" when nothing was left out. */
+static void list_left(const walk *w, char *buf, size_t n)
+{
+    size_t at = 0;
+    buf[0] = 0;
+    for (int k = 0; k < KINDS && w->left[k].n && at < n; k++)
+        at += (size_t)snprintf(buf + at, n - at, "%s%lld %s", k ? ", " : "",
+                               (long long)w->left[k].n, w->left[k].name);
+}
+
+/* ---- images ---- */
+
+static char *put(char *to, const char *text, const char **where)
+{
+    if (!text) return to;
+    *where = to;
+    return stpcpy(to, text) + 1;
+}
+
+static PF_MUST_USE pf_status count_image(walk *w, const place *at, const char *dir)
+{
+    w->images++;
+    if (w->last && w->of_last == at) {
+        w->last->n++;
+        return PF_OK;
+    }
+    size_t bytes = strlen(dir) + 1;
+    if (at->above) bytes += strlen(at->above) + 1;
+    if (at->below) bytes += strlen(at->below) + 1;
+    run *r = pf_zalloc(sizeof *r + bytes);
+    PF_REQUIRE(r, PF_EMEM, "no memory for the folder %s", dir);
+    r->split = at->split;
+    r->n = 1;
+    put(put(stpcpy(r->text, dir) + 1, at->above, &r->above), at->below, &r->below);
+    if (w->last) w->last->next = r;
+    else w->first = r;
+    w->last = r;
+    w->of_last = at;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_png(walk *w, const char *path, int split)
+{
+    pf_shape shape;
+    pf_input *s = NULL;
     unsigned char *pixels = NULL, *to = NULL;
-    int32_t *l = NULL;
-    PF_TRY(pf_png_read(path, &s, &pixels));
-    pf_status st = pf_table_rows(t, path, split, 1, s, &to);
-    if (!st) memcpy(to, pixels, (size_t)s.h * (size_t)s.w * (size_t)s.c);
-    if (!st && label >= 0) st = pf_table_labels(t, split, 1, &l);
-    if (l) *l = label;
+    PF_TRY(pf_input_open(path, NULL, &s));
+    pf_status st = pf_png_read(s, path, &shape, &pixels);
+    pf_input_close(s);
+    if (st) return pf_trail(st, PF_WHERE);
+    st = pf_table_rows(w->t, path, split, 1, (pf_layout){PF_DATA_IMAGES, 256, shape}, &to);
+    if (!st) memcpy(to, pixels, (size_t)shape.h * (size_t)shape.w * (size_t)shape.c);
     pf_free(pixels);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-typedef struct place {
-    int split, label, depth; /* split -1: not chosen yet; label -1: no class */
-} place;
+/* ---- folders ---- */
 
-static PF_MUST_USE pf_status read_folder(const char *dir, place at, pf_table *t);
+/* What the name of a folder below `at` means.  only_splits: all folders beside it say a split. */
+static PF_MUST_USE pf_status enter(const walk *w, const place *at, const char *path,
+                                   int only_splits, place *in)
+{
+    const char *name = pf_base_name(path);
+    int says = pf_split_of_name(name), outright = w->s->given != PF_SPLIT_UNSAID;
+    *in = (place){at, 0, 0, at->depth + 1, at->split, at->above, at->below};
+    if (outright && (at->below || !only_splits)) says = PF_SPLIT_UNSAID;
+    PF_REQUIRE(says != PF_SPLIT_TWO, PF_EFORMAT, "the name of the folder %s says two splits",
+               path);
+    if (says != PF_SPLIT_UNSAID && at->split == PF_SPLIT_UNSAID) {
+        in->split = says;
+        return PF_OK;
+    }
+    PF_REQUIRE(says == PF_SPLIT_UNSAID || says == at->split, PF_EFORMAT,
+               "the folder %s says the split %s, but it is part of the split %s; say which by "
+               "--split NAME=FOLDER",
+               path, pf_split_name(says), pf_split_name(at->split));
+    if (says == at->split && says != PF_SPLIT_UNSAID && only_splits && !at->below) return PF_OK;
+    if (at->split == PF_SPLIT_UNSAID && !at->above) in->above = name;
+    if (at->split != PF_SPLIT_UNSAID && !at->below) in->below = name;
+    return PF_OK;
+}
 
-static PF_MUST_USE pf_status read_entry(const char *path, const char *name, place at,
-                                        int *classes, pf_table *t)
+static PF_MUST_USE pf_status no_loop(const char *dir, place *at)
 {
     struct stat sb;
-    const char *dot = strrchr(name, '.');
-    PF_REQUIRE(!stat(path, &sb), PF_EIO, "cannot open %s", path);
-    if (S_ISDIR(sb.st_mode)) {
-        place in = {at.split, at.label, at.depth + 1};
-        int named =
-            !strcmp(name, "train") || !strcmp(name, "test") || !strncmp(name, "valid", 5);
-        if (at.split < 0 && named) in.split = pf_split_of(name);
-        else if (at.label < 0) in.label = (*classes)++;
-        PF_TRY(read_folder(path, in, t));
-    } else if (dot && !strcasecmp(dot, ".png")) {
-        PF_TRY(read_png(path, at.split < 0 ? PF_TRAIN : at.split, at.label, t));
+    PF_REQUIRE(!stat(dir, &sb), PF_EIO, "cannot open %s: %s", dir, strerror(errno));
+    at->device = sb.st_dev;
+    at->inode = sb.st_ino;
+    for (const place *p = at->up; p; p = p->up)
+        PF_REQUIRE(p->device != at->device || p->inode != at->inode, PF_EFORMAT,
+                   "the folder %s is a link to one that holds it", dir);
+    PF_REQUIRE(at->depth < DEEPEST, PF_EFORMAT, "%s: folders nest too deep", dir);
+    return PF_OK;
+}
+
+typedef struct entry {
+    char path[PATH_MAX];
+    int is_folder;
+} entry;
+
+static PF_MUST_USE pf_status look(const char *dir, const char *name, entry *e)
+{
+    struct stat sb;
+    PF_REQUIRE(snprintf(e->path, sizeof e->path, "%s/%s", dir, name) < (int)sizeof e->path,
+               PF_EARG, "a path in %.80s is too long", dir);
+    e->is_folder = !stat(e->path, &sb) && S_ISDIR(sb.st_mode);
+    return PF_OK;
+}
+
+/* 1 when folders are all that is read here, and the name of each says a split. */
+static PF_MUST_USE pf_status only_splits(const char *dir, struct dirent **list, int n,
+                                         int *only)
+{
+    entry e;
+    *only = 1;
+    for (int i = 0; i < n && *only; i++) {
+        if (is_hidden(list[i]->d_name)) continue;
+        PF_TRY(look(dir, list[i]->d_name, &e));
+        if (e.is_folder) *only = pf_split_of_name(list[i]->d_name) != PF_SPLIT_UNSAID;
+        else *only = !is_png(list[i]->d_name);
     }
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status read_folder(const char *dir, place at, pf_table *t)
+static PF_MUST_USE pf_status read_folder(walk *w, const char *dir, place *at);
+
+static PF_MUST_USE pf_status read_entry(walk *w, const place *at, const char *dir,
+                                        const char *name, int only)
 {
-    char path[PATH_MAX];
+    entry e;
+    place in;
+    if (is_hidden(name)) {
+        leave_out(w, name);
+        return PF_OK;
+    }
+    PF_TRY(look(dir, name, &e));
+    if (e.is_folder) {
+        PF_TRY(enter(w, at, e.path, only, &in));
+        PF_TRY(read_folder(w, e.path, &in));
+    } else if (is_png(name)) {
+        int says = pf_split_of_name(name);
+        int split = at->split == PF_SPLIT_UNSAID ? w->source_split : at->split;
+        PF_TRY(read_png(w, e.path, split));
+        PF_TRY(count_image(w, at, dir));
+        w->strange += says >= 0 && says != split;
+    } else {
+        leave_out(w, name);
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_folder(walk *w, const char *dir, place *at)
+{
     struct dirent **e = NULL;
-    PF_REQUIRE(at.depth < 8, PF_EFORMAT, "%s: folders nest too deep", dir);
-    int n = scandir(dir, &e, visible, by_name), classes = 0;
-    PF_REQUIRE(n >= 0, PF_EIO, "cannot list the folder %s", dir);
-    pf_status st = PF_OK;
+    int only = 0;
+    PF_TRY(no_loop(dir, at));
+    int n = scandir(dir, &e, any, by_name);
+    PF_REQUIRE(n >= 0, PF_EIO, "cannot list the folder %s: %s", dir, strerror(errno));
+    pf_status st = only_splits(dir, e, n, &only);
     for (int i = 0; i < n; i++) {
-        if (!st && snprintf(path, sizeof path, "%s/%s", dir, e[i]->d_name) >= (int)sizeof path)
-            st = pf_raise(PF_EARG, PF_WHERE, "a path in %.80s is too long", dir);
-        if (!st) st = read_entry(path, e[i]->d_name, at, &classes, t);
+        if (!st) st = read_entry(w, at, dir, e[i]->d_name, only);
         free(e[i]);
     }
     free(e);
+    if (w->of_last == at) w->of_last = NULL; /* another place may come to stand there */
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static pf_status read(const pf_source *s, pf_table *t)
+/* ---- classes ---- */
+
+/* Which folders are the classes: 1 those above the splits, 0 those below. */
+static PF_MUST_USE pf_status classes_above(const walk *w, int by_default, int *above)
 {
-    const char *name = pf_base_name(s->path);
-    place at = {strncmp(name, "test", 4) ? -1 : PF_TEST, -1, 0};
-    PF_TRY(read_folder(s->path, at, t));
-    PF_REQUIRE(t->shape.h > 0, PF_EFORMAT, "the folder %s holds no PNG files", s->path);
+    const run *said = NULL, *unsaid = NULL, *over = NULL, *other = NULL, *under = NULL;
+    for (const run *r = w->first; r; r = r->next) {
+        if (r->split == PF_SPLIT_UNSAID) unsaid = r;
+        else said = r;
+        if (r->above && !over) over = r;
+        if (r->above && over && strcmp(r->above, over->above)) other = r;
+        if (r->below) under = r;
+    }
+    PF_REQUIRE(!said || !unsaid || !by_default, PF_EFORMAT,
+               "%s holds images in a folder whose name says a split, %s, and outside of such "
+               "folders, in %s",
+               w->s->path, said ? said->text : "", unsaid ? unsaid->text : "");
+    *above = !said || (other && !under);
+    PF_REQUIRE(
+        !said || !other || !under, PF_EFORMAT,
+        "%s has folders above its splits, %s and %s, and classes below them; give one of "
+        "these folders",
+        w->s->path, over->above, other->above);
     return PF_OK;
+}
+
+static PF_MUST_USE pf_status name_classes(walk *w, int above)
+{
+    const run *with[PF_SPLITS] = {0}, *without[PF_SPLITS] = {0};
+    int32_t *labels = NULL, label = 0;
+    const char *last = NULL;
+    for (const run *r = w->first; r; r = r->next) {
+        int split = r->split == PF_SPLIT_UNSAID ? w->source_split : r->split;
+        const char *name = above ? r->above : r->below;
+        if (name) with[split] = r;
+        else without[split] = r;
+        PF_REQUIRE(!with[split] || !without[split], PF_EFORMAT,
+                   "%s holds images in class folders, %s, and outside of any, in %s",
+                   w->s->path, with[split]->text, without[split]->text);
+        if (!name) continue;
+        if (!last || strcmp(last, name)) PF_TRY(pf_table_class(w->t, r->text, name, &label));
+        last = name;
+        PF_TRY(pf_table_labels(w->t, r->text, split, r->n, PF_BY_NAME, &labels));
+        for (int64_t i = 0; i < r->n; i++) labels[i] = label;
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_all(walk *w, pf_source *s)
+{
+    int by_default = 0, above = 0;
+    char left[KINDS * 32];
+    PF_TRY(pf_source_split(s, &w->source_split, &by_default));
+    place top = {.split = by_default ? PF_SPLIT_UNSAID : w->source_split};
+    PF_TRY(read_folder(w, s->path, &top));
+    list_left(w, left, sizeof left);
+    PF_REQUIRE(
+        w->images > 0, PF_EFORMAT,
+        "the folder %s holds no PNG files, which are what is read from folders; it holds %s",
+        s->path, left[0] ? left : "no files at all");
+    PF_TRY(classes_above(w, by_default, &above));
+    PF_TRY(name_classes(w, above));
+    if (by_default && w->first->split != PF_SPLIT_UNSAID)
+        s->how = "by the names of its folders";
+    if (left[0]) pf_log("data: %s: not read: %s", s->path, left);
+    if (w->strange)
+        pf_log("data: %s: the own names of %lld files say another split than their folder's",
+               s->path, (long long)w->strange);
+    return PF_OK;
+}
+
+static int knows(const pf_source *s)
+{
+    return s->is_folder;
+}
+
+static pf_status read(pf_source *s, pf_table *t)
+{
+    walk w = {.s = s, .t = t};
+    pf_status st = read_all(&w, s);
+    for (run *r = w.first, *next; r; r = next) {
+        next = r->next;
+        pf_free(r);
+    }
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 const pf_format pf_format_png_folder = {"PNG folder", knows, read};

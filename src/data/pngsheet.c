@@ -1,71 +1,125 @@
 /* CIFAR-10 as PNG sheets: 1024 pixels wide, each row of pixels is one 32x32 image; its labels in
- * JSON files, one flat array of integers each. */
+ * JSON files, one flat array of integers each.  Other pictures may be as wide: a sheet is known by
+ * its name, by as many rows as CIFAR-10 has images, or by labels among the sources. */
 #include <probflow/memory.h>
 #include "data/format.h"
-#include <stdlib.h>
 #include <string.h>
 
-enum { SIDE = 32 };
+enum { SIDE = 32, TRAIN_IMAGES = 50000, BATCH_IMAGES = 10000, LABELS_MOST = 1 << 26 };
+
+static int knows_png(const pf_source *s)
+{
+    int w, h;
+    return s->file && !pf_input_packed(s->file) && pf_png_size(s->head, s->n_head, &w, &h);
+}
 
 static int knows_sheet(const pf_source *s)
 {
     int w = 0, h = 0;
-    return !s->is_folder && pf_png_size(s->head, s->n_head, &w, &h) && w == SIDE * SIDE;
+    if (!knows_png(s) || !pf_png_size(s->head, s->n_head, &w, &h) || w != SIDE * SIDE) return 0;
+    return s->with_labels || h == BATCH_IMAGES || h == TRAIN_IMAGES ||
+           strcasestr(s->name, "batch") || strcasestr(s->name, "cifar");
 }
 
-static pf_status read_sheet(const pf_source *s, pf_table *t)
+static pf_status read_sheet(pf_source *s, pf_table *t)
 {
     pf_shape sheet;
+    int split;
     unsigned char *pixels = NULL, *to = NULL;
-    PF_TRY(pf_png_read(s->path, &sheet, &pixels));
-    pf_status st = pf_table_rows(t, s->path, pf_split_of(s->path), sheet.h,
-                                 (pf_shape){SIDE, SIDE, sheet.c}, &to);
+    PF_TRY(pf_source_split(s, &split, NULL));
+    PF_TRY(pf_png_read(s->file, s->path, &sheet, &pixels));
+    pf_layout l = {PF_DATA_IMAGES, 256, {SIDE, SIDE, sheet.c}};
+    pf_status st = pf_table_rows(t, s->path, split, sheet.h, l, &to);
     if (!st) memcpy(to, pixels, (size_t)sheet.h * (size_t)sheet.w * (size_t)sheet.c);
     pf_free(pixels);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static int knows_labels(const pf_source *s)
+static pf_status read_file(pf_source *s, pf_table *t)
 {
-    const char *dot = strrchr(s->path, '.');
-    return !s->is_folder && dot && !strcmp(dot, ".json");
+    (void)t;
+    PF_FAIL(
+        PF_EFORMAT,
+        "%s is a single PNG file: folders of PNG files are read, and CIFAR-10 sheets, which "
+        "are %d wide and called data_batch_N or test_batch",
+        s->path, SIDE * SIDE);
 }
 
-static PF_MUST_USE pf_status parse(const char *path, const char *p, size_t bytes, pf_table *t)
+/* ---- labels ---- */
+
+static int knows_labels(const pf_source *s)
 {
-    int64_t n = 1, i = 0;
-    int32_t *labels = NULL;
-    for (size_t k = 0; k < bytes; k++) n += p[k] == ',';
-    p += strspn(p, " \t\r\n");
-    PF_REQUIRE(*p == '[', PF_EFORMAT, "%s is not a JSON array of labels", path);
-    PF_TRY(pf_table_labels(t, pf_split_of(path), n, &labels));
-    for (p++; i < n; i++) {
-        char *end = NULL;
-        long v = strtol(p, &end, 10);
-        PF_REQUIRE(end != p && v >= 0 && v < 1 << 30, PF_EFORMAT, "%s: label %lld is no number",
-                   path, (long long)i);
-        labels[i] = (int32_t)v;
-        p = end + strspn(end, " \t\r\n");
-        PF_REQUIRE(*p == (i + 1 < n ? ',' : ']'), PF_EFORMAT,
-                   "%s is truncated or no array of integers", path);
-        p++;
+    return s->file && pf_source_ends(s, ".json");
+}
+
+typedef struct text {
+    pf_input *s;
+    unsigned char b[4096];
+    size_t at, n;
+    int c; /* the next character, -1: none */
+} text;
+
+static PF_MUST_USE pf_status next(text *x)
+{
+    if (x->at == x->n) {
+        x->at = 0;
+        PF_TRY(pf_input_read(x->s, x->b, sizeof x->b, &x->n));
     }
+    x->c = x->n ? x->b[x->at++] : -1;
     return PF_OK;
 }
 
-static pf_status read_labels(const pf_source *s, pf_table *t)
+/* The next character that is no space. */
+static PF_MUST_USE pf_status skip(text *x)
 {
-    unsigned char *b = NULL;
-    size_t n = 0;
-    PF_TRY(pf_slurp(s->path, &b, &n));
-    char *text = pf_zalloc(n + 1);
-    if (text) memcpy(text, b, n);
-    pf_status st = text ? parse(s->path, text, n, t)
-                        : pf_raise(PF_EMEM, PF_WHERE, "no memory for %s", s->path);
-    pf_free(text);
-    pf_free(b);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    while (x->c == ' ' || x->c == '\t' || x->c == '\r' || x->c == '\n') PF_TRY(next(x));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status digits(text *x, const char *path, int64_t at, int32_t *label)
+{
+    int first = x->c, n = 0;
+    int64_t v = 0;
+    for (; x->c >= '0' && x->c <= '9' && v <= INT32_MAX; n++) {
+        v = 10 * v + (x->c - '0');
+        PF_TRY(next(x));
+    }
+    PF_REQUIRE(n > 0 && v <= INT32_MAX && !(n > 1 && first == '0'), PF_EFORMAT,
+               "%s: label %lld is no whole number from 0 to %d", path, (long long)at,
+               INT32_MAX);
+    *label = (int32_t)v;
+    return PF_OK;
+}
+
+static pf_status read_labels(pf_source *s, pf_table *t)
+{
+    text x = {.s = s->file};
+    int32_t *label = NULL, v = 0;
+    int split;
+    PF_TRY(pf_source_split(s, &split, NULL));
+    PF_TRY(next(&x));
+    PF_TRY(skip(&x));
+    PF_REQUIRE(x.c == '[', PF_EFORMAT, "%s is no JSON array of labels", s->path);
+    for (int64_t i = 0; x.c != ']'; i++) {
+        PF_TRY(next(&x));
+        PF_TRY(skip(&x));
+        PF_TRY(digits(&x, s->path, i, &v));
+        PF_TRY(skip(&x));
+        PF_REQUIRE(x.c == ',' || x.c == ']', PF_EFORMAT,
+                   "%s is truncated, or no flat array of whole numbers, at label %lld", s->path,
+                   (long long)i);
+        PF_REQUIRE(i < LABELS_MOST, PF_EFORMAT, "%s holds more than %d labels", s->path,
+                   LABELS_MOST);
+        PF_TRY(pf_table_labels(t, s->path, split, 1, PF_BY_NUMBER, &label));
+        *label = v;
+    }
+    PF_TRY(next(&x));
+    PF_TRY(skip(&x));
+    PF_REQUIRE(x.c == -1, PF_EFORMAT, "%s: something stands behind the array of labels",
+               s->path);
+    return PF_OK;
 }
 
 const pf_format pf_format_png_sheet = {"PNG sheet", knows_sheet, read_sheet};
+const pf_format pf_format_png_file = {"single PNG file", knows_png, read_file};
 const pf_format pf_format_labels_json = {"JSON labels", knows_labels, read_labels};

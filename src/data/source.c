@@ -1,10 +1,10 @@
-/* What the readers share: whole files, growing tables of rows, splits by name. */
+/* One source before it is read: what its path is, its first bytes, the split its name says. */
 #include <probflow/memory.h>
 #include "data/format.h"
-#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <zlib.h>
 
 const char *pf_base_name(const char *path)
 {
@@ -14,99 +14,52 @@ const char *pf_base_name(const char *path)
     return end;
 }
 
-int pf_split_of(const char *path)
+/* "." and ".." are called what the folder is called. */
+static void name_of(const char *path, char name[256])
 {
-    const char *name = pf_base_name(path);
-    if (strcasestr(name, "test") || strcasestr(name, "t10k")) return PF_TEST;
-    return strcasestr(name, "valid") ? PF_VALID : PF_TRAIN;
+    char real[PATH_MAX];
+    const char *base = pf_base_name(path);
+    size_t n = strcspn(base, "/");
+    if (n <= 2 && n == strspn(base, ".") && realpath(path, real)) base = pf_base_name(real);
+    n = strcspn(base, "/");
+    if (n > 3 && !strncasecmp(base + n - 3, ".gz", 3)) n -= 3;
+    snprintf(name, 256, "%.*s", n < 255 ? (int)n : 255, base);
 }
 
-/* Twice the room, the first n bytes kept; NULL when memory is out.  Frees b. */
-static unsigned char *twice(unsigned char *b, size_t n)
+pf_status pf_source_open(pf_source *s, const char *path, int given)
 {
-    unsigned char *more = pf_zalloc(2 * n);
-    if (more) memcpy(more, b, n);
-    pf_free(b);
-    return more;
-}
-
-pf_status pf_slurp(const char *path, unsigned char **bytes, size_t *n)
-{
-    size_t cap = 1 << 20;
-    *n = 0;
-    gzFile f = gzopen(path, "rb"); /* reads plain files as they are */
-    PF_REQUIRE(f, PF_EIO, "cannot open %s: %s", path, strerror(errno));
-    unsigned char *b = pf_zalloc(cap);
-    int got = 0;
-    while (b) {
-        size_t room = cap - *n;
-        got = gzread(f, b + *n, room < 1u << 30 ? (unsigned)room : 1u << 30);
-        if (got <= 0) break;
-        *n += (size_t)got;
-        if (*n < cap) continue;
-        b = twice(b, cap);
-        cap *= 2;
-    }
-    int closed = gzclose(f); /* Z_BUF_ERROR: the stream ends early */
-    PF_REQUIRE(b, PF_EMEM, "no memory to read %s", path);
-    if (closed != Z_OK || got != 0) {
-        pf_free(b);
-        PF_FAIL(PF_EIO, "cannot read %s: it is truncated or damaged", path);
-    }
-    *bytes = b;
+    *s = (pf_source){.path = path, .given = given, .how = ""};
+    name_of(path, s->name);
+    if (pf_source_is_drawn(path)) return PF_OK;
+    PF_TRY(pf_input_open(path, &s->is_folder, &s->file));
+    if (s->is_folder) return PF_OK;
+    PF_TRY(pf_input_read(s->file, s->head, sizeof s->head, &s->n_head));
+    PF_REQUIRE(s->n_head > 0, PF_EIO, "%s is empty", path);
     return PF_OK;
 }
 
-size_t pf_table_row_bytes(const pf_table *t)
+void pf_source_close(pf_source *s)
 {
-    size_t one = t->kind == PF_DATA_IMAGES ? 1 : t->kind == PF_DATA_TOKENS ? 4 : 8;
-    return one * (size_t)t->shape.h * (size_t)t->shape.w * (size_t)t->shape.c;
+    pf_input_close(s->file);
+    s->file = NULL;
 }
 
-/* Grows *p from n to at least want items; the new ones are zero. */
-static PF_MUST_USE pf_status grow(void **p, int64_t n, int64_t *cap, int64_t want, size_t item)
+pf_status pf_source_split(pf_source *s, int *split, int *by_default)
 {
-    if (want <= *cap) return PF_OK;
-    int64_t more = *cap + *cap / 2 > want ? *cap + *cap / 2 : want;
-    void *q = pf_zalloc((size_t)more * item);
-    PF_REQUIRE(q, PF_EMEM, "no memory for %lld rows", (long long)more);
-    if (n) memcpy(q, *p, (size_t)n * item);
-    pf_free(*p);
-    *p = q;
-    *cap = more;
+    int says = s->given == PF_SPLIT_UNSAID ? pf_split_of_name(s->name) : s->given;
+    PF_REQUIRE(says != PF_SPLIT_TWO, PF_EFORMAT,
+               "the name of %s says two splits; say which by --split NAME=%s", s->path,
+               s->path);
+    s->how = s->given != PF_SPLIT_UNSAID ? "by --split"
+             : says >= 0                 ? "by its name"
+                                         : "its name says no split";
+    if (by_default) *by_default = says < 0;
+    *split = says < 0 ? PF_TRAIN : says;
     return PF_OK;
 }
 
-pf_status pf_table_rows(pf_table *t, const char *path, int split, int64_t n, pf_shape shape,
-                        unsigned char **values)
+int pf_source_ends(const pf_source *s, const char *extension)
 {
-    pf_rows *r = &t->split[split];
-    if (t->shape.h == 0) t->shape = shape;
-    PF_REQUIRE(!memcmp(&t->shape, &shape, sizeof shape), PF_EFORMAT,
-               "%s holds images of %dx%dx%d, the sources before it %dx%dx%d", path, shape.h,
-               shape.w, shape.c, t->shape.h, t->shape.w, t->shape.c);
-    PF_TRY(grow((void **)&r->values, r->n, &r->cap, r->n + n, pf_table_row_bytes(t)));
-    *values = r->values + (size_t)r->n * pf_table_row_bytes(t);
-    r->n += n;
-    return PF_OK;
-}
-
-pf_status pf_table_labels(pf_table *t, int split, int64_t n, int32_t **labels)
-{
-    pf_rows *r = &t->split[split];
-    PF_TRY(grow((void **)&r->labels, r->n_labels, &r->cap_labels, r->n_labels + n,
-                sizeof *r->labels));
-    *labels = r->labels + r->n_labels;
-    r->n_labels += n;
-    return PF_OK;
-}
-
-void pf_table_free(pf_table *t)
-{
-    for (int s = 0; s < PF_SPLITS; s++) {
-        pf_free(t->split[s].values);
-        pf_free(t->split[s].labels);
-        pf_free(t->split[s].logp);
-    }
-    memset(t, 0, sizeof *t);
+    size_t n = strlen(s->name), k = strlen(extension);
+    return n > k && !strcasecmp(s->name + n - k, extension);
 }
