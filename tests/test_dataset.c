@@ -84,6 +84,61 @@ static void continuous_and_token_datasets_come_back(void **state)
     pf_dataset_close(d);
 }
 
+typedef struct made { /* a split of 6 rows of 2x3x4 values, as a case changes it */
+    pf_dataset_info info;
+    uint8_t x[144];
+    int32_t y[6];
+    int64_t n;
+    int labelled;
+} made;
+
+static made usual(void)
+{
+    made m = {.info = {.name = "a", .source = "a.gz", .kind = PF_DATA_IMAGES, .levels = 256}};
+    m.info.shape = (pf_shape){2, 3, 4};
+    strcpy(m.info.sha256, "01");
+    for (int i = 0; i < 144; i++) m.x[i] = (uint8_t)(7 * i);
+    for (int i = 0; i < 6; i++) m.y[i] = i;
+    m.n = 6;
+    m.labelled = 1;
+    return m;
+}
+
+static void content(const made *m, const char *split, char hex[65])
+{
+    pf_dataset *d = NULL;
+    pf_dataset_split s = {split, m->n, m->x, m->labelled ? m->y : NULL};
+    assert_int_equal(pf_dataset_write(in_dir("c.h5"), &m->info, &s, 1), PF_OK);
+    assert_int_equal(pf_dataset_open(in_dir("c.h5"), split, &d), PF_OK);
+    assert_int_equal(pf_dataset_content(d, hex), PF_OK);
+    pf_dataset_close(d);
+}
+
+static void the_content_is_that_of_the_pixels_and_labels(void **state)
+{
+    (void)state;
+    char want[65], got[65];
+    made m = usual();
+    content(&m, "train", want);
+    assert_int_equal(strspn(want, "0123456789abcdef"), 64);
+    strcpy(m.info.name, "b"); /* what it is called and was made of does not matter */
+    strcpy(m.info.source, "b");
+    strcpy(m.info.sha256, "02");
+    content(&m, "test", got);
+    assert_string_equal(got, want);
+    for (int k = 0; k < 6; k++) {
+        m = usual();
+        if (k == 0) m.x[143] ^= 1;
+        if (k == 1) m.y[5] ^= 1;
+        if (k == 2) m.info.levels = 255;
+        if (k == 3) m.info.shape = (pf_shape){3, 2, 4};
+        if (k == 4) m.labelled = 0;
+        if (k == 5) m.n = 5;
+        content(&m, "train", got);
+        assert_string_not_equal(got, want);
+    }
+}
+
 /* 0 clean error, 1 right content, else worse. */
 static int dataset_outcome(const char *path)
 {
@@ -136,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dataset_rows_come_back),
         cmocka_unit_test(continuous_and_token_datasets_come_back),
+        cmocka_unit_test(the_content_is_that_of_the_pixels_and_labels),
         cmocka_unit_test(damaged_or_truncated_datasets_are_not_believed),
         cmocka_unit_test(info_tells_what_a_dataset_holds),
     };

@@ -44,6 +44,11 @@ const pf_dataset_info *pf_dataset_about(const pf_dataset *d);
 PF_MUST_USE pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out);
 PF_MUST_USE pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out);
 PF_MUST_USE pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
+/* SHA-256 of what the split holds: kind, levels, shape, number of rows, values, labels.  Neither path,
+ * name nor sources are in it.  Stored with the split, which spares reading large ones (from 64 MiB)
+ * again; all others are read, in blocks, and so are files made before it was stored.  Fails  PF_EIO, PF_EFORMAT: damaged; PF_EMEM.
+ * Test   the_content_is_that_of_the_pixels_and_labels */
+PF_MUST_USE pf_status pf_dataset_content(pf_dataset *d, char hex[65]);
 
 /* Reads these rows in pieces and keeps none: fails as they would. */
 PF_MUST_USE pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n);
@@ -69,8 +74,9 @@ typedef struct pf_checkpoint {
     int64_t step;
     uint64_t seed;
     int shards;
-    pf_shape shape; /* images this model was made for */
-    char *config;   /* canonical YAML */
+    pf_shape shape;        /* images this model was made for */
+    char *config;          /* canonical YAML */
+    char data_content[65]; /* pf_dataset_content of the training split; "": not known */
 } pf_checkpoint;
 /* Fails PF_EIO; the old file is then intact. */
 PF_MUST_USE pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c);
@@ -134,6 +140,7 @@ typedef struct pf_results_info {
     int draws, group; /* group g holds images [g*group, ...) and draws*B rows */
     const char *
         config; /* canonical text of everything that defines the numbers, checkpoint checksum included */
+    const char *before; /* the same as earlier versions wrote it; NULL: they could not */
 } pf_results_info;
 /* Creates, or opens to resume; an existing file with another config is refused (PF_EARG) with
  * the first differing line. */

@@ -306,6 +306,20 @@ pf_status pf_h5_same_attr(const hid_t at[2], const char *const path[2], const ch
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+pf_status pf_h5_get_digest(hid_t at, const char *path, const char *name, char hex[65])
+{
+    char *text = NULL;
+    hex[0] = 0;
+    if (!pf_h5_has_attr(at, name)) return PF_OK;
+    PF_TRY(pf_h5_get_text(at, path, name, &text));
+    int good = strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+    if (good) memcpy(hex, text, 65);
+    pf_free(text);
+    PF_REQUIRE(good, PF_EFORMAT, "%s: the attribute %s is not the digits of a SHA-256", path,
+               name);
+    return PF_OK;
+}
+
 typedef struct listed {
     char **names;
     int n, cap, exhausted;

@@ -58,6 +58,7 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_checkpoint *c)
 {
     const float *block[BLOCKS] = {c->params, c->ema, c->adam_m, c->adam_v};
     PF_TRY(pf_h5_put_text(file, "config", c->config ? c->config : ""));
+    if (c->data_content[0]) PF_TRY(pf_h5_put_text(file, "data_content", c->data_content));
     PF_TRY(put_state(file, c));
     for (int b = 0; b < BLOCKS; b++) {
         if (!block[b]) continue;
@@ -237,6 +238,7 @@ static PF_MUST_USE pf_status read_all(hid_t file, const char *path, int with_sta
                                       pf_checkpoint *c)
 {
     PF_TRY(pf_h5_get_text(file, path, "config", &c->config));
+    PF_TRY(pf_h5_get_digest(file, path, "data_content", c->data_content));
     PF_TRY(read_state(file, path, c));
     PF_TRY(read_views(file, path, c));
     PF_TRY(read_block(file, path, groups[PARAMS], c, &c->params));

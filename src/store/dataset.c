@@ -1,6 +1,7 @@
 /* Dataset files: uint8 images or int32 tokens, one compressed and checksummed chunk per row, so
  * that a shard reads its rows and nothing else; or continuous points, float64. */
 #include <probflow/memory.h>
+#include <probflow/sha256.h>
 #include <probflow/store.h>
 #include "store/h5.h"
 #include <float.h>
@@ -14,6 +15,8 @@ struct pf_dataset {
     char *classes;              /* owned */
     hid_t file, values, labels; /* 0: not open */
     size_t row;                 /* values a row */
+    char content[65];           /* "": not stored */
+    int summed;                 /* content is that of the rows read */
 };
 
 /* By pf_data_kind. */
@@ -107,6 +110,15 @@ static PF_MUST_USE pf_status open_labels(pf_dataset *d, const char *split)
     return PF_OK;
 }
 
+static PF_MUST_USE pf_status read_content(pf_dataset *d, const char *split)
+{
+    hid_t g = H5Gopen2(d->file, split, H5P_DEFAULT);
+    PF_REQUIRE(g > 0, PF_EIO, "%s is damaged: cannot open the group %s", d->path, split);
+    pf_status st = pf_h5_get_digest(g, d->path, "content", d->content);
+    H5Gclose(g);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const char *split)
 {
     PF_REQUIRE(strlen(split) < 64 && strlen(path) < sizeof d->path, PF_EARG,
@@ -127,6 +139,7 @@ static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const ch
     a->classes = d->classes;
     PF_TRY(open_values(d, split));
     PF_TRY(open_labels(d, split));
+    PF_TRY(read_content(d, split));
     return PF_OK;
 }
 
@@ -194,6 +207,83 @@ static PF_MUST_USE pf_status check_numbers(const pf_dataset *d, int64_t first, s
     PF_FAIL(PF_EFORMAT, "%s: row %lld holds a value that is not finite", d->path, row);
 }
 
+/* ---- content: a header, the values, the labels, little-endian as all files of this format are ---- */
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "digests are of little-endian values");
+
+static void begin_content(pf_sha256 *sum, const pf_dataset_info *a, int64_t n, int labels)
+{
+    char head[256];
+    pf_shape s = a->shape;
+    int len = snprintf(head, sizeof head,
+                       "probflow split\nvalues %s\nlevels %d\nshape %d %d %d\nrows %lld\n"
+                       "labels %s\n",
+                       value_names[a->kind], a->levels, s.h, s.w, s.c, (long long)n,
+                       labels ? "yes" : "no");
+    pf_sha256_init(sum);
+    pf_sha256_add(sum, head, (size_t)len);
+}
+
+static size_t row_bytes(const pf_dataset_info *a)
+{
+    size_t value = a->kind == PF_DATA_IMAGES   ? sizeof(uint8_t)
+                   : a->kind == PF_DATA_TOKENS ? sizeof(int32_t)
+                                               : sizeof(double);
+    return value * (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
+}
+
+static PF_MUST_USE pf_status add_rows(const pf_dataset *d, hid_t from, hid_t type, size_t row,
+                                      pf_sha256 *sum)
+{
+    enum { BLOCK_BYTES = 1 << 22, BLOCK_ROWS = 1024 };
+    int64_t many = (int64_t)(BLOCK_BYTES / row);
+    many = many < 1 ? 1 : many > BLOCK_ROWS ? BLOCK_ROWS : many;
+    char *block = pf_zalloc((size_t)many * row);
+    PF_REQUIRE(block, PF_EMEM, "no memory to read %s", d->path);
+    pf_status st = PF_OK;
+    for (int64_t at = 0; !st && at < d->about.n; at += many) {
+        int64_t n = d->about.n - at < many ? d->about.n - at : many;
+        st = read_rows(d, from, type, at, n, block);
+        if (!st) pf_sha256_add(sum, block, (size_t)n * row);
+    }
+    pf_free(block);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_dataset_content(pf_dataset *d, char hex[65])
+{
+    /* A split read in a second or two is summed anew, so that one that other tools have changed and
+     * sealed again shows what it holds; for a large one the stored sum stands. */
+    enum { BELIEVED_FROM = 1 << 26 };
+    const pf_dataset_info *a = &d->about;
+    int large = (size_t)a->n > BELIEVED_FROM / row_bytes(a);
+    if (!d->summed && !(large && d->content[0])) {
+        pf_sha256 sum;
+        begin_content(&sum, a, a->n, a->has_labels);
+        PF_TRY(add_rows(d, d->values, value_type(a->kind), row_bytes(a), &sum));
+        if (a->has_labels)
+            PF_TRY(add_rows(d, d->labels, H5T_NATIVE_INT32, sizeof(int32_t), &sum));
+        pf_sha256_hex(&sum, d->content);
+        d->summed = 1;
+    }
+    memcpy(hex, d->content, sizeof d->content);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status put_content(hid_t group, const pf_dataset_info *a,
+                                         const pf_dataset_split *s)
+{
+    pf_sha256 sum;
+    char hex[65];
+    begin_content(&sum, a, s->n, s->labels != NULL);
+    pf_sha256_add(&sum, s->values, (size_t)s->n * row_bytes(a));
+    if (s->labels) pf_sha256_add(&sum, s->labels, (size_t)s->n * sizeof *s->labels);
+    pf_sha256_hex(&sum, hex);
+    PF_TRY(pf_h5_put_text(group, "content", hex));
+    return PF_OK;
+}
+
 /* A point is small: about 8 KB of them share a chunk. */
 static int64_t points_a_chunk(const pf_dataset_info *a, int64_t n)
 {
@@ -238,6 +328,7 @@ static PF_MUST_USE pf_status put_split(hid_t file, const pf_dataset_info *a,
     if (!st && s->logp)
         st = pf_h5_put(group, "logp", H5T_NATIVE_DOUBLE, (pf_h5_shape){1, {(hsize_t)s->n}},
                        s->logp, PF_H5_CHECKSUM);
+    if (!st) st = put_content(group, a, s);
     H5Gclose(group);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

@@ -164,6 +164,9 @@ PF_MUST_USE pf_status pf_h5_get_i64(hid_t at, const char *path, const char *name
                                     int64_t *v);
 /* One number. */
 PF_MUST_USE pf_status pf_h5_get_f64(hid_t at, const char *path, const char *name, double *v);
+/* Text of 64 hexadecimal digits; "" when absent.  Fails  PF_EFORMAT: another text. */
+PF_MUST_USE pf_status pf_h5_get_digest(hid_t at, const char *path, const char *name,
+                                       char hex[65]);
 int pf_h5_has_attr(hid_t at, const char *name);
 /* *same of an attribute that both objects have: type, shape and values; -1: cannot be compared. */
 PF_MUST_USE pf_status pf_h5_same_attr(const hid_t at[2], const char *const path[2],

@@ -110,9 +110,19 @@ static PF_MUST_USE pf_status check_groups(pf_results *r)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* Bytes up to the first difference, the end included. */
+static size_t agreement(const char *a, const char *b)
+{
+    size_t n = 0;
+    while (a[n] == b[n])
+        if (!a[n++]) break;
+    return n;
+}
+
 static PF_MUST_USE pf_status same_config(const pf_results *r, const pf_results_info *info)
 {
     const char *a = r->config, *b = info->config;
+    if (info->before && agreement(a, info->before) > agreement(a, b)) b = info->before;
     while (*a || *b) {
         a += strspn(a, " "), b += strspn(b, " ");
         size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
@@ -160,7 +170,7 @@ static PF_MUST_USE pf_status renew(pf_results *r, const pf_summary *s)
     if (!st) st = pf_results_write(r, rows, s);
     pf_free(rows);
     if (st) return pf_trail(st, PF_WHERE);
-    pf_results fresh = {.fd = -1, .lock = r->lock};
+    pf_results fresh = {.fd = -1, .lock = r->lock, .form = {r->form[0], r->form[1]}};
     strcpy(fresh.path, r->path);
     st = pf_results_place(&fresh, O_RDWR, &direct);
     close(r->fd);
@@ -183,6 +193,11 @@ static PF_MUST_USE pf_status open_into(pf_results *r, const char *path, int flag
     if (flags == O_RDWR && access(path, F_OK)) PF_TRY(pf_results_create(path, info));
     PF_TRY(pf_results_place(r, flags, &direct));
     PF_TRY(same_config(r, info));
+    for (int i = 0; i < 2; i++) {
+        const char *form = i ? info->before : info->config;
+        r->form[i] = form ? pf_strdup(form) : NULL;
+        PF_REQUIRE(r->form[i] || !form, PF_EMEM, "no memory to open %s", path);
+    }
     if (flags == O_RDWR && !direct)
         PF_TRY(renew(r, NULL)); /* a file from before there were seals */
     PF_TRY(check_groups(r));
@@ -281,7 +296,7 @@ static PF_MUST_USE pf_status copy_groups(pf_results *r, const pf_results *from,
 
 pf_status pf_results_adopt(pf_results *r, const char *path, int64_t *adopted)
 {
-    const pf_results_info mine = {r->images, r->draws, r->group, r->config};
+    const pf_results_info mine = {r->images, r->draws, r->group, r->form[0], r->form[1]};
     pf_results *from = NULL;
     *adopted = 0;
     PF_TRY(open_results(path, O_RDONLY, &mine, &from));

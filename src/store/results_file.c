@@ -45,6 +45,8 @@ void pf_results_free(pf_results *r)
     if (!r) return;
     if (r->fd > 0) close(r->fd);
     pf_free(r->config);
+    pf_free(r->form[0]);
+    pf_free(r->form[1]);
     pf_free(r->done);
     pf_free(r->crc);
     pf_lock_release(r->lock);

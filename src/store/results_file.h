@@ -21,6 +21,8 @@ struct pf_results {
     int64_t images, groups, rows;
     int draws, group;
     char *config;
+    char *form
+        [2]; /* the definition of this run, and its older form or NULL: files of both are adopted */
     unsigned char *done; /* [groups] */
     uint32_t *crc;       /* [groups] of the packed rows */
     int fd;
