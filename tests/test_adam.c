@@ -144,6 +144,31 @@ static void the_rate_grows_stays_and_falls(void **unused)
     assert_true(pf_learning_rate(&o, 0) == 2.0 && pf_learning_rate(&o, 99) == 2.0);
 }
 
+/* The published update, written out: n counts the update that is made. */
+static void the_average_warms_up_as_published(void **unused)
+{
+    (void)unused;
+    static const double rates_of[] = {0.0, 0.5, 0.9, 0.9999, 1.0};
+    for (size_t k = 0; k < sizeof rates_of / sizeof *rates_of; k++) {
+        pf_train_opt warm = {.ema = rates_of[k], .ema_warmup = 1}, plain = {.ema = rates_of[k]};
+        double initial = 1, constant = 1; /* an average of ones, updated with zeros */
+        int num_updates = 0;
+        for (int i = 0; i < 3000; i++) {
+            num_updates += 1;
+            double decay = fmin(rates_of[k], (1.0 + num_updates) / (10.0 + num_updates));
+            assert_true(pf_ema_decay(&warm, num_updates) == decay);
+            assert_true(pf_ema_decay(&plain, num_updates) == rates_of[k]);
+            initial *= decay;
+            constant *= rates_of[k];
+            if (i % 100 > 2) continue;
+            assert_true(fabs(pf_ema_initial(&warm, num_updates) - initial) <= 1e-9 * initial);
+            assert_true(fabs(pf_ema_initial(&plain, num_updates) - constant) <=
+                        1e-9 * constant);
+        }
+        assert_true(pf_ema_initial(&warm, 0) == 1.0 && pf_ema_initial(&plain, 0) == 1.0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +177,7 @@ int main(void)
         cmocka_unit_test(a_rate_of_zero_leaves_the_parameters_and_their_average),
         cmocka_unit_test(a_zero_gradient_leaves_fixed_parameters_alone),
         cmocka_unit_test(the_rate_grows_stays_and_falls),
+        cmocka_unit_test(the_average_warms_up_as_published),
         cmocka_unit_test(cutting_the_vector_changes_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,11 +101,102 @@ static void canonical_text_reads_back_to_itself(void **state)
     pf_free(b.s);
 }
 
-static pf_status open_dir(const char *dir, const pf_experiment *e)
+static void choices_without_effect_are_refused(void **state)
 {
-    pf_lock *lock = NULL;
-    pf_status st = pf_run_dir_open(dir, e, &lock);
-    pf_lock_release(lock);
+    (void)state;
+    pf_experiment e;
+    refused("likelihood: {t_min: 1e-6}\n", PF_EARG,
+            "likelihood.t_min is 1e-06, but the network is trained from objective.t_min, "
+            "1e-05, on; "
+            "want at least that");
+    refused(
+        "objective: {t_min: 1e-3}\nlikelihood: {t_min: 1e-4}\n", PF_EARG,
+        "likelihood.t_min is 0.0001, but the network is trained from objective.t_min, 0.001, "
+        "on; want at least that");
+    assert_int_equal(read_with("objective: {t_min: 1e-3}\n", &e), PF_OK);
+    assert_true(e.likelihood.ode.t_min == 1e-3); /* left out, it follows */
+    assert_int_equal(read_with("objective: {t_min: 1e-6}\n", &e), PF_OK);
+    assert_true(e.likelihood.ode.t_min == 1e-5);
+
+    pf_model m; /* attention at a width that no level has */
+    pf_shape s = {28, 28, 1};
+    char text[PF_STR_MAX];
+    assert_int_equal(pf_model_init("ddpmpp", &m), PF_OK);
+    const pf_opt *o = pf_opt_find(m.ops->opts, "attention");
+    assert_int_equal(m.ops->settle(&m.opt, s, 1), PF_EARG);
+    assert_string_equal(pf_error_message(),
+                        "model.attention has 16, the widths are 28, 14, 7 and 3");
+    assert_int_equal(m.ops->settle(&m.opt, s, 0), PF_OK); /* the default: where there is one */
+    pf_opt_text(o, &m.opt, text, sizeof text);
+    assert_string_equal(text, "");
+    assert_int_equal(pf_opt_set(m.ops->opts, "model", "attention", "14,5", &m.opt), PF_OK);
+    assert_int_equal(m.ops->settle(&m.opt, s, 1), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "has 5,"));
+    assert_int_equal(m.ops->settle(&m.opt, s, 0), PF_OK);
+    pf_opt_text(o, &m.opt, text, sizeof text);
+    assert_string_equal(text, "14");
+    assert_int_equal(m.ops->settle(&m.opt, s, 1), PF_OK);
+}
+
+static pf_status read_text(const char *more, int stored, pf_experiment *e)
+{
+    char text[2048];
+    pf_config *c = NULL;
+    snprintf(text, sizeof text, "%s%s", base, more);
+    assert_int_equal(pf_config_parse(text, "test.yaml", &c), PF_OK);
+    if (stored) pf_config_stored(c);
+    pf_status st = pf_experiment_read(c, e);
+    pf_config_free(c);
+    return st;
+}
+
+static void what_is_stored_means_what_it_meant(void **state)
+{
+    (void)state;
+    pf_experiment e;
+    assert_int_equal(read_text("", 0, &e), PF_OK);
+    assert_true(e.train.ema_warmup && !e.given.ema_warmup);
+    assert_int_equal(read_text("", 1, &e), PF_OK);
+    assert_false(e.train.ema_warmup);
+    assert_int_equal(read_text("train: {ema_warmup: true}\n", 1, &e), PF_OK);
+    assert_true(e.train.ema_warmup);
+    assert_int_equal(read_text("train: {ema_warmup: false}\n", 0, &e), PF_OK);
+    assert_true(!e.train.ema_warmup && e.given.ema_warmup);
+    assert_int_equal(read_text("likelihood: {t_min: 1e-6}\n", 1, &e), PF_OK);
+    assert_true(e.likelihood.ode.t_min == 1e-6);
+
+    pf_config *c = NULL; /* but what is set on it is a new choice */
+    assert_int_equal(pf_config_parse(base, "stored", &c), PF_OK);
+    pf_config_stored(c);
+    assert_int_equal(pf_config_set(c, "likelihood.t_min=1e-6"), PF_OK);
+    assert_int_equal(pf_experiment_read(c, &e), PF_EARG);
+    pf_config_free(c);
+}
+
+/* Step by step: may a checkpoint of a step go on when train.steps changes? */
+static void steps_made_keep_their_rate(void **state)
+{
+    (void)state;
+    for (int64_t decay = 0; decay < 15; decay += 7)
+        for (int64_t was = 5; was <= 20; was++)
+            for (int64_t now = 5; now <= 20; now++) {
+                pf_train_opt a = {.lr = 1, .steps = was, .decay = decay}, b = a;
+                b.steps = now;
+                int same = 1;
+                for (int64_t step = 0; step <= was; step++) { /* steps 0 .. step-1 are made */
+                    if (step > 0 && step - 1 < (was > now ? was : now))
+                        same &=
+                            pf_learning_rate(&a, step - 1) == pf_learning_rate(&b, step - 1);
+                    assert_int_equal(pf_rate_stays(&a, was, now, step), same);
+                }
+            }
+}
+
+static pf_status open_dir(const char *dir, pf_experiment *e)
+{
+    pf_run_dir d = {0};
+    pf_status st = pf_run_dir_open(dir, e, &d);
+    pf_run_dir_close(dir, &d, st);
     return st;
 }
 
@@ -137,8 +228,43 @@ static void a_run_directory_belongs_to_one_configuration(void **state)
     assert_int_equal(open_dir(dir, &e), PF_EARG);
     assert_non_null(strstr(pf_error_message(), "its sde.name is vp, not subvp"));
     assert_int_equal(open_dir("/proc/no/such", &e), PF_EIO);
+    snprintf(dir, sizeof dir, "%s/new", root); /* of a failure nothing is left */
+    pf_run_dir d = {0};
+    assert_int_equal(pf_run_dir_open(dir, &e, &d), PF_OK);
+    assert_true(d.fresh);
+    pf_run_dir_close(dir, &d, PF_EARG);
+    assert_int_equal(access(dir, F_OK), -1);
     char cmd[96];
     snprintf(cmd, sizeof cmd, "rm -rf %s", root);
+    assert_int_equal(system(cmd), 0);
+}
+
+/* Keys that did not exist, or that were left to a default, when the run was begun. */
+static void keys_left_out_are_those_of_the_run(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/pf_experiment_XXXXXX", path[96];
+    pf_experiment e;
+    pf_text text = {0};
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(read_text("train: {ema_warmup: false}\n", 0, &e), PF_OK);
+    assert_int_equal(pf_experiment_text(&e, &text), PF_OK);
+    char *line = strstr(text.s, "  ema_warmup: false\n");
+    assert_non_null(line);
+    memmove(line, line + 20, strlen(line + 20) + 1);
+    snprintf(path, sizeof path, "%s/config.yaml", dir);
+    assert_int_equal(pf_file_put(path, &(pf_bytes){text.s, strlen(text.s)}, 1), PF_OK);
+    pf_free(text.s);
+
+    assert_int_equal(read_text("", 0, &e), PF_OK);
+    assert_true(e.train.ema_warmup);
+    assert_int_equal(open_dir(dir, &e), PF_OK);
+    assert_false(e.train.ema_warmup);
+    assert_int_equal(read_text("train: {ema_warmup: true}\n", 0, &e), PF_OK);
+    assert_int_equal(open_dir(dir, &e), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "its train.ema_warmup is false, not true"));
+    char cmd[96];
+    snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
     assert_int_equal(system(cmd), 0);
 }
 
@@ -192,6 +318,13 @@ static void the_newest_good_checkpoint_is_found_and_the_oldest_are_pruned(void *
     assert_int_equal(pf_checkpoint_find(dir, path, sizeof path), PF_EIO);
     assert_non_null(strstr(pf_error_message(), "all 3 checkpoints"));
     assert_int_equal(pf_checkpoint_find("/no/such/run", path, sizeof path), PF_EIO);
+
+    write_checkpoint(dir, 30); /* under a name of another step: nothing goes on beside it */
+    pf_checkpoint_path(dir, 30, path, sizeof path);
+    pf_checkpoint_path(dir, 40, want, sizeof want);
+    assert_int_equal(rename(path, want), 0);
+    assert_int_equal(pf_checkpoint_find(dir, path, sizeof path), PF_EIO);
+    assert_non_null(strstr(pf_error_message(), "checkpoint-00000040.h5 holds step 30"));
     char cmd[96];
     snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
     assert_int_equal(system(cmd), 0);
@@ -240,7 +373,11 @@ int main(void)
         cmocka_unit_test(sections_reach_their_structs),
         cmocka_unit_test(fields_that_do_not_fit_each_other_are_refused),
         cmocka_unit_test(canonical_text_reads_back_to_itself),
+        cmocka_unit_test(choices_without_effect_are_refused),
+        cmocka_unit_test(what_is_stored_means_what_it_meant),
+        cmocka_unit_test(steps_made_keep_their_rate),
         cmocka_unit_test(a_run_directory_belongs_to_one_configuration),
+        cmocka_unit_test(keys_left_out_are_those_of_the_run),
         cmocka_unit_test(the_newest_good_checkpoint_is_found_and_the_oldest_are_pruned),
         cmocka_unit_test(what_is_pruned_is_neither_new_nor_a_multiple_nor_the_way_back),
     };

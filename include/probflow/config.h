@@ -24,6 +24,13 @@ PF_MUST_USE pf_status pf_config_set(pf_config *c, const char *assignment);
 /* Text of "section.key" or "key"; NULL when absent.  Marks it as read.  Borrowed. */
 const char *pf_config_get(pf_config *c, const char *key);
 
+/* What c holds now was stored with a run or a checkpoint: keys it lacks mean what they meant when it
+ * was made, and its choices are not questioned again. */
+void pf_config_stored(pf_config *c);
+int pf_config_is_stored(const pf_config *c);
+/* 1 when the user gives the key: it is there, and not as a stored one. */
+int pf_config_given(const pf_config *c, const char *key);
+
 /* Fills obj: defaults, then every key of the section ("" = top level scalars).  The key `name`
  * is skipped.  Fails PF_EARG on an unknown key (naming the nearest), a bad value, a range. */
 PF_MUST_USE pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opts,

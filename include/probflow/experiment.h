@@ -17,11 +17,14 @@ typedef struct pf_train_opt {
     int batch; /* global */
     double lr, beta1, beta2, eps;
     int64_t warmup,
-        decay;   /* first steps of linear growth, last ones of linear fall, of the rate */
-    double clip; /* global gradient norm; 0: off */
-    double ema;  /* decay; checkpoint /ema is what is evaluated */
+        decay;      /* first steps of linear growth, last ones of linear fall, of the rate */
+    double clip;    /* global gradient norm; 0: off */
+    double ema;     /* decay; checkpoint /ema is what is evaluated */
+    int ema_warmup; /* the decay of the first updates is smaller: pf_ema_decay */
     int64_t eval_every, log_every, checkpoint_every;
-    int eval_images;    /* test images of the evaluation loss */
+    char eval_split
+        [PF_STR_MAX];   /* of the evaluation loss; "": valid where there is one, else test */
+    int eval_images;    /* its first images */
     int keep;           /* newest checkpoints kept */
     int64_t keep_every; /* checkpoints of every n-th step are kept too; 0: none */
     double max_hours;   /* of one call, then PF_ESTOP; 0: none */
@@ -39,6 +42,11 @@ typedef struct pf_run_opt { /* top level */
 } pf_run_opt;
 extern const pf_opt pf_run_opts[];
 
+typedef struct
+    pf_given { /* whether the user gave a key whose absence has a meaning of its own */
+    int attention, ema_warmup;
+} pf_given;
+
 typedef struct pf_experiment {
     pf_run_opt run;
     pf_data_opt data;
@@ -49,9 +57,12 @@ typedef struct pf_experiment {
     pf_likelihood_opt likelihood;
     char sampler[64];
     pf_sample_opt sample;
+    pf_given given;
 } pf_experiment;
 
-/* Reads and checks all sections (unknown keys, ranges, cross-field rules). */
+/* Reads and checks all sections (unknown keys, ranges, cross-field rules, and choices of the user that
+ * could have no effect).  Left out, likelihood.t_min of a network is not below objective.t_min, and
+ * train.ema_warmup is true; false where c is stored, as all runs were before the key was there. */
 PF_MUST_USE pf_status pf_experiment_read(pf_config *c, pf_experiment *out);
 /* Canonical text, owned by the caller. */
 PF_MUST_USE pf_status pf_experiment_text(const pf_experiment *e, pf_text *out);

@@ -25,6 +25,9 @@ typedef struct pf_model_ops {
     const pf_opt *opts;
     /* Networks: builds the graph from x of shape s and cond.  Parameter names are published ones. */
     pf_node (*build)(const void *opt, pf_graph *g, pf_node x, pf_node cond);
+    /* Networks; NULL where every option has a use.  Takes what images of this shape have no use for out
+     * of options that were left to their defaults; given: they were not, PF_EARG names what is useless. */
+    pf_status (*settle)(void *opt, pf_shape s, int given);
     /* Analytic models (build == NULL): views of the parameters for images of this shape ... */
     pf_status (*views)(const void *opt, pf_shape s, int *n, pf_param **views);
     /* ... their values from data (closed form), params [floats] ... */

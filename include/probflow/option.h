@@ -64,6 +64,9 @@ void pf_opt_defaults(const pf_opt *opts, void *obj);
 PF_MUST_USE pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
                                  const char *text, void *obj);
 
+/* Row by name; NULL when there is none. */
+const pf_opt *pf_opt_find(const pf_opt *opts, const char *name);
+
 /* Text of one field that pf_opt_set reads back to the same bits (doubles: shortest exact). */
 void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n);
 

@@ -10,6 +10,15 @@
 /* The rate of step number `step` (from 0): lr min(1, step/warmup, (steps - step)/decay). */
 double pf_learning_rate(const pf_train_opt *o, int64_t step);
 
+/* Decay of the n-th update of the average, n from 1: ema, or min(ema, (1 + n)/(10 + n)) with
+ * ema_warmup.
+ * Source: the training code published with Song et al. 2021, which counts an update before it is made.
+ * Test   the_average_warms_up_as_published */
+double pf_ema_decay(const pf_train_opt *o, int64_t n);
+/* The weight that the initial values have in the average after `steps` updates: the product of their
+ * decays. */
+double pf_ema_initial(const pf_train_opt *o, int64_t steps);
+
 /* Fused Adam + EMA on a slice; t counts from 1; g is scaled by `scale` first (clipping). */
 typedef struct pf_adam {
     double lr, beta1, beta2, eps, ema, scale;
@@ -18,9 +27,16 @@ typedef struct pf_adam {
 void pf_adam_update(const pf_adam *a, size_t n, const float *g, float *p, float *m, float *v,
                     float *ema);
 
+/* Collective.  Fails  PF_EARG on all ranks, naming one, when they hold different contents
+ * (pf_dataset_content) of this split. */
+PF_MUST_USE pf_status pf_data_agree(pf_comm *c, const char *path, const char *split,
+                                    const char hex[65]);
+
 /* Collective.  Trains e into run directory dir (created), resuming from its newest good
  * checkpoint.  An existing directory with another configuration is refused with the first
- * difference named; a larger train.steps alone is allowed.
+ * difference named; a larger train.steps alone is allowed.  So are data whose train split holds
+ * something else; the same data may lie elsewhere.  Where train.decay gives steps that were made
+ * another rate under another train.steps, it resumes from the newest checkpoint before them, or fails.
  * When a stop is asked for (probflow/stop.h), or after train.max_hours, it finishes the step, writes
  * a checkpoint and returns PF_ESTOP; the same call continues.
  * Same bits on any number of ranks and threads, and after any interruption.

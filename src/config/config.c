@@ -17,12 +17,12 @@ enum { KEY_MAX = 128, NAMES_MAX = 128 };
 typedef struct entry {
     char key[KEY_MAX]; /* "section.key" or "key" */
     char *text;        /* owned; NULL: the section itself */
-    int read;
+    int read, stored;
 } entry;
 
 struct pf_config {
     entry *e;
-    int n, cap;
+    int n, cap, stored;
     char *origin;
 };
 
@@ -297,8 +297,25 @@ pf_status pf_config_set(pf_config *c, const char *assignment)
     PF_REQUIRE(text, PF_EMEM, "no memory for the value of %s", key);
     pf_free(e->text);
     e->text = text;
-    e->read = 0;
+    e->read = e->stored = 0;
     return PF_OK;
+}
+
+void pf_config_stored(pf_config *c)
+{
+    c->stored = 1;
+    for (int i = 0; i < c->n; i++) c->e[i].stored = 1;
+}
+
+int pf_config_is_stored(const pf_config *c)
+{
+    return c->stored;
+}
+
+int pf_config_given(const pf_config *c, const char *key)
+{
+    const entry *e = find(c, key, 0);
+    return e && !e->stored;
 }
 
 const char *pf_config_get(pf_config *c, const char *key)

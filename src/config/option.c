@@ -286,6 +286,13 @@ pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
     PF_FAIL(PF_EARG, "unknown option %s%s", full, n ? "" : " (this section has no options)");
 }
 
+const pf_opt *pf_opt_find(const pf_opt *opts, const char *name)
+{
+    for (const pf_opt *o = opts; o && o->name; o++)
+        if (!strcmp(o->name, name)) return o;
+    return NULL;
+}
+
 void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n)
 {
     const void *f = (const char *)obj + o->offset;

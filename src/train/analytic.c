@@ -4,6 +4,8 @@
 #include <probflow/log.h>
 #include <probflow/memory.h>
 
+#include <string.h>
+
 typedef struct source {
     pf_dataset *data;
     const pf_experiment *e;
@@ -17,7 +19,8 @@ static pf_status read_rows(void *self, int64_t first, int64_t n, double *x)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status fit(source *s, pf_net *net, const char *dir, float *params)
+static PF_MUST_USE pf_status fit(source *s, pf_net *net, const char *dir, const char *content,
+                                 float *params)
 {
     const pf_dataset_info *about = pf_dataset_about(s->data);
     const pf_experiment *e = s->e;
@@ -42,13 +45,15 @@ static PF_MUST_USE pf_status fit(source *s, pf_net *net, const char *dir, float 
         .shape = net->shape,
         .config = config.s,
     };
+    memcpy(c.data_content, content, sizeof c.data_content);
     pf_status st = pf_checkpoint_write(path, &c);
     pf_free(config.s);
     if (st) return pf_trail(st, PF_WHERE);
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status fit_new(const pf_experiment *e, const char *dir)
+static PF_MUST_USE pf_status fit_new(const pf_experiment *e, const char *dir,
+                                     const char *content)
 {
     source s = {.e = e};
     pf_net *net = NULL;
@@ -58,7 +63,7 @@ static PF_MUST_USE pf_status fit_new(const pf_experiment *e, const char *dir)
     if (!st) params = pf_zalloc(net->floats * sizeof *params);
     if (!st && !params)
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %zu parameters", net->floats);
-    if (!st) st = fit(&s, net, dir, params);
+    if (!st) st = fit(&s, net, dir, content, params);
     pf_net_free(net);
     pf_free(params);
     pf_dataset_close(s.data);
@@ -66,25 +71,18 @@ static PF_MUST_USE pf_status fit_new(const pf_experiment *e, const char *dir)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status fit_once(const pf_experiment *e, const char *dir, pf_lock **lock)
+static PF_MUST_USE pf_status fit_once(const pf_experiment *e, const char *dir,
+                                      const pf_start *start)
 {
-    char path[PF_PATH_MAX];
-    PF_TRY(pf_run_dir_open(dir, e, lock));
-    PF_TRY(pf_checkpoint_newest(dir, 0, path, sizeof path));
-    if (path[0]) {
-        pf_log("already fitted: %s", path);
-        return PF_OK;
-    }
-    PF_TRY(fit_new(e, dir));
+    if (start->path[0]) pf_log("already fitted: %s", start->path);
+    else PF_TRY(fit_new(e, dir, start->content));
     PF_TRY(pf_run_dir_claim(dir, e));
     return PF_OK;
 }
 
-pf_status pf_train_analytic(pf_comm *c, const pf_experiment *e, const char *dir)
+pf_status pf_train_analytic(pf_comm *c, const pf_experiment *e, const char *dir,
+                            const pf_start *start)
 {
-    pf_lock *lock = NULL;
-    pf_status st = pf_comm_rank(c) == 0 ? fit_once(e, dir, &lock) : PF_OK;
-    pf_lock_release(lock);
-    PF_TRY(pf_comm_agree(c, st));
+    PF_TRY(pf_comm_agree(c, pf_comm_rank(c) == 0 ? fit_once(e, dir, start) : PF_OK));
     return PF_OK;
 }

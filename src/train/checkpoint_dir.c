@@ -61,21 +61,43 @@ static PF_MUST_USE pf_status list(const char *dir, steps *s)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static PF_MUST_USE pf_status newest_of(const steps *s, const char *dir, int with_state,
-                                       char *path, size_t n)
+/* *yes: the checkpoint reads, and is usable. */
+static PF_MUST_USE pf_status look_at(const char *path, int64_t step, int with_state,
+                                     pf_usable usable, void *self, int *yes, int *damaged)
 {
-    for (int i = 0; i < s->n; i++) {
-        pf_checkpoint c = {0};
-        pf_checkpoint_path(dir, s->v[i], path, n);
-        pf_status st = pf_checkpoint_read(path, with_state, &c);
-        pf_checkpoint_free(&c);
-        if (!st) return PF_OK;
-        PF_REQUIRE(st != PF_EMEM, PF_EMEM, "no memory to read %s", path);
+    pf_checkpoint c = {0};
+    pf_status st = pf_checkpoint_read(path, with_state, &c);
+    *damaged = st != PF_OK;
+    PF_REQUIRE(st != PF_EMEM, PF_EMEM, "no memory to read %s", path);
+    if (st) {
         pf_log("skipping a damaged checkpoint: %s", pf_error_message());
+        return PF_OK;
+    }
+    *yes = 1;
+    if (c.step != step)
+        st = pf_raise(PF_EFORMAT, PF_WHERE,
+                      "%s holds step %lld, another one than its name tells; take it out of the "
+                      "run directory",
+                      path, (long long)c.step);
+    if (!st && usable) st = usable(self, &c, yes);
+    pf_checkpoint_free(&c);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status newest_of(const steps *s, const char *dir, int with_state,
+                                       pf_usable usable, void *self, char *path, size_t n)
+{
+    int bad = 0;
+    for (int i = 0; i < s->n; i++) {
+        int yes = 0, damaged = 0;
+        pf_checkpoint_path(dir, s->v[i], path, n);
+        PF_TRY(look_at(path, s->v[i], with_state, usable, self, &yes, &damaged));
+        if (yes) return PF_OK;
+        bad += damaged;
     }
     path[0] = 0;
-    PF_REQUIRE(s->n == 0, PF_EFORMAT, "no checkpoint of %s can be read, the oldest for: %s",
-               dir, pf_error_message());
+    PF_REQUIRE(s->n == 0 || bad < s->n, PF_EFORMAT,
+               "no checkpoint of %s can be read, the oldest for: %s", dir, pf_error_message());
     return PF_OK;
 }
 
@@ -84,11 +106,12 @@ void pf_checkpoint_path(const char *dir, int64_t step, char *path, size_t n)
     snprintf(path, n, "%s/checkpoint-%08lld.h5", dir, (long long)step);
 }
 
-pf_status pf_checkpoint_newest(const char *dir, int with_state, char *path, size_t n)
+pf_status pf_checkpoint_newest(const char *dir, int with_state, pf_usable usable, void *self,
+                               char *path, size_t n)
 {
     steps s = {0};
     pf_status st = list(dir, &s);
-    if (!st) st = newest_of(&s, dir, with_state, path, n);
+    if (!st) st = newest_of(&s, dir, with_state, usable, self, path, n);
     pf_free(s.v);
     if (st) return pf_trail(st, PF_WHERE);
     return PF_OK;
@@ -128,7 +151,7 @@ pf_status pf_checkpoint_find(const char *run_or_file, char *path, size_t n)
         snprintf(path, n, "%s", run_or_file);
         return PF_OK;
     }
-    pf_status st = pf_checkpoint_newest(run_or_file, 0, path, n);
+    pf_status st = pf_checkpoint_newest(run_or_file, 0, NULL, NULL, path, n);
     if (st == PF_EFORMAT) PF_FAIL(PF_EIO, "%s", pf_error_message());
     PF_TRY(st);
     PF_REQUIRE(path[0], PF_EIO, "run directory %s holds no checkpoint", run_or_file);

@@ -1,4 +1,4 @@
-/* Evaluation loss: the training objective of the averaged parameters on the first test images,
+/* Evaluation loss: the training objective of the averaged parameters on the first images of a split,
  * without dropout and in float whatever the training's precision, at times and with noise that
  * never change, so that its curve shows the parameters alone.  Image i of n has time position i
  * and noise f(seed, EVAL_NOISE, i); shard s of S holds images [n s/S, n (s+1)/S). */
@@ -63,14 +63,14 @@ static pf_status worker_loss(pf_trainer *t, int index)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d)
+static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const char *split)
 {
     const pf_experiment *e = t->e;
     int64_t n = pf_dataset_about(d)->n;
     const pf_shape s = pf_dataset_about(d)->shape;
     PF_REQUIRE(s.h == t->net->shape.h && s.w == t->net->shape.w && s.c == t->net->shape.c,
                PF_ESHAPE,
-               "the test split of %s holds %dx%dx%d values a row, the training split %d",
+               "the %s split of %s holds %dx%dx%d values a row, the training split %d", split,
                e->data.path, s.h, s.w, s.c, t->dim);
     t->n_eval = n < e->train.eval_images ? n : e->train.eval_images;
     t->eval_first = cut(t, t->first);
@@ -81,7 +81,7 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d)
     pf_draw draw = {t->seed, PF_STREAM_EVAL_DEQUANT, 0, 0};
     pf_status st = PF_OK;
     if (!x || !t->eval_x)
-        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld test images", (long long)mine);
+        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)mine);
     if (!st) st = pf_rows_read(d, &e->data, &draw, t->eval_first, mine, x);
     for (size_t i = 0; !st && i < values; i++) t->eval_x[i] = (float)x[i];
     t->data_bytes += values * sizeof *t->eval_x;
@@ -90,20 +90,42 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d)
     return PF_OK;
 }
 
+/* The split asked for, else valid, else test; NULL when there is neither. */
+static const char *choose_split(const pf_experiment *e)
+{
+    if (e->train.eval_split[0]) return e->train.eval_split;
+    if (pf_store_has(e->data.path, "/valid")) return "valid";
+    return pf_store_has(e->data.path, "/test") ? "test" : NULL;
+}
+
+static PF_MUST_USE pf_status open_split(const pf_experiment *e, const char *split,
+                                        pf_dataset **d)
+{
+    pf_status st = pf_dataset_open(e->data.path, split, d);
+    if (st == PF_EFORMAT && e->train.eval_split[0])
+        PF_FAIL(PF_EARG, "train.eval_split is %s, but %s", split, pf_error_message());
+    PF_TRY(st);
+    return PF_OK;
+}
+
 pf_status pf_eval_open(pf_trainer *t)
 {
     const pf_train_opt *o = &t->e->train;
-    if (o->eval_every == 0 || o->eval_images == 0) return PF_OK;
-    pf_dataset *d = NULL;
-    pf_status st = pf_dataset_open(t->e->data.path, "test", &d);
-    if (st == PF_EFORMAT) { /* a dataset without a test split trains without evaluation */
-        pf_log("no evaluation loss: %s", pf_error_message());
+    int off = o->eval_every == 0 || o->eval_images == 0;
+    if (off && !o->eval_split[0]) return PF_OK;
+    const char *split = choose_split(t->e);
+    if (!split) { /* such a dataset trains without evaluation */
+        pf_log("no evaluation loss: %s has neither a valid nor a test split", t->e->data.path);
         return PF_OK;
     }
-    if (!st) st = read_images(t, d);
+    pf_dataset *d = NULL;
+    pf_status st = open_split(t->e, split, &d);
+    if (!st && !off) st = read_images(t, d, split);
+    if (!st && !off)
+        pf_log("evaluation losses of the first %lld images of split %s", (long long)t->n_eval,
+               split);
     pf_dataset_close(d);
-    if (st) return pf_trail(st, PF_WHERE);
-    return PF_OK;
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 pf_status pf_eval_loss(pf_trainer *t, double *loss)

@@ -23,10 +23,12 @@ const pf_opt pf_train_opts[] = {
     PF_OPT(pf_train_opt, decay, PF_I64, 0, 0, 1e12, "last steps, over which the rate falls to 0; 0: it stays"),
     PF_OPT(pf_train_opt, clip, PF_F64, 1, 0, 1e30, "largest global gradient norm; 0: no limit"),
     PF_OPT(pf_train_opt, ema, PF_F64, 0.9999, 0, 1, "decay of the averaged parameters, which are evaluated"),
+    PF_OPT(pf_train_opt, ema_warmup, PF_BOOL, 1, 0, 1, "the n-th update of the average uses min(ema, (1 + n)/(10 + n)), so that it forgets the initial values soon"),
     PF_OPT(pf_train_opt, eval_every, PF_I64, 1000, 0, 1e12, "steps between evaluation losses; 0: never"),
     PF_OPT(pf_train_opt, log_every, PF_I64, 50, 1, 1e12, "steps between rows of metrics"),
     PF_OPT(pf_train_opt, checkpoint_every, PF_I64, 5000, 0, 1e12, "steps between checkpoints; 0: only the last"),
-    PF_OPT(pf_train_opt, eval_images, PF_INT, 1024, 0, 1e9, "test images of the evaluation loss"),
+    PF_OPT(pf_train_opt, eval_images, PF_INT, 1024, 0, 1e9, "images of the evaluation loss, the first of its split"),
+    PF_OPT_STR(pf_train_opt, eval_split, "", "split of the evaluation loss; empty: valid where there is one, else test"),
     PF_OPT(pf_train_opt, keep, PF_INT, 2, 1, 1e9, "newest checkpoints kept"),
     PF_OPT(pf_train_opt, keep_every, PF_I64, 0, 0, 1e12, "checkpoints of multiples of this step are kept too; 0: none"),
     PF_OPT(pf_train_opt, max_hours, PF_F64, 0.0, 0.0, 1e6, "time limit of one call, which then writes a checkpoint and exits with 75; 0: none"),
@@ -74,6 +76,43 @@ static PF_MUST_USE pf_status read_plugins(pf_config *c, pf_experiment *e)
     return PF_OK;
 }
 
+/* The network learned nothing of times below the one it was trained from. */
+static PF_MUST_USE pf_status check_t_min(const pf_config *c, pf_experiment *e)
+{
+    double trained = e->objective.t_min, *t = &e->likelihood.ode.t_min;
+    int given = pf_config_given(c, "likelihood.t_min");
+    if (!e->model.ops->build || *t >= trained) return PF_OK;
+    PF_REQUIRE(
+        !given, PF_EARG,
+        "likelihood.t_min is %g, but the network is trained from objective.t_min, %g, on; "
+        "want at least that",
+        *t, trained);
+    if (!pf_config_is_stored(c)) *t = trained;
+    return PF_OK;
+}
+
+/* A scale of its own for an embedding that has none; the default may stand there, as in a text of all
+ * keys. */
+static PF_MUST_USE pf_status check_embedding(const pf_config *c, const pf_experiment *e)
+{
+    char scale[PF_STR_MAX], embedding[PF_STR_MAX];
+    pf_model fresh;
+    const pf_opt *o = pf_opt_find(e->model.ops->opts, "fourier_scale"),
+                 *kind = pf_opt_find(e->model.ops->opts, "embedding");
+    if (!o || !kind || !pf_config_given(c, "model.fourier_scale")) return PF_OK;
+    pf_opt_text(kind, &e->model.opt, embedding, sizeof embedding);
+    pf_opt_text(o, &e->model.opt, scale, sizeof scale);
+    PF_TRY(pf_model_init(e->model.ops->name, &fresh));
+    char usual[PF_STR_MAX];
+    pf_opt_text(o, &fresh.opt, usual, sizeof usual);
+    PF_REQUIRE(
+        !strcmp(embedding, "fourier") || !strcmp(scale, usual), PF_EARG,
+        "model.fourier_scale is %s, but model.embedding is %s and has no frequencies; set "
+        "model.embedding=fourier",
+        scale, embedding);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status check(const pf_experiment *e)
 {
     int s = e->run.shards;
@@ -100,6 +139,12 @@ pf_status pf_experiment_read(pf_config *c, pf_experiment *out)
     PF_TRY(pf_config_section(c, "train", pf_train_opts, &out->train));
     PF_TRY(pf_config_section(c, "likelihood", pf_likelihood_opts, &out->likelihood));
     PF_TRY(pf_config_check(c, sections));
+    out->given.attention = pf_config_given(c, "model.attention");
+    out->given.ema_warmup = pf_config_given(c, "train.ema_warmup");
+    if (pf_config_is_stored(c) && !pf_config_get(c, "train.ema_warmup"))
+        out->train.ema_warmup = 0;
+    PF_TRY(check_t_min(c, out));
+    PF_TRY(check_embedding(c, out));
     PF_TRY(check(out));
     return PF_OK;
 }

@@ -11,24 +11,52 @@ enum { PF_PATH_MAX = 4096, PF_LANES = 16 };
 
 /* ---- run directory: Local, rank 0 ---- */
 
-/* Creates dir, locks it (release *lock, also after a failure) and refuses one that belongs to
- * another configuration.  It is claimed only when everything else is ready, so that a first
- * attempt with, say, a wrong path leaves it free. */
-PF_MUST_USE pf_status pf_run_dir_open(const char *dir, const pf_experiment *e, pf_lock **lock);
+typedef struct pf_run_dir {
+    pf_lock *lock;
+    int made, fresh; /* the directory is new; no configuration claims it yet */
+} pf_run_dir;
+/* Creates dir, locks it and refuses one that belongs to another configuration; keys that e leaves out
+ * and whose default depends on when a run was begun become the run's.  It is claimed only when
+ * everything else is ready, so that a first attempt with, say, a wrong path leaves it free.
+ * To be closed also after a failure. */
+PF_MUST_USE pf_status pf_run_dir_open(const char *dir, pf_experiment *e, pf_run_dir *out);
+/* st: how the run ended; after a failure a directory that is new and empty goes. */
+void pf_run_dir_close(const char *dir, pf_run_dir *d, pf_status st);
 /* Stores the configuration: the directory belongs to it from now on. */
 PF_MUST_USE pf_status pf_run_dir_claim(const char *dir, const pf_experiment *e);
 
 void pf_checkpoint_path(const char *dir, int64_t step, char *path, size_t n);
-/* Newest checkpoint of a directory that reads without error; "" when there is none at all;
- * PF_EFORMAT when every one is damaged.  with_state = 1: its optimiser state too. */
-PF_MUST_USE pf_status pf_checkpoint_newest(const char *dir, int with_state, char *path,
-                                           size_t n);
+/* Newest checkpoint of a directory that reads without error and of which `usable` (NULL: all are) says
+ * yes; "" when there is none.  with_state = 1: its optimiser state too.  Fails  PF_EFORMAT: every one is
+ * damaged, or one holds another step than its name tells; as usable does. */
+typedef pf_status (*pf_usable)(void *self, const pf_checkpoint *c, int *yes);
+PF_MUST_USE pf_status pf_checkpoint_newest(const char *dir, int with_state, pf_usable usable,
+                                           void *self, char *path, size_t n);
 /* After the checkpoint of `step` was written: removes older ones but the newest o->keep, that one
  * included, and every o->keep_every-th step.  Newer ones are left alone: they are damaged, else
  * training would have continued from them, and must not push out a good one. */
 void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o);
 /* Removes what a killed write left. */
 void pf_checkpoint_tidy(const char *dir);
+
+/* ---- what a run starts from: its directory, its data, its newest usable checkpoint ---- */
+
+typedef struct pf_start {
+    pf_run_dir dir;         /* rank 0 */
+    char content[65];       /* of the training split */
+    char path[PF_PATH_MAX]; /* checkpoint to go on from; "": from the beginning */
+} pf_start;
+/* Collective.  Settles in e what the directory and the data decide: keys left out of a run begun
+ * earlier, options that the data have no use for.  To be closed also after a failure.
+ * Fails  PF_EARG: the directory is of another configuration or of other data, steps that were made
+ *        would have had another rate, ranks read different data, a choice has no effect; as reading
+ *        does.
+ * Test   a_run_knows_its_data (command line), steps_made_keep_their_rate */
+PF_MUST_USE pf_status pf_start_open(pf_comm *c, pf_experiment *e, const char *dir,
+                                    pf_start *out);
+/* Whether a checkpoint of `step` made under train.steps = was may go on under now: no step so far has
+ * another rate. */
+int pf_rate_stays(const pf_train_opt *o, int64_t was, int64_t now, int64_t step);
 
 /* ---- one worker: a plan, a tree and the buffers of one shard's batch ---- */
 
@@ -51,8 +79,8 @@ typedef struct pf_trainer {
     pf_comm *c;
     const pf_experiment *e;
     const char *dir;
-    pf_lock *lock; /* of dir, rank 0 */
-    char *config;  /* canonical text, owned */
+    const char *content; /* of the training split; borrowed */
+    char *config;        /* canonical text, owned */
     uint64_t seed;
     int shards, own, first; /* own shards first .. first+own-1 on this rank */
     int b, dim;             /* samples a shard and step, entries a sample */
@@ -134,7 +162,8 @@ PF_MUST_USE pf_status pf_trainer_levels(pf_trainer *t);
 PF_MUST_USE pf_status pf_trainer_use_params(pf_trainer *t, const pf_checkpoint *c,
                                             const char *path);
 
-/* Local: this rank's part of the first test images; none when there is no test split. */
+/* Local: this rank's part of the first images of the evaluation's split; none when there is no split
+ * and none is asked for. */
 PF_MUST_USE pf_status pf_eval_open(pf_trainer *t);
 /* Collective: mean loss of the averaged parameters, times and noise fixed. */
 PF_MUST_USE pf_status pf_eval_loss(pf_trainer *t, double *loss);
@@ -144,7 +173,8 @@ PF_MUST_USE pf_status pf_eval_loss(pf_trainer *t, double *loss);
 void pf_variance_estimate(const double *residual_sq, double mean_sq, pf_variance *v);
 
 /* Collective: closed-form models. */
-PF_MUST_USE pf_status pf_train_analytic(pf_comm *c, const pf_experiment *e, const char *dir);
+PF_MUST_USE pf_status pf_train_analytic(pf_comm *c, const pf_experiment *e, const char *dir,
+                                        const pf_start *start);
 
 /* Rows first .. first+n-1 of a split in model scale, noise of dequantisation from `stream`. */
 PF_MUST_USE pf_status pf_rows_read(pf_dataset *d, const pf_data_opt *opt, const pf_draw *draw,

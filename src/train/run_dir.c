@@ -11,26 +11,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const may_differ[] = {"train.steps",
-                                         "train.log_every",
-                                         "train.eval_every",
-                                         "train.eval_images",
-                                         "train.checkpoint_every",
-                                         "train.keep",
-                                         "train.keep_every",
-                                         "train.max_hours",
-                                         "train.overlap",
-                                         "train.recompute",
-                                         "name",
-                                         "likelihood.", /* whole sections end in a dot */
-                                         "sample.",
-                                         NULL};
+static const char *const may_differ[] = {
+    "data.path",   /* its content may not: see start.c */
+    "train.steps", /* where it leaves the rate of steps made: same */
+    "train.eval_split",
+    "train.log_every",
+    "train.eval_every",
+    "train.eval_images",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.keep_every",
+    "train.max_hours",
+    "train.overlap",
+    "train.recompute",
+    "name",
+    "likelihood.", /* whole sections end in a dot */
+    "sample.",
+    NULL};
 
 typedef struct line { /* of a canonical text: "key: value" under a section */
     char key[160], value[PF_STR_MAX];
 } line;
 
-static PF_MUST_USE pf_status make_dirs(const char *dir)
+/* *made: whether dir itself is new. */
+static PF_MUST_USE pf_status make_dirs(const char *dir, int *made)
 {
     char path[PF_PATH_MAX];
     PF_REQUIRE(dir[0] && strlen(dir) + 64 < sizeof path, PF_EARG,
@@ -40,8 +44,9 @@ static PF_MUST_USE pf_status make_dirs(const char *dir)
         if (*p && *p != '/') continue;
         char was = *p;
         *p = 0;
-        PF_REQUIRE(mkdir(path, 0777) == 0 || errno == EEXIST, PF_EIO, "cannot create %s: %s",
-                   path, strerror(errno));
+        *made = mkdir(path, 0777) == 0;
+        PF_REQUIRE(*made || errno == EEXIST, PF_EIO, "cannot create %s: %s", path,
+                   strerror(errno));
         if (!was) return PF_OK;
         *p = was;
     }
@@ -102,41 +107,67 @@ static PF_MUST_USE pf_status compare(const char *dir, const char *was, const cha
     }
 }
 
-/* The stored configuration through the same reader, so that old files gain new defaults. */
-static PF_MUST_USE pf_status check_stored(const char *dir, const char *path, const char *now)
+/* Keys whose defaults depend on when a run was begun are the run's where they were left out. */
+static PF_MUST_USE pf_status inherit(const pf_experiment *was, pf_experiment *e)
 {
-    pf_config *c = NULL;
-    pf_experiment *e = pf_zalloc(sizeof *e);
-    pf_text was = {0};
-    pf_status st = PF_OK;
-    if (!e) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for an experiment");
-    if (!st) st = pf_config_load(path, &c);
-    if (!st) st = pf_experiment_read(c, e);
-    if (!st) st = pf_experiment_text(e, &was);
-    if (!st) st = compare(dir, was.s, now);
-    pf_free(was.s);
-    pf_config_free(c);
-    pf_free(e);
-    if (st) return pf_trail(st, PF_WHERE);
+    char text[PF_STR_MAX];
+    const pf_opt *attention = pf_opt_find(e->model.ops->opts, "attention");
+    if (!e->given.ema_warmup) e->train.ema_warmup = was->train.ema_warmup;
+    if (e->given.attention || !attention || was->model.ops != e->model.ops) return PF_OK;
+    pf_opt_text(attention, &was->model.opt, text, sizeof text);
+    PF_TRY(pf_opt_set(e->model.ops->opts, "model", "attention", text, &e->model.opt));
     return PF_OK;
 }
 
-pf_status pf_run_dir_open(const char *dir, const pf_experiment *e, pf_lock **lock)
+static PF_MUST_USE pf_status check_against(const char *dir, const pf_experiment *was,
+                                           pf_experiment *e)
+{
+    pf_text before = {0}, now = {0};
+    PF_TRY(inherit(was, e));
+    pf_status st = pf_experiment_text(was, &before);
+    if (!st) st = pf_experiment_text(e, &now);
+    if (!st) st = compare(dir, before.s, now.s);
+    pf_free(before.s);
+    pf_free(now.s);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* The stored configuration through the same reader, so that old files gain new defaults. */
+static PF_MUST_USE pf_status check_stored(const char *dir, const char *path, pf_experiment *e)
+{
+    pf_config *c = NULL;
+    pf_experiment *was = pf_zalloc(sizeof *was);
+    PF_REQUIRE(was, PF_EMEM, "no memory for an experiment");
+    pf_status st = pf_config_load(path, &c);
+    if (!st) pf_config_stored(c);
+    if (!st) st = pf_experiment_read(c, was);
+    if (!st) st = check_against(dir, was, e);
+    pf_config_free(c);
+    pf_free(was);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_run_dir_open(const char *dir, pf_experiment *e, pf_run_dir *out)
 {
     char path[PF_PATH_MAX], what[PF_PATH_MAX + 32];
     struct stat about;
-    PF_TRY(make_dirs(dir));
+    *out = (pf_run_dir){.fresh = 1};
+    PF_TRY(make_dirs(dir, &out->made));
     snprintf(path, sizeof path, "%s/lock", dir);
     snprintf(what, sizeof what, "run directory %s", dir);
-    PF_TRY(pf_lock_take(path, what, lock));
+    PF_TRY(pf_lock_take(path, what, &out->lock));
     pf_checkpoint_tidy(dir);
     snprintf(path, sizeof path, "%s/config.yaml", dir);
-    if (stat(path, &about) != 0) return PF_OK;
-    pf_text now = {0};
-    PF_TRY(pf_experiment_text(e, &now));
-    pf_status st = check_stored(dir, path, now.s);
-    pf_free(now.s);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    out->fresh = stat(path, &about) != 0;
+    if (!out->fresh) PF_TRY(check_stored(dir, path, e));
+    return PF_OK;
+}
+
+void pf_run_dir_close(const char *dir, pf_run_dir *d, pf_status st)
+{
+    pf_lock_release(d->lock);
+    if (st && d->made) rmdir(dir); /* stays when there is something in it */
+    *d = (pf_run_dir){0};
 }
 
 pf_status pf_run_dir_claim(const char *dir, const pf_experiment *e)

@@ -60,6 +60,7 @@ static PF_MUST_USE pf_status write(const pf_trainer *t, float *m, float *v)
         .shape = t->net->shape,
         .config = t->config,
     };
+    memcpy(c.data_content, t->content, sizeof c.data_content);
     PF_TRY(pf_checkpoint_write(path, &c));
     pf_checkpoint_prune(t->dir, t->step, &t->e->train);
     return PF_OK;

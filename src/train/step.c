@@ -76,7 +76,8 @@ static pf_status update_pieces(pf_trainer *t, int w)
 {
     const pf_train_opt *o = &t->e->train;
     double clip = o->clip > 0 && t->grad_norm > o->clip ? o->clip / t->grad_norm : 1.0;
-    pf_adam a = {t->lr, o->beta1, o->beta2, o->eps, o->ema, clip, t->step + 1};
+    pf_adam a = {t->lr, o->beta1,   o->beta2, o->eps, pf_ema_decay(o, t->step + 1),
+                 clip,  t->step + 1};
     int from, to;
     pf_worker_chunks(t, w, &from, &to);
     for (int b = pf_exchange_buckets(t->x) - 1; b >= 0; b--) {

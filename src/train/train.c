@@ -128,7 +128,6 @@ void pf_trainer_free(pf_trainer *t)
     pf_free(t->messages);
     pf_free(t->sums);
     pf_free(t->eval_x);
-    pf_lock_release(t->lock);
     pf_free(t->config);
     pf_free(t);
 }
@@ -256,7 +255,14 @@ static PF_MUST_USE pf_status advance(pf_trainer *t, clockwork *k, pf_metrics *me
         pf_status st = metrics ? write_row(t, k, metrics, eval_loss) : PF_OK;
         PF_TRY(pf_comm_agree(t->c, st));
     }
-    if (evaluate) pf_log("step %lld: evaluation loss %.6g", (long long)t->step, eval_loss);
+    if (evaluate) {
+        double initial = pf_ema_initial(o, t->step);
+        char remark[96] = "";
+        if (initial > 0.5)
+            snprintf(remark, sizeof remark, ", of an average that is %.0f %% initial values",
+                     100.0 * initial);
+        pf_log("step %lld: evaluation loss %.6g%s", (long long)t->step, eval_loss, remark);
+    }
     if (save) PF_TRY(pf_trainer_save(t));
     return PF_OK;
 }
@@ -282,24 +288,10 @@ static PF_MUST_USE pf_status loop(pf_trainer *t, pf_metrics *metrics)
     return PF_OK;
 }
 
-/* Rank 0's directory and newest checkpoint, known to all. */
-static PF_MUST_USE pf_status open_dir(pf_trainer *t, char path[PF_PATH_MAX])
+static PF_MUST_USE pf_status run(pf_trainer *t, const char *path)
 {
-    pf_status st = PF_OK;
-    if (pf_comm_rank(t->c) == 0) {
-        st = pf_run_dir_open(t->dir, t->e, &t->lock);
-        if (!st) st = pf_checkpoint_newest(t->dir, 1, path, PF_PATH_MAX);
-    }
-    PF_TRY(pf_comm_agree(t->c, st));
-    PF_TRY(pf_comm_bcast(t->c, 0, path, PF_PATH_MAX));
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status run(pf_trainer *t)
-{
-    char path[PF_PATH_MAX] = "", file[PF_PATH_MAX];
+    char file[PF_PATH_MAX];
     pf_metrics *metrics = NULL;
-    PF_TRY(open_dir(t, path));
     PF_TRY(pf_comm_agree(t->c, prepare(t, path)));
     if (!path[0]) PF_TRY(pf_trainer_levels(t));
     pf_status st = PF_OK;
@@ -314,13 +306,15 @@ static PF_MUST_USE pf_status run(pf_trainer *t)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status train_network(pf_comm *c, const pf_experiment *e, const char *dir)
+static PF_MUST_USE pf_status train_network(pf_comm *c, const pf_experiment *e, const char *dir,
+                                           const pf_start *start)
 {
     pf_trainer *t = NULL;
     pf_status st = pf_comm_agree(c, pf_trainer_create(c, e, &t));
     if (!st) {
         t->dir = dir;
-        st = run(t);
+        t->content = start->content;
+        st = run(t, start->path);
     }
     pf_trainer_free(t);
     if (st) return pf_trail(st, PF_WHERE);
@@ -329,9 +323,15 @@ static PF_MUST_USE pf_status train_network(pf_comm *c, const pf_experiment *e, c
 
 pf_status pf_train(pf_comm *c, const pf_experiment *e, const char *dir)
 {
+    pf_experiment own = *e; /* settled by the directory and the data */
+    pf_start start = {0};
     pf_status st = pf_comm_agree(c, pf_check_ranks(c, e));
     if (e->train.max_hours > 0) pf_stop_after(3600.0 * e->train.max_hours);
-    if (!st) st = e->model.ops->build ? train_network(c, e, dir) : pf_train_analytic(c, e, dir);
+    if (!st) st = pf_start_open(c, &own, dir, &start);
+    if (!st)
+        st = own.model.ops->build ? train_network(c, &own, dir, &start)
+                                  : pf_train_analytic(c, &own, dir, &start);
+    pf_run_dir_close(dir, &start.dir, st);
     pf_stop_clear(); /* this call has answered it */
     if (st) return pf_trail(st, PF_WHERE);
     return PF_OK;

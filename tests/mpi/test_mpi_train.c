@@ -289,6 +289,26 @@ static void train_bf16(int64_t steps, const char *dir, int all_ranks)
     assert_int_equal(pf_comm_agree(comm, st), PF_OK);
 }
 
+static void ranks_that_read_other_data_are_told_by_name(void **state)
+{
+    (void)state;
+    char hex[65], other[65];
+    memset(hex, 'a', 64);
+    hex[64] = 0;
+    memcpy(other, hex, sizeof other);
+    other[63] = 'b';
+    assert_int_equal(pf_data_agree(comm, "d.h5", "train", hex), PF_OK);
+    int last = pf_comm_size(comm) - 1;
+    if (last == 0) return;
+    pf_status st =
+        pf_data_agree(comm, "d.h5", "train", pf_comm_rank(comm) == last ? other : hex);
+    assert_int_equal(st, PF_EARG);
+    char want[64];
+    snprintf(want, sizeof want, "rank %d reads other data than rank 0", last);
+    assert_non_null(strstr(pf_error_message(), want));
+    assert_non_null(strstr(pf_error_message(), "train split of d.h5"));
+}
+
 static void bf16_gives_the_same_bits_on_any_ranks_and_after_a_restart(void **state)
 {
     (void)state;
@@ -435,6 +455,7 @@ int main(void)
         cmocka_unit_test(training_moves_the_parameters_and_lowers_the_loss),
         cmocka_unit_test(only_the_last_checkpoints_are_kept),
         cmocka_unit_test(an_interrupted_run_continues_to_the_same_bits),
+        cmocka_unit_test(ranks_that_read_other_data_are_told_by_name),
         cmocka_unit_test(bf16_gives_the_same_bits_on_any_ranks_and_after_a_restart),
         cmocka_unit_test(the_evaluation_loss_is_in_float_whatever_the_precision),
         cmocka_unit_test(a_time_limit_on_one_rank_stops_all_ranks_with_a_checkpoint),
