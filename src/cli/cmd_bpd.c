@@ -10,6 +10,7 @@
 #include <probflow/memory.h>
 #include <probflow/sha256.h>
 #include <probflow/stop.h>
+#include <probflow/train.h>
 
 #include <math.h>
 #include <pthread.h>
@@ -17,12 +18,13 @@
 
 typedef struct job {
     pf_args args;
-    const char *data, *split, *limit, *out, *part;
+    const char *data, *split, *limit, *out, *part, *params;
     const char *from[PF_CLI_MAX]; /* result files to adopt groups from */
     int n_from;
     pf_loaded model;
     pf_dataset *set;
     pf_dataset_info about;
+    char content[65], train_content[65]; /* of the split, of the control variate's */
     int64_t images, groups;
     int64_t first, last; /* groups of this part */
     int64_t done, fresh; /* of them */
@@ -191,19 +193,26 @@ static int skip(void *self, int64_t item)
     return !is_mine(j, item) || pf_results_done(j->results, item);
 }
 
-/* Everything that defines the numbers; a result file is continued only under the same text. */
-static pf_status define(const job *j, pf_text *t)
+/* Everything that defines the numbers; a result file is continued only under the same text.
+ * before: as earlier versions wrote it, by the data's name and sources in place of their content. */
+static pf_status define(const job *j, int before, pf_text *t)
 {
     const pf_experiment *e = &j->model.e;
     char sum[65];
     PF_TRY(pf_sha256_file(j->model.path, sum));
     PF_TRY(pf_text_add(t, "bpd:\n  checkpoint_sha256: %s\n  checkpoint_step: %lld\n", sum,
                        (long long)j->model.file.step));
-    PF_TRY(pf_text_add(t, "  dataset: %s\n  dataset_sha256: %s\n  split: %s\n  images: %lld\n",
-                       j->about.name, j->about.sha256, j->split, (long long)j->images));
+    if (before)
+        PF_TRY(pf_text_add(t, "  dataset: %s\n  dataset_sha256: %s\n", j->about.name,
+                           j->about.sha256));
+    else PF_TRY(pf_text_add(t, "  data_content: %s\n", j->content));
+    PF_TRY(pf_text_add(t, "  split: %s\n  images: %lld\n", j->split, (long long)j->images));
+    if (j->model.raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
     PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, &e->likelihood));
     PF_TRY(pf_config_write(t, "sde", e->sde.ops->name, e->sde.ops->opts, &e->sde.opt));
     PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
+    if (!before && j->train)
+        PF_TRY(pf_text_add(t, "control:\n  data_content: %s\n", j->train_content));
     return PF_OK;
 }
 
@@ -219,15 +228,18 @@ static pf_status adopt(job *j)
 
 static pf_status open_results(job *j)
 {
-    pf_text t = {0};
+    pf_text t = {0}, before = {0};
     int64_t group = options(j)->group, begin = j->first * group, end = j->last * group;
     /* A bad row is told now, and not after hours, with a file begun. */
     PF_TRY(pf_dataset_check(j->set, begin, (end < j->images ? end : j->images) - begin));
-    pf_results_info info = {j->images, options(j)->draws, options(j)->group, NULL};
-    pf_status st = define(j, &t);
+    pf_results_info info = {j->images, options(j)->draws, options(j)->group, NULL, NULL};
+    pf_status st = define(j, 0, &t);
+    if (!st) st = define(j, 1, &before);
     info.config = t.s;
+    info.before = before.s;
     if (!st) st = pf_results_open(j->path, &info, &j->results);
     pf_free(t.s);
+    pf_free(before.s);
     PF_TRY(st);
     PF_TRY(adopt(j));
     pf_ledger *rows = NULL;
@@ -246,8 +258,8 @@ static void default_path(job *j)
 {
     size_t n = strlen(j->model.path);
     if (n > 3 && !strcmp(j->model.path + n - 3, ".h5")) n -= 3;
-    snprintf(j->path, sizeof j->path, "%.*s-bpd-%s%s.h5", (int)n, j->model.path, j->split,
-             j->part_name);
+    snprintf(j->path, sizeof j->path, "%.*s-bpd-%s%s%s.h5", (int)n, j->model.path, j->split,
+             j->model.raw ? "-raw" : "", j->part_name);
     if (j->out) snprintf(j->path, sizeof j->path, "%s", j->out);
 }
 
@@ -286,13 +298,15 @@ static pf_status choose_part(job *j)
 
 static pf_status prepare(job *j)
 {
-    PF_TRY(pf_load(j->args.positional[0], &j->args, &j->model));
+    PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->model));
     if (!j->data) j->data = j->model.e.data.path;
     PF_TRY(pf_dataset_open(j->data, j->split, &j->set));
     j->about = *pf_dataset_about(j->set);
     PF_TRY(check_dataset(j));
+    PF_TRY(pf_dataset_content(j->set, j->content));
     if (pf_likelihood_has_control(options(j)))
         PF_TRY(pf_control_open_split(j->data, j->about.shape, &j->train));
+    if (j->train) PF_TRY(pf_dataset_content(j->train, j->train_content));
     j->images = j->about.n;
     if (j->limit) {
         long limit;
@@ -354,6 +368,8 @@ static pf_status finish(job *j)
 static pf_status score_all(pf_comm *c, job *j)
 {
     PF_TRY(pf_comm_agree(c, prepare(j)));
+    PF_TRY(pf_data_agree(c, j->data, j->split, j->content));
+    if (j->train) PF_TRY(pf_data_agree(c, j->data, "train", j->train_content));
     int threads = pf_comm_threads(c), root = pf_comm_rank(c) == 0;
     j->scores = pf_zalloc(sizeof *j->scores * (size_t)threads);
     pf_status st =
@@ -405,10 +421,15 @@ static pf_status run(int argc, char **argv)
 {
     job j = {.split = "test"};
     const char *minutes = NULL;
-    const pf_arg flags[] = {{"--data", &j.data, NULL},         {"--split", &j.split, NULL},
-                            {"--limit", &j.limit, NULL},       {"--out", &j.out, NULL},
-                            {"--part", &j.part, NULL},         {"--from", j.from, &j.n_from},
-                            {"--max-minutes", &minutes, NULL}, {0}};
+    const pf_arg flags[] = {{"--data", &j.data, NULL},
+                            {"--split", &j.split, NULL},
+                            {"--limit", &j.limit, NULL},
+                            {"--out", &j.out, NULL},
+                            {"--part", &j.part, NULL},
+                            {"--from", j.from, &j.n_from},
+                            {"--max-minutes", &minutes, NULL},
+                            {"--params", &j.params, NULL},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     PF_TRY(pf_arg_minutes(minutes));
     PF_TRY(pf_with_comm(body, &j));
@@ -417,8 +438,9 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_bpd = {
     .name = "bpd",
-    .usage = "RUN_OR_CKPT [--data D.h5] [--split test] [--limit N] [--out F.h5] "
-             "[--part I/N] [--from F.h5]... [--max-minutes M] [--set k=v]...",
+    .usage =
+        "RUN_OR_CKPT [--data D.h5] [--split test] [--limit N] [--out F.h5] "
+        "[--part I/N] [--from F.h5]... [--params ema|raw] [--max-minutes M] [--set k=v]...",
     .help =
         "exact bits per dimension of a data split, with error bars\n\n"
         "  --data D.h5   dataset; default: the one it was trained on\n"
@@ -433,6 +455,8 @@ const pf_command pf_command_bpd = {
         "                so `bpd RUN --from PART1.h5 --from PART2.h5 --out F.h5` merges parts "
         "and\n"
         "                computes what they lack\n"
+        "  --params P    ema: averaged parameters, the default where there are any; raw: the "
+        "parameters themselves\n"
         "  --max-minutes M  stops in time for a batch system's limit, like SIGTERM, SIGUSR1 "
         "and\n"
         "                SIGINT: exit status 75, and the same command continues\n"

@@ -58,6 +58,7 @@ static PF_MUST_USE pf_status read_experiment(job *j)
     PF_TRY(pf_config_write(&j->told, "sde", sde.ops->name, sde.ops->opts, &sde.opt));
     PF_TRY(pf_text_add(&j->told, "%s", careful));
     PF_TRY(pf_config_parse(j->told.s, j->src, &c));
+    pf_config_stored(c);
     PF_TRY(pf_read_experiment(c, &j->args, &j->e));
     PF_TRY(pf_experiment_text(&j->e, &j->text));
     return PF_OK;

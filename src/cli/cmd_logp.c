@@ -13,7 +13,7 @@ typedef struct worker {
 
 typedef struct job {
     pf_args args;
-    const char *in, *group, *out;
+    const char *in, *group, *out, *params;
     pf_loaded l;
     pf_array x, probe;
     int64_t n;
@@ -89,7 +89,7 @@ static pf_status collect(void *self, int64_t g, const void *in)
 
 static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
 {
-    PF_TRY(pf_load(j->args.positional[0], &j->args, &j->l));
+    PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->l));
     PF_TRY(pf_read_points(&j->l, j->in, j->group, "x", 0, &j->x));
     j->n = j->x.dim[0];
     j->D = (int)(j->x.size / (size_t)j->n);
@@ -121,8 +121,9 @@ static PF_MUST_USE pf_status write_output(const job *j)
     pf_out_attr attrs[] = {{"evaluations", NULL, (double)j->stat.evaluations},
                            {"steps", NULL, (double)j->stat.steps},
                            {"trace", j->probe.v ? "probe" : "exact", 0},
-                           {"checkpoint", j->l.path, 0}};
-    PF_TRY(pf_store_write(j->out, a, 4, attrs, 4));
+                           {"checkpoint", j->l.path, 0},
+                           {"params", "raw", 0}};
+    PF_TRY(pf_store_write(j->out, a, 4, attrs, j->l.raw ? 5 : 4));
     pf_log("%s: %lld points, %lld steps, %lld evaluations", j->out, (long long)j->n,
            (long long)j->stat.steps, (long long)j->stat.evaluations);
     return PF_OK;
@@ -163,8 +164,11 @@ static void job_free(job *j)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {
-        {"--in", &j.in, NULL}, {"--group", &j.group, NULL}, {"--out", &j.out, NULL}, {0}};
+    const pf_arg flags[] = {{"--in", &j.in, NULL},
+                            {"--group", &j.group, NULL},
+                            {"--out", &j.out, NULL},
+                            {"--params", &j.params, NULL},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.in || !j.out) return pf_usage_error(PF_WHERE, "logp needs --in P.h5 and --out F.h5");
     pf_status st = pf_with_comm(body, &j);
@@ -174,7 +178,8 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_logp = {
     .name = "logp",
-    .usage = "CKPT --in P.h5 [--group G] --out F.h5 [--set section.key=value]... [--quiet]",
+    .usage = "CKPT --in P.h5 [--group G] --out F.h5 [--params ema|raw] [--set "
+             "section.key=value]... [--quiet]",
     .help =
         "log-density of given points by the probability-flow ODE\n\n"
         "  CKPT         checkpoint or run directory (the newest good checkpoint)\n"
@@ -184,6 +189,8 @@ const pf_command pf_command_logp = {
         "  --group G    group of P.h5 that holds them\n"
         "  --out F.h5   writes logp, prior_logp, delta_logp [nats], z; attributes evaluations\n"
         "               and steps, summed over solves of likelihood.group points\n"
+        "  --params P   ema: averaged parameters, the default where there are any; raw: the "
+        "parameters themselves\n"
         "  --set K=V    overrides, for example --set likelihood.rtol=1e-6",
     .run = run,
 };

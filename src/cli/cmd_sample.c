@@ -11,7 +11,7 @@ enum { BATCH = 32 }; /* samples an item of the queue; a sample does not depend o
 
 typedef struct job {
     pf_args args;
-    const char *n_text, *out, *png;
+    const char *n_text, *out, *png, *params;
     long n;
     size_t dim;
     pf_loaded model;
@@ -81,8 +81,9 @@ static pf_status write_files(const job *j, const uint8_t *pixels)
         {"config", j->model.file.config, 0},
         {"step", NULL, (double)j->model.file.step},
         {"evaluations", NULL, j->evaluations},
+        {"params", "raw", 0},
     };
-    PF_TRY(pf_store_write(j->out, arrays, 2, attrs, 4));
+    PF_TRY(pf_store_write(j->out, arrays, 2, attrs, j->model.raw ? 5 : 4));
     int columns = (int)ceil(sqrt((double)j->n));
     if (j->png) PF_TRY(pf_png_grid(j->png, pixels, (int)j->n, s, columns));
     return PF_OK;
@@ -104,7 +105,7 @@ static pf_status finish(job *j, double seconds)
 
 static pf_status prepare(job *j, int threads, int root)
 {
-    PF_TRY(pf_load(j->args.positional[0], &j->args, &j->model));
+    PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->model));
     PF_TRY(pf_sampler_find(j->model.e.sampler, &j->sampler));
     pf_shape s = j->model.file.shape;
     j->dim = (size_t)s.h * (size_t)s.w * (size_t)s.c;
@@ -151,8 +152,11 @@ static pf_status body(pf_comm *c, void *self)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {
-        {"-n", &j.n_text, NULL}, {"--out", &j.out, NULL}, {"--png", &j.png, NULL}, {0}};
+    const pf_arg flags[] = {{"-n", &j.n_text, NULL},
+                            {"--out", &j.out, NULL},
+                            {"--png", &j.png, NULL},
+                            {"--params", &j.params, NULL},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.n_text || !j.out)
         return pf_usage_error(PF_WHERE, "sample needs -n N and --out F.h5");
@@ -163,12 +167,14 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_sample = {
     .name = "sample",
-    .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--set k=v]...",
+    .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--params ema|raw] [--set k=v]...",
     .help =
         "draws samples from a trained model\n\n"
         "  -n N          how many; sample i is the same whatever N and the number of ranks\n"
         "  --out F.h5    x (model scale) and images (8 bit)\n"
         "  --png G.png   a grid of them\n"
+        "  --params P    ema: averaged parameters, the default where there are any; raw: the "
+        "parameters themselves\n"
         "  --set K=V     for example --set sample.name=reverse_diffusion, sample.steps=500",
     .run = run,
 };

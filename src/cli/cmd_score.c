@@ -9,7 +9,7 @@ enum { CHUNK = 32 }; /* points a network call: bounds memory */
 
 typedef struct job {
     pf_args args;
-    const char *in, *group, *out;
+    const char *in, *group, *out, *params;
     pf_loaded l;
     pf_array x, t, probe;
     double *score, *vjp;
@@ -19,7 +19,7 @@ typedef struct job {
 
 static PF_MUST_USE pf_status read_input(job *j)
 {
-    PF_TRY(pf_load(j->args.positional[0], &j->args, &j->l));
+    PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->l));
     PF_TRY(pf_read_points(&j->l, j->in, j->group, "x", 0, &j->x));
     char name[1024];
     snprintf(name, sizeof name, "%s%st", j->group ? j->group : "", j->group ? "/" : "");
@@ -70,8 +70,8 @@ static PF_MUST_USE pf_status work(job *j)
         a[i].rank = j->x.rank;
         memcpy(a[i].dim, j->x.dim, sizeof a[i].dim);
     }
-    pf_out_attr from = {.name = "checkpoint", .text = j->l.path};
-    PF_TRY(pf_store_write(j->out, a, n, &from, 1));
+    pf_out_attr attrs[] = {{"checkpoint", j->l.path, 0}, {"params", "raw", 0}};
+    PF_TRY(pf_store_write(j->out, a, n, attrs, j->l.raw ? 2 : 1));
     return PF_OK;
 }
 
@@ -84,8 +84,11 @@ static pf_status body(pf_comm *c, void *self)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {
-        {"--in", &j.in, NULL}, {"--group", &j.group, NULL}, {"--out", &j.out, NULL}, {0}};
+    const pf_arg flags[] = {{"--in", &j.in, NULL},
+                            {"--group", &j.group, NULL},
+                            {"--out", &j.out, NULL},
+                            {"--params", &j.params, NULL},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.in || !j.out)
         return pf_usage_error(PF_WHERE, "score needs --in P.h5 and --out F.h5");
@@ -103,13 +106,16 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_score = {
     .name = "score",
-    .usage = "CKPT --in P.h5 [--group G] --out F.h5 [--set section.key=value]... [--quiet]",
+    .usage = "CKPT --in P.h5 [--group G] --out F.h5 [--params ema|raw] [--set "
+             "section.key=value]... [--quiet]",
     .help =
         "score of a model at given points and times\n\n"
         "  CKPT         checkpoint or run directory (the newest good checkpoint)\n"
         "  --in P.h5    reads x [N,H,W,C], t [N] and, where it is there, probe (shape of x)\n"
         "  --group G    group of P.h5 that holds them\n"
         "  --out F.h5   writes net (raw output of a network), score and, with a probe,\n"
-        "               vjp = probe' d score/dx",
+        "               vjp = probe' d score/dx\n"
+        "  --params P   ema: averaged parameters, the default where there are any; raw: the "
+        "parameters themselves",
     .run = run,
 };

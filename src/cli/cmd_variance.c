@@ -18,7 +18,7 @@ typedef struct job {
 
 static pf_status prepare(job *j)
 {
-    PF_TRY(pf_load(j->args.positional[0], &j->args, &j->model));
+    PF_TRY(pf_load(j->args.positional[0], &j->args, "raw", &j->model));
     pf_experiment *e = &j->model.e;
     if (j->data) {
         PF_REQUIRE(strlen(j->data) < sizeof e->data.path, PF_EARG, "path %.60s... is too long",

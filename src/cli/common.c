@@ -3,6 +3,7 @@
 
 #include "model/published.h"
 
+#include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/train.h>
 
@@ -26,23 +27,43 @@ pf_status pf_read_experiment(pf_config *c, const pf_args *args, pf_experiment *o
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-pf_status pf_load(const char *run_or_file, const pf_args *args, pf_loaded *out)
+/* The values to evaluate. */
+static PF_MUST_USE pf_status choose_params(pf_loaded *l, const char *params, const float **flat)
+{
+    const pf_checkpoint *f = &l->file;
+    l->raw = f->ema && params && !strcmp(params, "raw");
+    PF_REQUIRE(f->ema || !params || strcmp(params, "ema"), PF_EARG,
+               "%s holds no average; set --params raw", l->path);
+    *flat = f->ema && !l->raw ? f->ema : f->params;
+    double initial = pf_ema_initial(&l->e.train, f->step);
+    if (*flat == f->ema && params == NULL && initial > 0.5)
+        pf_log("%s: after %lld steps the average is %.0f %% initial values (train.ema is %g); "
+               "--params raw takes the parameters themselves",
+               l->path, (long long)f->step, 100.0 * initial, l->e.train.ema);
+    return PF_OK;
+}
+
+pf_status pf_load(const char *run_or_file, const pf_args *args, const char *params,
+                  pf_loaded *out)
 {
     pf_config *c = NULL;
+    const float *flat = NULL;
     memset(out, 0, sizeof *out);
+    if (params && strcmp(params, "ema") && strcmp(params, "raw"))
+        return pf_usage_error(PF_WHERE, "--params is '%s'; want ema or raw", params);
     for (int i = 0; i < args->n_sets; i++) PF_TRY(check_override(args->sets[i]));
     PF_TRY(pf_checkpoint_find(run_or_file, out->path, sizeof out->path));
     PF_TRY(pf_checkpoint_read(out->path, 0, &out->file));
     PF_TRY(pf_config_parse(out->file.config, out->path, &c));
+    pf_config_stored(c);
     PF_TRY(pf_read_experiment(c, args, &out->e));
     PF_TRY(pf_net_create(&out->e.model, &out->e.sde, out->file.shape, &out->net));
     out->params = pf_zalloc(out->net->floats * sizeof *out->params);
     PF_REQUIRE(out->params, PF_EMEM, "no memory for the parameters of %s", out->path);
 
-    pf_named from = {.origin = out->path,
-                     .n = out->file.n_views,
-                     .views = out->file.views,
-                     .flat = out->file.ema ? out->file.ema : out->file.params};
+    PF_TRY(choose_params(out, params, &flat));
+    pf_named from = {
+        .origin = out->path, .n = out->file.n_views, .views = out->file.views, .flat = flat};
     PF_TRY(pf_match_params(out->net, &from, out->params));
     PF_TRY(pf_net_set_params(out->net, out->params));
     return PF_OK;

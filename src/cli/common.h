@@ -14,10 +14,11 @@ void pf_print_machine(const pf_comm *c);
 /* The experiment that c describes once every --set of args is in it.  Frees c. */
 PF_MUST_USE pf_status pf_read_experiment(pf_config *c, const pf_args *args, pf_experiment *out);
 
-/* A checkpoint ready for evaluation: its experiment, and its network with EMA parameters
- * (parameters where the file has no EMA). */
+/* A checkpoint ready for evaluation: its experiment, and its network with averaged parameters
+ * (parameters where the file has no average, or where they are asked for). */
 typedef struct pf_loaded {
     char path[4096]; /* of the file */
+    int raw;         /* 1: parameters, though there is an average */
     pf_checkpoint file;
     pf_experiment e;
     pf_net *net;
@@ -25,9 +26,11 @@ typedef struct pf_loaded {
 } pf_loaded;
 
 /* run_or_file as in pf_checkpoint_find; sets override keys of the stored experiment ("likelihood.
- * group=64"); they may not change the network.  Local.  Free with pf_loaded_free (also after a
- * failure). */
-PF_MUST_USE pf_status pf_load(const char *run_or_file, const pf_args *args, pf_loaded *out);
+ * group=64"); they may not change the network.  params: --params, "ema", "raw" or NULL: the average where
+ * there is one, with a word when it is still mostly initial values.  Local.  Free with
+ * pf_loaded_free (also after a failure). */
+PF_MUST_USE pf_status pf_load(const char *run_or_file, const pf_args *args, const char *params,
+                              pf_loaded *out);
 void pf_loaded_free(pf_loaded *l);
 
 /* Opens the train split of a dataset, the source of the control variate, for images of this shape.
