@@ -372,8 +372,13 @@ static void points_depend_on_seed_and_number_alone(void **state)
     }
     assert_memory_equal(first[0], first[1], sizeof first[0]);
     assert_memory_not_equal(first[0], first[2], sizeof first[0]);
-    static const char *const bad[] = {"density:rink:50", "density:ring", "density:ring:3",
-                                      "density:ring:50:", "density:ring:50x"};
+    static const char *const bad[] = {"density:rink:50",
+                                      "density:ring",
+                                      "density:ring:3",
+                                      "density:ring:50:",
+                                      "density:ring:50x",
+                                      "density:ring:99999999999999999999",
+                                      "density:ring:50:99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(pf_data_convert(&bad[i], NULL, 1, 1, in_dir("bad.h5")), PF_EARG);
         assert_non_null(strstr(pf_error_message(), bad[i]));

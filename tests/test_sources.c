@@ -184,25 +184,38 @@ static void other_files_are_refused_by_name(void **state)
     refused("same.txt", "same.txt", "one byte");
 }
 
-/* A PNG of w x h in its header and `rows` rows of `line` bytes in its stream. */
-static void put_raw_png(const char *name, uint32_t w, uint32_t h, size_t rows, size_t line)
+/* A PNG of w x h in its header and `rows` rows of `line` bytes in its stream, all of one value; with
+ * colour 3 its palette has one colour. */
+typedef struct raw {
+    uint32_t w, h;
+    size_t rows, line;
+    unsigned char colour, value;
+} raw;
+
+static unsigned char *put_chunk(unsigned char *p, const char *kind, const void *b, size_t n)
 {
-    unsigned char raw[256] = {0}, z[512], file[1024], *p = file;
-    uLongf n = sizeof z;
-    assert_int_equal(compress(z, &n, raw, rows * (line + 1)), Z_OK);
-    memcpy(p, "\211PNG\r\n\032\n\0\0\0\15IHDR", 16);
-    put32(p + 16, w);
-    put32(p + 20, h);
-    memcpy(p + 24, "\10\0\0\0\0", 5);
-    put32(p + 29, (uint32_t)crc32(0, p + 12, 17));
-    p += 33;
     put32(p, (uint32_t)n);
-    memcpy(p + 4, "IDAT", 4);
-    memcpy(p + 8, z, n);
+    memcpy(p + 4, kind, 4);
+    if (n) memcpy(p + 8, b, n);
     put32(p + 8 + n, (uint32_t)crc32(0, p + 4, (unsigned)n + 4));
-    p += 12 + n;
-    memcpy(p, "\0\0\0\0IEND\256\102\140\202", 12);
-    spill(with_folders(name), file, (size_t)(p - file) + 12);
+    return p + 12 + n;
+}
+
+static void put_raw_png(const char *name, raw r)
+{
+    unsigned char b[256], z[512], file[1024] = "\211PNG\r\n\032\n", *p = file + 8;
+    unsigned char head[13] = {[8] = 8, [9] = r.colour};
+    uLongf n = sizeof z;
+    memset(b, r.value, sizeof b);
+    for (size_t y = 0; y < r.rows; y++) b[y * (r.line + 1)] = 0; /* no filter */
+    assert_int_equal(compress(z, &n, b, r.rows * (r.line + 1)), Z_OK);
+    put32(head, r.w);
+    put32(head + 4, r.h);
+    p = put_chunk(p, "IHDR", head, sizeof head);
+    if (r.colour == 3) p = put_chunk(p, "PLTE", "\1\2\3", 3);
+    p = put_chunk(p, "IDAT", z, n);
+    p = put_chunk(p, "IEND", NULL, 0);
+    spill(with_folders(name), file, (size_t)(p - file));
 }
 
 static void headers_of_png_are_held_against_the_file(void **state)
@@ -211,14 +224,50 @@ static void headers_of_png_are_held_against_the_file(void **state)
     static const uint32_t sizes[][2] = {
         {60000, 60000}, {16384, 65500}, {30000, 2900}, {1u << 30, 1u << 30}, {0, 4}, {5, 4},
         {4, 5},         {3, 4},         {4, 3}};
-    put_raw_png("raw/a.png", 4, 4, 4, 4);
+    put_raw_png("raw/a.png", (raw){4, 4, 4, 4, 0, 9});
     must(convert("raw", "r.h5"));
     size_t before = pf_peak_bytes();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        put_raw_png("raw/a.png", sizes[i][0], sizes[i][1], 4, 4);
+        put_raw_png("raw/a.png", (raw){sizes[i][0], sizes[i][1], 4, 4, 0, 9});
         refused("raw", "raw/a.png", "");
     }
     assert_true(pf_peak_bytes() < before + (64u << 20));
+}
+
+static void pixels_are_colours_of_their_palette(void **state)
+{
+    (void)state;
+    unsigned char got[12];
+    pf_dataset *d = NULL;
+    put_raw_png("palette/a.png", (raw){2, 2, 2, 2, 3, 0});
+    must(convert("palette", "p.h5"));
+    must(pf_dataset_open(in_dir("p.h5"), "train", &d));
+    must(pf_dataset_images(d, 0, 1, got));
+    pf_dataset_close(d);
+    assert_memory_equal(got, "\1\2\3\1\2\3\1\2\3\1\2\3", 12);
+    put_raw_png("palette/a.png", (raw){2, 2, 2, 2, 3, 1});
+    refused("palette", "palette/a.png", "palette");
+}
+
+static void kinds_of_sources_do_not_mix(void **state)
+{
+    (void)state;
+    unsigned char words[1024], rows[16 + 4 + 512] = {0, 0, 8, 4};
+    for (int i = 0; i < 1024; i++) words[i] = "ab"[i % 3 == 0];
+    spill(in_dir("words.txt"), words, sizeof words);
+    const uint32_t dims[] = {2, 1, 1, 256}; /* the shape that rows of text have */
+    for (int i = 0; i < 4; i++) put32(rows + 4 + 4 * i, dims[i]);
+    spill(in_dir("rows"), rows, 20 + 512);
+    const char *text = in_dir("words.txt"), *images = in_dir("rows"),
+               *points = "density:ring:50";
+    const char *pairs[][2] = {{text, images},   {images, text}, {points, images},
+                              {images, points}, {text, points}, {points, text}};
+    must(pf_data_convert(&text, NULL, 1, 1, in_dir("k.h5")));
+    must(pf_data_convert(&images, NULL, 1, 1, in_dir("k.h5")));
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(pf_data_convert(pairs[i], NULL, 2, 1, in_dir("x.h5")), PF_EFORMAT);
+        assert_non_null(strstr(pf_error_message(), pairs[i][1]));
+    }
 }
 
 /* ---- failures in the middle ---- */
@@ -298,6 +347,8 @@ int main(void)
         cmocka_unit_test(records_of_cifar_are_whole_and_labelled),
         cmocka_unit_test(other_files_are_refused_by_name),
         cmocka_unit_test(headers_of_png_are_held_against_the_file),
+        cmocka_unit_test(pixels_are_colours_of_their_palette),
+        cmocka_unit_test(kinds_of_sources_do_not_mix),
         cmocka_unit_test(every_reader_fails_once),
     };
     pf_log_setup(0);

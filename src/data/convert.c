@@ -63,10 +63,10 @@ static void sum_part(const pf_table *t, const pf_rows *before, part *p)
     for (int k = 0; k < PF_SPLITS; k++) {
         const pf_rows *r = &t->split[k], *b = &before[k];
         if (r->n > b->n || (p->of_labels && r->n_labels > b->n_labels)) p->split = k;
-        if (p->of_labels)
-            pf_sha256_add(&sum, r->labels + b->n_labels,
-                          (size_t)(r->n_labels - b->n_labels) * sizeof *r->labels);
-        else pf_sha256_add(&sum, r->values + (size_t)b->n * row, (size_t)(r->n - b->n) * row);
+        int64_t rows = r->n - b->n, labels = r->n_labels - b->n_labels;
+        if (rows) pf_sha256_add(&sum, r->values + (size_t)b->n * row, (size_t)rows * row);
+        if (p->of_labels && labels)
+            pf_sha256_add(&sum, r->labels + b->n_labels, (size_t)labels * sizeof *r->labels);
     }
     pf_sha256_hex(&sum, p->sum);
 }

@@ -102,21 +102,6 @@ static PF_MUST_USE pf_status read_counters(hid_t g, const char *path, pf_checkpo
     return PF_OK;
 }
 
-/* The name a run gives a checkpoint tells its step: one that was renamed, or copied over another,
- * would take the run elsewhere. */
-static PF_MUST_USE pf_status check_name(const char *path, int64_t step)
-{
-    const char *base = strrchr(path, '/');
-    long long named;
-    char whole[64];
-    base = base ? base + 1 : path;
-    if (sscanf(base, "checkpoint-%lld.h5", &named) != 1) return PF_OK;
-    snprintf(whole, sizeof whole, "checkpoint-%08lld.h5", named);
-    PF_REQUIRE(strcmp(whole, base) || named == step, PF_EFORMAT,
-               "%s is not what its name says: it holds step %lld", path, (long long)step);
-    return PF_OK;
-}
-
 static PF_MUST_USE pf_status read_state(hid_t file, const char *path, pf_checkpoint *c)
 {
     PF_REQUIRE(pf_h5_is_dataset(file, "/state") == 0, PF_EFORMAT,
@@ -125,9 +110,7 @@ static PF_MUST_USE pf_status read_state(hid_t file, const char *path, pf_checkpo
     PF_REQUIRE(g > 0, PF_EFORMAT, "%s is damaged: it has no group /state", path);
     pf_status st = read_counters(g, path, c);
     H5Gclose(g);
-    PF_TRY(st);
-    PF_TRY(check_name(path, c->step));
-    return PF_OK;
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 static PF_MUST_USE pf_status read_view(hid_t file, const char *path, const char *name,

@@ -244,7 +244,7 @@ static PF_MUST_USE pf_status add_rows(const pf_dataset *d, hid_t from, hid_t typ
     pf_status st = PF_OK;
     for (int64_t at = 0; !st && at < d->about.n; at += many) {
         int64_t n = d->about.n - at < many ? d->about.n - at : many;
-        st = read_rows(d, from, type, at, n, block);
+        st = read_rows(d, from, type, row, at, n, block);
         if (!st) pf_sha256_add(sum, block, (size_t)n * row);
     }
     pf_free(block);
