@@ -2,9 +2,11 @@
 #ifndef PF_TESTS_SCRATCH_H
 #define PF_TESTS_SCRATCH_H
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include "checks.h"
@@ -36,6 +38,18 @@ static inline const char *in_dir(const char *name)
     k = (k + 1) % 64;
     snprintf(buf[k], sizeof buf[k], "%s/%s", scratch, name);
     return buf[k];
+}
+
+/* How many files of the folder have names that begin so. */
+static inline int count_in_dir(const char *begin)
+{
+    int n = 0;
+    DIR *d = opendir(scratch);
+    const struct dirent *f;
+    assert_non_null(d);
+    while ((f = readdir(d)) != NULL) n += !strncmp(f->d_name, begin, strlen(begin));
+    closedir(d);
+    return n;
 }
 
 /* Owned, to be freed. */

@@ -200,7 +200,7 @@ static void failed_write_leaves_the_old_checkpoint(void **state)
     unsigned char *after = slurp(in_dir("a.h5"), &m);
     assert_int_equal(n, m);
     assert_memory_equal(before, after, n);
-    assert_int_equal(access(in_dir("a.h5.tmp"), F_OK), -1);
+    assert_int_equal(count_in_dir("a.h5."), 0); /* no temporary */
     free(before);
     free(after);
     assert_int_equal(pf_checkpoint_write(in_dir("no/such/folder.h5"), &c), PF_EIO);
