@@ -355,11 +355,11 @@ static void what_is_pruned_is_neither_new_nor_a_multiple_nor_the_way_back(void *
     assert_int_equal(pf_checkpoint_find(dir, found, sizeof found), PF_OK);
     assert_string_equal(found, path);
 
-    strcat(path, ".tmp"); /* of a killed write: no checkpoint, and gone with the next start */
+    strcat(path, ".probflow-0123abcd.tmp"); /* of a killed write: gone with the next start */
     assert_int_equal(rename(found, path), 0);
     assert_int_equal(pf_checkpoint_find(dir, found, sizeof found), PF_OK);
     assert_non_null(strstr(found, "checkpoint-00000005.h5"));
-    pf_checkpoint_tidy(dir);
+    pf_store_tidy(dir);
     assert_int_equal(access(path, F_OK), -1);
     assert_true(is_there(dir, 5));
     char cmd[96];

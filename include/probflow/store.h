@@ -2,8 +2,8 @@
  * the only user of HDF5.  Every function here is Local; callers decide which rank writes.
  * HDF5 is not thread-safe: one thread of a process at a time.
  *
- * Writers of whole files (dataset, checkpoint) write OUT.tmp, sync, rename: a crash leaves the
- * old file or the new one, never half of one. */
+ * Writers of whole files (dataset, checkpoint) put them by pf_file_put: a crash leaves the old file or
+ * the new one, never half of one; a file of others or of another kind is not replaced. */
 #ifndef PROBFLOW_STORE_H
 #define PROBFLOW_STORE_H
 
@@ -159,6 +159,26 @@ PF_MUST_USE pf_status pf_results_rows(pf_results *r, pf_ledger **rows, int64_t *
 /* Writes summary attributes; call before close. */
 PF_MUST_USE pf_status pf_results_summary(pf_results *r, const pf_summary *s);
 PF_MUST_USE pf_status pf_results_close(pf_results *r);
+
+/* ---- outputs ---- */
+/* Kinds of outputs that are no HDF5 files, and how they are known: a comment inside a PNG image, the
+ * first line of a table. */
+#define PF_OUTPUT_PNG   "PNG"
+#define PF_PNG_SOFTWARE "tEXtSoftware\0probflow"
+#define PF_OUTPUT_CSV   "CSV"
+#define PF_BENCH_HEAD   "what,unit,min,median,max\n"
+
+/* May a command with these inputs [n] (files, folders that are read whole, or NULL; those that do not
+ * exist count for nothing) write its output to path?  kind: "dataset", "checkpoint", "metrics",
+ * "results", "arrays/NAME" (a file of pf_store_write whose first array is NAME) or one of the above.
+ * Asked before the work that the output is made of; asked again when it is written.
+ * Fails PF_EARG: it is an input, is no regular file, was not written by probflow, or is of another
+ * kind; PF_EFORMAT: a damaged file of ours; PF_EIO: its folder cannot be written; PF_EMEM. */
+PF_MUST_USE pf_status pf_output_check(const char *path, const char *kind,
+                                      const char *const *inputs, int n);
+
+/* Removes from a folder what killed writers of this module left there (see pf_file_tidy). */
+void pf_store_tidy(const char *dir);
 
 /* Prints what a file holds (dataset, checkpoint, metrics or result). */
 PF_MUST_USE pf_status pf_store_info(const char *path, FILE *f);

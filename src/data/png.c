@@ -6,6 +6,7 @@
 #include <png.h>
 #include <setjmp.h>
 #include <string.h>
+#include <zlib.h>
 
 int pf_png_size(const unsigned char *b, size_t n, int *w, int *h)
 {
@@ -146,6 +147,21 @@ pf_status pf_png_read(pf_input *s, const char *path, pf_shape *shape, unsigned c
     return PF_OK;
 }
 
+/* The image with a comment, behind its first chunk, that says who wrote it. */
+static PF_MUST_USE pf_status put_marked(const char *path, const pf_bytes *file)
+{
+    enum { FIRST = 33, TEXT = sizeof PF_PNG_SOFTWARE - 1 };
+    const unsigned char *b = file->p;
+    unsigned char chunk[4 + TEXT + 4] = {0, 0, 0, TEXT - 4};
+    memcpy(chunk + 4, PF_PNG_SOFTWARE, TEXT);
+    uint32_t crc = (uint32_t)crc32(0, chunk + 4, TEXT);
+    for (int i = 0; i < 4; i++) chunk[4 + TEXT + i] = (unsigned char)(crc >> (24 - 8 * i));
+    pf_bytes part[3] = {{b, FIRST}, {chunk, sizeof chunk}, {b + FIRST, file->n - FIRST}};
+    PF_TRY(pf_output_check(path, PF_OUTPUT_PNG, NULL, 0));
+    PF_TRY(pf_file_put(path, part, 3));
+    return PF_OK;
+}
+
 pf_status pf_png_grid(const char *path, const uint8_t *images, int n, pf_shape s, int columns)
 {
     PF_REQUIRE(n > 0 && columns > 0 && (s.c == 1 || s.c == 3), PF_EARG,
@@ -170,7 +186,7 @@ pf_status pf_png_grid(const char *path, const uint8_t *images, int n, pf_shape s
     pf_status st = PF_OK;
     if (!file.p) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for a grid of %d images", n);
     else if (!ok) st = pf_raise(PF_EEXT, PF_WHERE, "cannot build %s: %s", path, im.message);
-    else st = pf_file_put(path, &file, 1);
+    else st = put_marked(path, &file);
     pf_free((void *)file.p);
     pf_free(grid);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

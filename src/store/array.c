@@ -234,6 +234,7 @@ pf_status pf_store_write(const char *path, const pf_out_array *arrays, int n_arr
     size_t bytes = 0;
     for (int i = 0; i < n_arrays; i++) bytes += array_size(&arrays[i]) + 1024;
     PF_TRY(pf_h5_begin(&im, bytes, 0, "arrays"));
+    im.first = n_arrays > 0 ? arrays[0].name : NULL;
     PF_TRY(pf_h5_end(&im, path, put_all(im.file, arrays, n_arrays, attrs, n_attrs)));
     return PF_OK;
 }

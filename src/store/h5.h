@@ -17,9 +17,10 @@
 typedef struct pf_h5_image {
     unsigned char *bytes; /* owned */
     size_t cap;
-    int exhausted; /* memory ran out */
-    int unsealed;  /* set: a file that will change (metrics) */
-    hid_t file;    /* 0: not open */
+    int exhausted;            /* memory ran out */
+    int unsealed;             /* set: a file that will change (metrics) */
+    hid_t file;               /* 0: not open */
+    const char *kind, *first; /* what an older file at its path must be; borrowed */
 } pf_h5_image;
 
 /* Starts a file in memory.  bytes: raw data expected in all, chunks: chunks expected, or
@@ -29,9 +30,16 @@ PF_MUST_USE pf_status pf_h5_begin(pf_h5_image *im, size_t bytes, size_t chunks,
                                   const char *kind);
 /* When st is PF_OK, seals the image and puts it at path: temporary, sync, rename, sync of the
  * folder.  Else returns st, or PF_EMEM when that was the reason.  Frees the image whatever happens.
- * Fails PF_EIO; the old file is then intact and no temporary is left. */
+ * Fails as pf_h5_replaces does, a damaged file of ours being replaced, and as pf_file_put; the old
+ * file is then intact and no temporary is left. */
 PF_MUST_USE pf_status pf_h5_end(pf_h5_image *im, const char *path, pf_status st);
 
+/* ---- output.c ---- */
+/* May what is at path be replaced by a file of this kind?  first: a dataset that it must hold, or NULL.
+ * Fails PF_EARG: it is of others or of another kind; PF_EFORMAT: damaged beyond telling; PF_EMEM. */
+PF_MUST_USE pf_status pf_h5_replaces(const char *path, const char *kind, const char *first);
+
+/* ---- image.c again ---- */
 /* Group that remembers the order of its members; name may hold slashes of existing groups. */
 PF_MUST_USE pf_status pf_h5_group(hid_t file, const char *name, hid_t *out);
 

@@ -146,7 +146,7 @@ static void discard(pf_h5_image *im)
 
 pf_status pf_h5_begin(pf_h5_image *im, size_t bytes, size_t chunks, const char *kind)
 {
-    memset(im, 0, sizeof *im);
+    *im = (pf_h5_image){.kind = kind};
     pf_h5_quiet();
     pf_status st = begin(im, bytes, chunks, kind);
     if (st) {
@@ -171,6 +171,9 @@ static PF_MUST_USE pf_status finish(pf_h5_image *im, const char *path, void **ra
     if (!im->unsealed)
         PF_TRY(pf_h5_seal_make(im->bytes, part[0].n, *ranges, n, trailer, &part[1].n));
     part[1].p = *trailer;
+    /* Commands have refused a damaged one before their work; a run goes on over it. */
+    pf_status st = pf_h5_replaces(path, im->kind, im->first);
+    if (st && st != PF_EFORMAT) return pf_trail(st, PF_WHERE);
     PF_TRY(pf_file_put(path, part, 2));
     return PF_OK;
 }

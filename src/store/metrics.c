@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { COLUMNS_MAX = 32, CHUNK = 512 };
@@ -177,6 +178,23 @@ static PF_MUST_USE pf_status read_rows(const char *path, const char *const *name
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+/* Under a name that is free.  What is no damaged file of ours stays where it is. */
+static PF_MUST_USE pf_status set_aside(const char *path)
+{
+    char aside[PATH_MAX + 32], why[512];
+    struct stat sb;
+    snprintf(why, sizeof why, "%s", pf_error_message());
+    pf_status st = pf_h5_replaces(path, "metrics", NULL);
+    if (st && st != PF_EFORMAT) return pf_trail(st, PF_WHERE);
+    snprintf(aside, sizeof aside, "%s.damaged", path);
+    for (int i = 2; !lstat(aside, &sb) && i < 10000; i++)
+        snprintf(aside, sizeof aside, "%s.damaged-%d", path, i);
+    PF_REQUIRE(lstat(aside, &sb) && !rename(path, aside), PF_EIO,
+               "%s is damaged and cannot be renamed", path);
+    pf_log("metrics: %s; kept as %s, starting anew", why, aside);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status rewrite(const char *path, const char *const *names, int n,
                                      int64_t last_step)
 {
@@ -185,11 +203,7 @@ static PF_MUST_USE pf_status rewrite(const char *path, const char *const *names,
         pf_status st = read_rows(path, names, n, last_step, &t);
         if (st == PF_EMEM) return pf_trail(st, PF_WHERE);
         if (st) { /* a picture of the run, not its state: no reason to stop it */
-            char aside[PATH_MAX + 16];
-            snprintf(aside, sizeof aside, "%s.damaged", path);
-            PF_REQUIRE(!rename(path, aside), PF_EIO, "%s is damaged and cannot be renamed",
-                       path);
-            pf_log("metrics: %s; kept as %s, starting anew", pf_error_message(), aside);
+            PF_TRY(set_aside(path));
             t.rows = 0;
         }
     }

@@ -37,12 +37,12 @@ static PF_MUST_USE pf_status add(steps *s, int64_t step)
     return PF_OK;
 }
 
-/* Is this "checkpoint-STEP.h5" + end? */
-static int is_name(const char *name, const char *end, long long *step)
+/* Is this "checkpoint-STEP.h5"? */
+static int is_name(const char *name, long long *step)
 {
     char whole[64];
     if (sscanf(name, "checkpoint-%lld.h5", step) != 1) return 0;
-    snprintf(whole, sizeof whole, "checkpoint-%08lld.h5%s", *step, end);
+    snprintf(whole, sizeof whole, "checkpoint-%08lld.h5", *step);
     return !strcmp(whole, name);
 }
 
@@ -55,48 +55,59 @@ static PF_MUST_USE pf_status list(const char *dir, steps *s)
     long long step;
     pf_status st = PF_OK;
     while (!st && (f = readdir(d)) != NULL)
-        if (is_name(f->d_name, "", &step)) st = add(s, step);
+        if (is_name(f->d_name, &step)) st = add(s, step);
     closedir(d);
     if (s->n) qsort(s->v, (size_t)s->n, sizeof s->v[0], newest_first);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-/* *yes: the checkpoint reads, and is usable. */
+/* What a look at a checkpoint found. */
+typedef struct found {
+    int usable, damaged;
+    int gone; /* a run that goes on has removed it meanwhile */
+} found;
+
 static PF_MUST_USE pf_status look_at(const char *path, int64_t step, int with_state,
-                                     pf_usable usable, void *self, int *yes, int *damaged)
+                                     pf_usable usable, void *self, found *f)
 {
     pf_checkpoint c = {0};
     pf_status st = pf_checkpoint_read(path, with_state, &c);
-    *damaged = st != PF_OK;
+    *f = (found){0};
     PF_REQUIRE(st != PF_EMEM, PF_EMEM, "no memory to read %s", path);
+    f->gone = st && access(path, F_OK) && errno == ENOENT;
+    f->damaged = st && !f->gone;
+    if (f->gone) return PF_OK;
     if (st) {
         pf_log("skipping a damaged checkpoint: %s", pf_error_message());
         return PF_OK;
     }
-    *yes = 1;
+    f->usable = 1;
     if (c.step != step)
         st = pf_raise(PF_EFORMAT, PF_WHERE,
                       "%s holds step %lld, another one than its name tells; take it out of the "
                       "run directory",
                       path, (long long)c.step);
-    if (!st && usable) st = usable(self, &c, yes);
+    if (!st && usable) st = usable(self, &c, &f->usable);
     pf_checkpoint_free(&c);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 static PF_MUST_USE pf_status newest_of(const steps *s, const char *dir, int with_state,
-                                       pf_usable usable, void *self, char *path, size_t n)
+                                       pf_usable usable, void *self, char *path, size_t n,
+                                       int *gone)
 {
     int bad = 0;
+    *gone = 0;
     for (int i = 0; i < s->n; i++) {
-        int yes = 0, damaged = 0;
+        found f;
         pf_checkpoint_path(dir, s->v[i], path, n);
-        PF_TRY(look_at(path, s->v[i], with_state, usable, self, &yes, &damaged));
-        if (yes) return PF_OK;
-        bad += damaged;
+        PF_TRY(look_at(path, s->v[i], with_state, usable, self, &f));
+        if (f.usable) return PF_OK;
+        bad += f.damaged;
+        *gone += f.gone;
     }
     path[0] = 0;
-    PF_REQUIRE(s->n == 0 || bad < s->n, PF_EFORMAT,
+    PF_REQUIRE(s->n == *gone || bad < s->n - *gone, PF_EFORMAT,
                "no checkpoint of %s can be read, the oldest for: %s", dir, pf_error_message());
     return PF_OK;
 }
@@ -109,12 +120,16 @@ void pf_checkpoint_path(const char *dir, int64_t step, char *path, size_t n)
 pf_status pf_checkpoint_newest(const char *dir, int with_state, pf_usable usable, void *self,
                                char *path, size_t n)
 {
-    steps s = {0};
-    pf_status st = list(dir, &s);
-    if (!st) st = newest_of(&s, dir, with_state, usable, self, path, n);
-    pf_free(s.v);
-    if (st) return pf_trail(st, PF_WHERE);
-    return PF_OK;
+    pf_status st = PF_OK;
+    int gone = 1;
+    path[0] = 0;
+    for (int tries = 0; !st && gone && !path[0] && tries < 100; tries++) {
+        steps s = {0};
+        st = list(dir, &s);
+        if (!st) st = newest_of(&s, dir, with_state, usable, self, path, n, &gone);
+        pf_free(s.v);
+    }
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o)
@@ -127,19 +142,25 @@ void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o)
         if (s.v[i] > step || kept++ < o->keep) continue;
         if (o->keep_every > 0 && s.v[i] % o->keep_every == 0) continue;
         pf_checkpoint_path(dir, s.v[i], path, sizeof path);
-        unlink(path);
+        /* Nothing of others, whatever its name. */
+        if (pf_output_check(path, "checkpoint", NULL, 0) != PF_EARG) unlink(path);
     }
     pf_free(s.v);
 }
 
-void pf_checkpoint_tidy(const char *dir)
+pf_status pf_checkpoint_check(const char *dir)
 {
-    DIR *d = opendir(dir);
-    const struct dirent *f;
-    long long step;
-    while (d && (f = readdir(d)) != NULL)
-        if (is_name(f->d_name, ".tmp", &step)) unlinkat(dirfd(d), f->d_name, 0);
-    if (d) closedir(d);
+    steps s = {0};
+    char path[PF_PATH_MAX];
+    pf_status st = list(dir, &s);
+    for (int i = 0; !st && i < s.n; i++) {
+        pf_checkpoint_path(dir, s.v[i], path, sizeof path);
+        st = pf_output_check(path, "checkpoint", NULL, 0);
+        if (st == PF_EFORMAT)
+            st = PF_OK; /* damaged: passed over, and written anew in its turn */
+    }
+    pf_free(s.v);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 pf_status pf_checkpoint_find(const char *run_or_file, char *path, size_t n)

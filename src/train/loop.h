@@ -36,8 +36,9 @@ PF_MUST_USE pf_status pf_checkpoint_newest(const char *dir, int with_state, pf_u
  * included, and every o->keep_every-th step.  Newer ones are left alone: they are damaged, else
  * training would have continued from them, and must not push out a good one. */
 void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o);
-/* Removes what a killed write left. */
-void pf_checkpoint_tidy(const char *dir);
+/* Fails PF_EARG when a file with the name of a checkpoint is something else: a run would replace or
+ * remove it.  Damaged ones are passed over. */
+PF_MUST_USE pf_status pf_checkpoint_check(const char *dir);
 
 /* ---- what a run starts from: its directory, its data, its newest usable checkpoint ---- */
 

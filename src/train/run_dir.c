@@ -147,6 +147,20 @@ static PF_MUST_USE pf_status check_stored(const char *dir, const char *path, pf_
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+/* Whatever has a name that a run writes must be of a run.  A damaged file is dealt with where it is
+ * read. */
+static PF_MUST_USE pf_status check_files(const char *dir)
+{
+    char path[PF_PATH_MAX], target[PATH_MAX];
+    PF_TRY(pf_checkpoint_check(dir));
+    snprintf(path, sizeof path, "%s/metrics.h5", dir);
+    pf_status st = pf_output_check(path, "metrics", NULL, 0);
+    if (st && st != PF_EFORMAT) return pf_trail(st, PF_WHERE);
+    snprintf(path, sizeof path, "%s/config.yaml", dir);
+    PF_TRY(pf_file_target(path, target));
+    return PF_OK;
+}
+
 pf_status pf_run_dir_open(const char *dir, pf_experiment *e, pf_run_dir *out)
 {
     char path[PF_PATH_MAX], what[PF_PATH_MAX + 32];
@@ -156,7 +170,8 @@ pf_status pf_run_dir_open(const char *dir, pf_experiment *e, pf_run_dir *out)
     snprintf(path, sizeof path, "%s/lock", dir);
     snprintf(what, sizeof what, "run directory %s", dir);
     PF_TRY(pf_lock_take(path, what, &out->lock));
-    pf_checkpoint_tidy(dir);
+    pf_store_tidy(dir);
+    PF_TRY(check_files(dir));
     snprintf(path, sizeof path, "%s/config.yaml", dir);
     out->fresh = stat(path, &about) != 0;
     if (!out->fresh) PF_TRY(check_stored(dir, path, e));
@@ -170,11 +185,36 @@ void pf_run_dir_close(const char *dir, pf_run_dir *d, pf_status st)
     *d = (pf_run_dir){0};
 }
 
+/* Is this line as pf_experiment_text writes them? */
+static int is_written_line(const char *s)
+{
+    size_t indent = strspn(s, " "), n = strcspn(s, "\n");
+    size_t key = strspn(s + indent, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    const char *value = s + indent + key + 1;
+    if (s[n] != '\n' || (indent && indent != 2) || !key || value[-1] != ':') return 0;
+    const char *note = strstr(value, " #");
+    return !(note && note < s + n) && (strncmp(value, " {", 2) || !strncmp(value, " {}\n", 4));
+}
+
+/* Is there a configuration in somebody's own hand, with remarks or in another form?  It says the same
+ * as ours would, and stays. */
+static int has_foreign(const char *path)
+{
+    char line[2 * PF_STR_MAX];
+    FILE *f = fopen(path, "re");
+    int ours = 1;
+    for (int i = 0; f && ours && fgets(line, sizeof line, f); i++)
+        ours = is_written_line(line) && (i || !strncmp(line, "name: ", 6));
+    if (f) fclose(f);
+    return !ours;
+}
+
 pf_status pf_run_dir_claim(const char *dir, const pf_experiment *e)
 {
     char path[PF_PATH_MAX];
     pf_text now = {0};
     snprintf(path, sizeof path, "%s/config.yaml", dir);
+    if (has_foreign(path)) return PF_OK;
     PF_TRY(pf_experiment_text(e, &now));
     pf_bytes text = {now.s, strlen(now.s)};
     pf_status st = pf_file_put(path, &text, 1);
