@@ -4,6 +4,8 @@
 #include <probflow/log.h>
 #include <probflow/option.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,27 +81,49 @@ static int given(int argc, char **argv, const char *flag)
     return 0;
 }
 
+/* Nothing that is opened later may become a standard stream.  One that was closed fails when it is
+ * written, as a full one does. */
+static void keep_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) != fd)
+            _exit(1);
+}
+
+/* What was printed is an output as any other. */
+static int leave(int status)
+{
+    int bad = ferror(stdout) ? EIO : 0;
+    if (fflush(stdout)) bad = errno;
+    if (!bad) return status;
+    if (!status)
+        fprintf(stderr, "probflow: error: cannot write to the standard output: %s\n",
+                strerror(bad));
+    return status ? status : 1;
+}
+
 int main(int argc, char **argv)
 {
+    keep_streams();
     pf_log_setup(first_rank());
     pf_error_show_trail(given(argc, argv, "--trail"));
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is met as a full disk is: by a sentence */
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
         overview(argc < 2 ? stderr : stdout);
-        return argc < 2 ? 2 : 0;
+        return leave(argc < 2 ? 2 : 0);
     }
     if (!strcmp(argv[1], "--version")) {
         printf("probflow %s\n", PF_VERSION);
-        return 0;
+        return leave(0);
     }
     const pf_command *c = find(argv[1]);
     if (c && (given(argc - 1, argv + 1, "--help") || given(argc - 1, argv + 1, "-h"))) {
         printf("usage: probflow %s %s\n\n%s\n", c->name, c->usage, c->help);
         if (strstr(c->usage, "--set")) pf_print_options(stdout);
-        return 0;
+        return leave(0);
     }
     pf_status st = c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
-    if (!st) return 0;
+    if (!st) return leave(0);
     if (first_rank()) {
         pf_tell_end(st);
         if (pf_usage_failed())
@@ -108,6 +132,6 @@ int main(int argc, char **argv)
     } else if (pf_usage_failed()) {
         sleep(1); /* found before the ranks met: the launcher kills the rest when one leaves */
     }
-    if (st == PF_ESTOP) return PF_EXIT_STOPPED;
-    return pf_usage_failed() ? 2 : 1;
+    if (st == PF_ESTOP) return leave(PF_EXIT_STOPPED);
+    return leave(pf_usage_failed() ? 2 : 1);
 }
