@@ -78,7 +78,7 @@ void pf_bench_print_head(const pf_bench *b)
 {
     printf("%-26s %9s %10s %26s %9s %9s\n", "", "images/s", "GFLOP/s",
            "of limit, min/median/max", "compute", "MiB");
-    if (b->csv) fputs("what,unit,min,median,max\n", b->csv);
+    if (b->csv) fputs(PF_BENCH_HEAD, b->csv);
     flush(b);
 }
 

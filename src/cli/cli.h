@@ -26,6 +26,8 @@ typedef struct pf_args {
     int n_positional, n_sets;
     const char *positional[PF_CLI_MAX];
     const char *sets[PF_CLI_MAX]; /* --set section.key=value, in order */
+    char checkpoint[4096];        /* what pf_hold_checkpoint chose; "": nothing */
+    int held;                     /* its descriptor */
 } pf_args;
 
 /* Understands "--flag value", "--flag=value", repeated --set, --quiet (silences the log),

@@ -4,8 +4,10 @@
  * Every worker thread runs its own plan, as in training and evaluation. */
 #include "cli/bench.h"
 
+#include <probflow/file.h>
 #include <probflow/memory.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,7 +16,7 @@ typedef struct job {
     pf_bench b;
     pf_args args;
     const char *size, *seconds, *csv;
-    char made[256]; /* dataset of noise, removed at the end; "": none */
+    char folder[256], made[272]; /* dataset of noise, removed at the end; "": none */
 } job;
 
 enum { SHARDS_MAX = 256 };
@@ -50,8 +52,18 @@ static PF_MUST_USE pf_status make_data(job *j)
     const char *tmp = getenv("TMPDIR");
     int64_t n = 4 * (int64_t)j->b.e.train.batch;
     size_t bytes = (size_t)n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
-    snprintf(j->made, sizeof j->made, "%.200s/probflow-bench-%ld.h5", tmp ? tmp : "/tmp",
-             (long)getpid());
+    snprintf(j->folder, sizeof j->folder,
+             "%.200s/probflow-bench-"
+             "XX"
+             "XX"
+             "XX",
+             tmp ? tmp : "/tmp");
+    if (!mkdtemp(j->folder)) {
+        j->folder[0] = 0;
+        PF_FAIL(PF_EIO, "cannot create a folder in %s: %s", tmp ? tmp : "/tmp",
+                strerror(errno));
+    }
+    snprintf(j->made, sizeof j->made, "%s/noise.h5", j->folder);
     uint8_t *pixels = pf_zalloc(bytes);
     PF_REQUIRE(pixels, PF_EMEM, "no memory for %lld images", (long long)n);
     for (size_t i = 0; i < bytes; i++) pixels[i] = (uint8_t)((i * 2654435761u) >> 16);
@@ -107,11 +119,25 @@ static void describe(const job *j)
            j->made[0] ? "noise" : e->data.path);
 }
 
+/* Line by line, so that an end by a time limit loses none; an older table ends only here. */
+static PF_MUST_USE pf_status open_csv(job *j)
+{
+    const char *const used[] = {j->args.positional[0], j->b.e.data.path};
+    char target[PATH_MAX];
+    if (!j->csv) return PF_OK;
+    PF_TRY(pf_output_check(j->csv, PF_OUTPUT_CSV, used, 2));
+    PF_TRY(pf_file_target(j->csv, target));
+    j->b.csv = fopen(target, "we");
+    PF_REQUIRE(j->b.csv, PF_EIO, "cannot write %s: %s", j->csv, strerror(errno));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status measure_all(job *j)
 {
     PF_TRY(read_experiment(j));
     PF_TRY(find_data(j));
     PF_TRY(weigh(&j->b));
+    PF_TRY(open_csv(j));
     describe(j);
     pf_bench_print_head(&j->b);
     PF_TRY(pf_bench_training(&j->b));
@@ -136,12 +162,9 @@ static pf_status body(pf_comm *c, void *self)
     j->b.c = c;
     j->b.threads = pf_comm_threads(c);
     if (pf_comm_size(c) > 1) return pf_bench_exchange(c, j->b.budget);
-    if (j->csv) {
-        j->b.csv = fopen(j->csv, "w");
-        PF_REQUIRE(j->b.csv, PF_EIO, "cannot write %s", j->csv);
-    }
     pf_status st = close_csv(j, measure_all(j));
     if (j->made[0]) unlink(j->made);
+    if (j->folder[0]) rmdir(j->folder);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 

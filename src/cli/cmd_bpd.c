@@ -199,7 +199,7 @@ static pf_status define(const job *j, int before, pf_text *t)
 {
     const pf_experiment *e = &j->model.e;
     char sum[65];
-    PF_TRY(pf_sha256_file(j->model.path, sum));
+    PF_TRY(pf_sha256_file(j->model.held, sum));
     PF_TRY(pf_text_add(t, "bpd:\n  checkpoint_sha256: %s\n  checkpoint_step: %lld\n", sum,
                        (long long)j->model.file.step));
     if (before)
@@ -226,10 +226,19 @@ static pf_status adopt(job *j)
     return PF_OK;
 }
 
+static pf_status check_output(const job *j)
+{
+    const char *const used[] = {j->model.path, j->data};
+    PF_TRY(pf_output_check(j->path, "results", used, 2));
+    PF_TRY(pf_output_check(j->path, "results", j->from, j->n_from));
+    return PF_OK;
+}
+
 static pf_status open_results(job *j)
 {
     pf_text t = {0}, before = {0};
     int64_t group = options(j)->group, begin = j->first * group, end = j->last * group;
+    PF_TRY(check_output(j));
     /* A bad row is told now, and not after hours, with a file begun. */
     PF_TRY(pf_dataset_check(j->set, begin, (end < j->images ? end : j->images) - begin));
     pf_results_info info = {j->images, options(j)->draws, options(j)->group, NULL, NULL};
@@ -367,6 +376,7 @@ static pf_status finish(job *j)
 
 static pf_status score_all(pf_comm *c, job *j)
 {
+    PF_TRY(pf_hold_checkpoint(c, j->args.positional[0], &j->args));
     PF_TRY(pf_comm_agree(c, prepare(j)));
     PF_TRY(pf_data_agree(c, j->data, j->split, j->content));
     if (j->train) PF_TRY(pf_data_agree(c, j->data, "train", j->train_content));

@@ -95,6 +95,8 @@ static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
     j->D = (int)(j->x.size / (size_t)j->n);
     if (pf_has_points(j->in, j->group, "probe"))
         PF_TRY(pf_read_points(&j->l, j->in, j->group, "probe", j->n, &j->probe));
+    const char *const used[] = {j->l.path, j->in};
+    if (pf_comm_rank(c) == 0) PF_TRY(pf_output_check(j->out, "arrays/logp", used, 2));
     j->per_group = j->l.e.likelihood.group < j->n ? j->l.e.likelihood.group : (int)j->n;
     j->threads = pf_comm_threads(c);
     size_t n = (size_t)j->n * sizeof(double);
@@ -132,6 +134,7 @@ static PF_MUST_USE pf_status write_output(const job *j)
 static pf_status body(pf_comm *c, void *self)
 {
     job *j = self;
+    PF_TRY(pf_hold_checkpoint(c, j->args.positional[0], &j->args));
     PF_TRY(pf_comm_agree(c, prepare(c, j)));
     size_t doubles = (size_t)j->per_group * (size_t)(j->D + 2);
     pf_queue_job q = {.n = (j->n + j->per_group - 1) / j->per_group,

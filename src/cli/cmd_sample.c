@@ -119,10 +119,21 @@ static pf_status prepare(job *j, int threads, int root)
     return PF_OK;
 }
 
+static pf_status check_outputs(const job *j)
+{
+    const char *const used[] = {j->model.path, j->out};
+    PF_TRY(pf_output_check(j->out, "arrays/x", used, 1));
+    if (j->png) PF_TRY(pf_output_check(j->png, PF_OUTPUT_PNG, used, 2));
+    return PF_OK;
+}
+
 static pf_status draw_all(pf_comm *c, job *j)
 {
     int threads = pf_comm_threads(c), root = pf_comm_rank(c) == 0;
-    PF_TRY(pf_comm_agree(c, prepare(j, threads, root)));
+    PF_TRY(pf_hold_checkpoint(c, j->args.positional[0], &j->args));
+    pf_status st = prepare(j, threads, root);
+    if (!st && root) st = check_outputs(j);
+    PF_TRY(pf_comm_agree(c, st));
     double start = pf_seconds();
     pf_queue_job q = {
         .n = (j->n + BATCH - 1) / BATCH,
@@ -132,7 +143,7 @@ static pf_status draw_all(pf_comm *c, job *j)
         .work = work,
         .done = done,
     };
-    pf_status st = pf_queue_run(c, &q);
+    st = pf_queue_run(c, &q);
     for (int i = 0; i < threads; i++) pf_score_free(&j->scores[i]);
     PF_TRY(st);
     PF_TRY(pf_comm_agree(c, root ? finish(j, pf_seconds() - start) : PF_OK));

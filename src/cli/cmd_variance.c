@@ -16,7 +16,7 @@ typedef struct job {
     pf_variance v;
 } job;
 
-static pf_status prepare(job *j)
+static pf_status prepare(job *j, int root)
 {
     PF_TRY(pf_load(j->args.positional[0], &j->args, "raw", &j->model));
     pf_experiment *e = &j->model.e;
@@ -25,6 +25,8 @@ static pf_status prepare(job *j)
                    j->data);
         snprintf(e->data.path, sizeof e->data.path, "%s", j->data);
     }
+    const char *const used[] = {j->model.path, e->data.path};
+    if (j->out && root) PF_TRY(pf_output_check(j->out, "arrays/loss", used, 2));
     size_t bytes = (size_t)j->n * sizeof(double);
     j->v = (pf_variance){
         .batches = (int)j->n, .loss = pf_zalloc(bytes), .grad_sq = pf_zalloc(bytes)};
@@ -87,7 +89,8 @@ static pf_status finish(const job *j)
 static pf_status body(pf_comm *c, void *self)
 {
     job *j = self;
-    pf_status st = pf_comm_agree(c, prepare(j));
+    pf_status st = pf_hold_checkpoint(c, j->args.positional[0], &j->args);
+    if (!st) st = pf_comm_agree(c, prepare(j, pf_comm_rank(c) == 0));
     if (!st) st = pf_train_variance(c, &j->model.e, &j->model.file, &j->v);
     if (!st) st = pf_comm_agree(c, pf_comm_rank(c) == 0 ? finish(j) : PF_OK);
     pf_free(j->v.loss);

@@ -7,7 +7,11 @@
 #include <probflow/memory.h>
 #include <probflow/train.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* The network is what its checkpoint says; only how it is used may change. */
 static PF_MUST_USE pf_status check_override(const char *set)
@@ -25,6 +29,74 @@ pf_status pf_read_experiment(pf_config *c, const pf_args *args, pf_experiment *o
     if (!st) st = pf_experiment_read(c, out);
     pf_config_free(c);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* A run that goes on removes old checkpoints: one that is gone before it is open is not the newest any
+ * more.  *gone: the next try may find another. */
+static PF_MUST_USE pf_status open_checkpoint(const char *path, int *fd, int *gone)
+{
+    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    *gone = *fd < 0 && errno == ENOENT;
+    PF_REQUIRE(*fd >= 0, PF_EIO, "cannot open %s: %s", path, strerror(errno));
+    return PF_OK;
+}
+
+/* Collective.  *gone: on any rank. */
+static PF_MUST_USE pf_status any_gone(pf_comm *c, int *gone)
+{
+    int n = pf_comm_size(c), *all = pf_zalloc((size_t)n * sizeof *all);
+    PF_TRY(pf_comm_agree(c, all ? PF_OK
+                                : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d ranks", n)));
+    pf_status st = pf_comm_allgather(c, gone, sizeof *gone, all);
+    for (int r = 0; !st && r < n; r++) *gone |= all[r];
+    pf_free(all);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_hold_checkpoint(pf_comm *c, const char *run_or_file, pf_args *args)
+{
+    pf_status st = PF_OK;
+    for (int tries = 0, gone = 1; gone && tries < 10; tries++) {
+        st = PF_OK;
+        if (pf_comm_rank(c) == 0)
+            st = pf_checkpoint_find(run_or_file, args->checkpoint, sizeof args->checkpoint);
+        PF_TRY(pf_comm_agree(c, st));
+        PF_TRY(pf_comm_bcast(c, 0, args->checkpoint, sizeof args->checkpoint));
+        st = open_checkpoint(args->checkpoint, &args->held, &gone);
+        PF_TRY(any_gone(c, &gone));
+        if (gone && !st) close(args->held);
+    }
+    PF_TRY(pf_comm_agree(c, st));
+    return PF_OK;
+}
+
+/* By its name, for the sentences; by its descriptor when the name has gone to another file. */
+static PF_MUST_USE pf_status read_held(pf_loaded *out)
+{
+    struct stat here, there;
+    snprintf(out->held, sizeof out->held, "/proc/self/fd/%d", out->fd);
+    pf_status st = pf_checkpoint_read(out->path, 0, &out->file);
+    if (!fstat(out->fd, &here) && !stat(out->path, &there) && here.st_ino == there.st_ino &&
+        here.st_dev == there.st_dev)
+        return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    pf_checkpoint_free(&out->file);
+    PF_TRY(pf_checkpoint_read(out->held, 0, &out->file));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_checkpoint(const char *run_or_file, const pf_args *args,
+                                             pf_loaded *out)
+{
+    int gone = 0;
+    if (args->checkpoint[0]) {
+        strcpy(out->path, args->checkpoint);
+        out->fd = args->held;
+    } else {
+        PF_TRY(pf_checkpoint_find(run_or_file, out->path, sizeof out->path));
+        PF_TRY(open_checkpoint(out->path, &out->fd, &gone));
+    }
+    PF_TRY(read_held(out));
+    return PF_OK;
 }
 
 /* The values to evaluate. */
@@ -52,8 +124,7 @@ pf_status pf_load(const char *run_or_file, const pf_args *args, const char *para
     if (params && strcmp(params, "ema") && strcmp(params, "raw"))
         return pf_usage_error(PF_WHERE, "--params is '%s'; want ema or raw", params);
     for (int i = 0; i < args->n_sets; i++) PF_TRY(check_override(args->sets[i]));
-    PF_TRY(pf_checkpoint_find(run_or_file, out->path, sizeof out->path));
-    PF_TRY(pf_checkpoint_read(out->path, 0, &out->file));
+    PF_TRY(read_checkpoint(run_or_file, args, out));
     PF_TRY(pf_config_parse(out->file.config, out->path, &c));
     pf_config_stored(c);
     PF_TRY(pf_read_experiment(c, args, &out->e));
@@ -74,6 +145,7 @@ void pf_loaded_free(pf_loaded *l)
     pf_net_free(l->net);
     pf_free(l->params);
     pf_checkpoint_free(&l->file);
+    if (l->fd > 0) close(l->fd);
     memset(l, 0, sizeof *l);
 }
 

@@ -18,12 +18,20 @@ PF_MUST_USE pf_status pf_read_experiment(pf_config *c, const pf_args *args, pf_e
  * (parameters where the file has no average, or where they are asked for). */
 typedef struct pf_loaded {
     char path[4096]; /* of the file */
+    char held
+        [32]; /* the same file by its descriptor, whatever becomes of its name; "": not held */
+    int fd;
     int raw;         /* 1: parameters, though there is an average */
     pf_checkpoint file;
     pf_experiment e;
     pf_net *net;
     float *params; /* in the network's layout; owned */
 } pf_loaded;
+
+/* Collective.  Rank 0 chooses the checkpoint of run_or_file (as pf_checkpoint_find does) and all ranks
+ * open that one, so that neither a newer one nor the end of this one comes between them: pf_load with
+ * the same args then reads it. */
+PF_MUST_USE pf_status pf_hold_checkpoint(pf_comm *c, const char *run_or_file, pf_args *args);
 
 /* run_or_file as in pf_checkpoint_find; sets override keys of the stored experiment ("likelihood.
  * group=64"); they may not change the network.  params: --params, "ema", "raw" or NULL: the average where
