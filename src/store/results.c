@@ -145,8 +145,9 @@ static PF_MUST_USE pf_status same_config(const pf_results *r, const pf_results_i
 
 static PF_MUST_USE pf_status take_lock(pf_results *r)
 {
-    char path[PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s.lock", r->path);
+    char target[PATH_MAX], path[PATH_MAX + 8];
+    PF_TRY(pf_file_target(r->path, target)); /* one lock, by whatever link it is reached */
+    snprintf(path, sizeof path, "%s.lock", target);
     PF_TRY(pf_lock_take(path, r->path, &r->lock));
     return PF_OK;
 }
