@@ -270,7 +270,6 @@ static int publish(const char *tmp, const char *path)
 static PF_MUST_USE pf_status create_lock(pf_lock *l, int *bad)
 {
     char tmp[PATH_MAX];
-    tidy_beside(l->path, owner_begin, sizeof owner_begin - 1);
     l->fd = open_temporary(l->path, tmp, bad);
     PF_REQUIRE(l->fd >= 0, PF_EIO, "cannot create %s: %s", l->path, strerror(errno));
     int failed = write_owner(l->fd);
@@ -324,6 +323,7 @@ static PF_MUST_USE pf_status take(pf_lock *l, const char *what)
     char owner[OWNER_MAX] = "";
     struct stat sb;
     int bad = 0;
+    tidy_beside(l->path, owner_begin, sizeof owner_begin - 1);
     for (int tries = 0; tries <= 30; tries++) {
         int absent = lstat(l->path, &sb) && errno == ENOENT;
         PF_TRY(absent ? create_lock(l, &bad) : open_lock(l, &bad, owner));

@@ -143,7 +143,8 @@ void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o)
         if (o->keep_every > 0 && s.v[i] % o->keep_every == 0) continue;
         pf_checkpoint_path(dir, s.v[i], path, sizeof path);
         /* Nothing of others, whatever its name. */
-        if (pf_output_check(path, "checkpoint", NULL, 0) != PF_EARG) unlink(path);
+        pf_status is = pf_output_check(path, "checkpoint", NULL, 0);
+        if (!is || is == PF_EFORMAT) unlink(path);
     }
     pf_free(s.v);
 }

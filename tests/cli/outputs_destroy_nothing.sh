@@ -7,7 +7,10 @@ p=$probflow
 ckpt=run/checkpoint-00000003.h5
 sample=("$p" sample run -n 1 --set sample.name=reverse_diffusion --set sample.steps=2 --quiet)
 bpd=("$p" bpd run --limit 2 --quiet)
-/usr/bin/python3 -c 'import h5py, numpy as np
+/usr/bin/python3 -c 'import h5py, struct, zlib, numpy as np
+def chunk(kind, b): return struct.pack(">I", len(b)) + kind + b + struct.pack(">I", zlib.crc32(kind + b))
+open("other.png", "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)) +
+    chunk(b"tEXt", b"Software\0other") + chunk(b"IDAT", zlib.compress(b"\0\7")) + chunk(b"IEND", b""))
 with h5py.File("p.h5", "w") as f: f["x"], f["t"], f["probe"] = np.zeros((2, 28, 28, 1)), np.full(2, .5), np.ones((2, 28, 28, 1))
 with h5py.File("foreign.h5", "w", libver="latest") as f: f["x"] = np.zeros(3)
 with h5py.File("old.h5", "w") as f: f["x"] = np.zeros(3)' || fail "h5py"
@@ -50,7 +53,7 @@ ln -s notes.txt to-notes
 : >empty.h5
 "$p" data "$gz" mine.h5 --quiet >/dev/null || fail "data"
 head -c 5000 mine.h5 >cut.h5
-nodes=(notes.txt to-notes fifo w loop1 nowhere/out.h5 table.csv foreign.h5 old.h5 empty.h5 cut.h5 small.yaml "$ckpt" mine.h5 run/metrics.h5 run/config.yaml /dev/null)
+nodes=(notes.txt to-notes fifo w loop1 nowhere/out.h5 table.csv other.png foreign.h5 old.h5 empty.h5 cut.h5 small.yaml "$ckpt" mine.h5 run/metrics.h5 run/config.yaml /dev/null)
 if [ "$(id -u)" = 0 ] && mknod null c 1 3 2>/dev/null; then
     mknod block b 7 250 2>/dev/null && nodes+=(block)
     nodes+=(null)
