@@ -337,6 +337,11 @@ static herr_t collect(hid_t at, const char *name, const H5A_info_t *info, void *
     return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 pf_status pf_h5_attrs(hid_t at, const char *path, int *n, char ***names)
 {
     H5O_info_t info;
@@ -347,11 +352,12 @@ pf_status pf_h5_attrs(hid_t at, const char *path, int *n, char ***names)
     listed l = {.cap = (int)info.num_attrs};
     l.names = pf_zalloc((info.num_attrs + 1) * sizeof *l.names);
     PF_REQUIRE(l.names, PF_EMEM, "no memory for attribute names");
-    if (H5Aiterate2(at, H5_INDEX_NAME, H5_ITER_INC, NULL, collect, &l) < 0) {
+    if (H5Aiterate2(at, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, collect, &l) < 0) {
         pf_h5_names_free(l.names, l.n);
         PF_REQUIRE(!l.exhausted, PF_EMEM, "no memory for attribute names");
         PF_FAIL(PF_EIO, "%s is damaged: cannot list attributes", path);
     }
+    if (l.n) qsort(l.names, (size_t)l.n, sizeof *l.names, by_name);
     *n = l.n;
     *names = l.names;
     return PF_OK;

@@ -11,7 +11,7 @@ enum { DEPTH = 16, BLOCK = 4 << 20 };
 typedef struct walk {
     const char *path;     /* of the file, for messages */
     const char *only;     /* the one object wanted, no slash before it; NULL: all */
-    int what;             /* PF_H5_ALL, PF_H5_LIST */
+    int what;             /* PF_H5_LIST: no values */
     int copies;           /* 0: only walks */
     uint64_t size;        /* of the file */
     uint64_t objects;     /* met so far */
@@ -220,7 +220,7 @@ static PF_MUST_USE pf_status copy_opened(walk *w, const char *full, const char *
     pf_h5_shape s = {0};
     size_t elements = 0;
     hid_t type = pf_h5_plain_type(stored);
-    int filled = type > 0 && w->what == PF_H5_ALL;
+    int filled = type > 0 && w->what != PF_H5_LIST;
     if (filled) PF_TRY(pf_h5_backed(from, w->path, full, &s, &elements));
     else PF_TRY(pf_h5_shape_of(from, &s, &elements));
     if (filled) PF_TRY(account(w, from, full));
@@ -233,7 +233,7 @@ static PF_MUST_USE pf_status copy_opened(walk *w, const char *full, const char *
     hid_t d = create_like(to, name, type, &s, filled);
     PF_REQUIRE(d > 0, PF_EFORMAT, "%s is damaged: cannot copy the dataset %s", w->path, full);
     if (filled) PF_TRY(move_values(w, full, from, d, type, &s, elements));
-    if (w->what == PF_H5_ALL) PF_TRY(copy_attrs(w, from, d));
+    if (w->what != PF_H5_LIST) PF_TRY(copy_attrs(w, from, d));
     H5Dclose(d);
     H5Tclose(type);
     return PF_OK;

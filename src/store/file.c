@@ -2,6 +2,7 @@
 #include <probflow/memory.h>
 #include "store/h5.h"
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -291,6 +292,21 @@ void pf_h5_names_free(char **names, int n)
     pf_free(names);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int tracks_order(hid_t g)
+{
+    hid_t p = H5Gget_create_plist(g);
+    unsigned order = 0;
+    if (p <= 0) return 0;
+    H5Pget_link_creation_order(p, &order);
+    H5Pclose(p);
+    return (order & H5P_CRT_ORDER_INDEXED) != 0;
+}
+
 pf_status pf_h5_members(hid_t where, const char *path, const char *group, int *n, char ***names)
 {
     *n = 0;
@@ -309,12 +325,13 @@ pf_status pf_h5_members(hid_t where, const char *path, const char *group, int *n
     if (bad >= 0) c.names = pf_zalloc((info.nlinks + 1) * sizeof *c.names);
     c.cap = (int)info.nlinks;
     if (c.names) {
-        hid_t p = H5Gget_create_plist(g);
-        unsigned order = 0;
-        H5Pget_link_creation_order(p, &order);
-        H5Pclose(p);
-        H5_index_t by = order & H5P_CRT_ORDER_INDEXED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME;
-        bad = H5Literate(g, by, H5_ITER_INC, NULL, collect, &c);
+        H5_index_t by = tracks_order(g) ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME;
+        /* HDF5 sorts the links of a large group in a table that it cannot free when a read fails: it
+         * gets none, since the index by order is in order, and names are sorted here. */
+        int large = info.storage_type == H5G_STORAGE_TYPE_DENSE;
+        bad = H5Literate(g, by, large ? H5_ITER_NATIVE : H5_ITER_INC, NULL, collect, &c);
+        if (large && by == H5_INDEX_NAME && c.n)
+            qsort(c.names, (size_t)c.n, sizeof *c.names, by_name);
     }
     H5Gclose(g);
     if (!c.names || c.failed || bad < 0) {

@@ -101,11 +101,12 @@ PF_MUST_USE pf_status pf_h5_walk(hid_t from, const char *path);
 hid_t pf_h5_plain_type(hid_t stored);
 
 /* ---- open.c ---- */
-enum { PF_H5_ALL, PF_H5_LIST };
+enum { PF_H5_ALL, PF_H5_LIST, PF_H5_COPY };
 /* Opens a file for reading.  One whose seal holds is read itself.  Any other, a metrics file that a
  * writer holds or a kill left included, is read by a child, and its copy is opened.
- * what: PF_H5_LIST when values are not wanted (a copy has none then).  only: the object that is wanted
- * beside the attributes of the root, NULL for all, "" for none; a copy may lack the others.
+ * what: PF_H5_LIST when values are not wanted, PF_H5_COPY when few are: both by a child in any case.
+ * only: the object that is wanted beside the attributes of the root, NULL for all, "" for none; a copy
+ * may lack the others.
  * Fails PF_EIO (missing, no regular file, truncated) or PF_EFORMAT (not HDF5, damaged, not to be
  * read), naming the file. */
 PF_MUST_USE pf_status pf_h5_open(const char *path, int what, const char *only, hid_t *file);

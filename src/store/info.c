@@ -254,7 +254,7 @@ static const struct {
 };
 /* clang-format on */
 
-/* Values are needed of metrics and results only: a copy of other files goes without. */
+/* Always by a child, which any file may crash.  Values are needed of metrics and results only. */
 static PF_MUST_USE pf_status open_page(page *p, char **kind)
 {
     PF_TRY(pf_h5_open(p->path, PF_H5_LIST, NULL, &p->file));
@@ -262,7 +262,7 @@ static PF_MUST_USE pf_status open_page(page *p, char **kind)
     PF_TRY(pf_h5_get_text(p->file, p->path, "kind", kind));
     if (strcmp(*kind, "metrics") && strcmp(*kind, "results")) return PF_OK;
     pf_h5_close(p->file);
-    PF_TRY(pf_h5_open(p->path, PF_H5_ALL, NULL, &p->file));
+    PF_TRY(pf_h5_open(p->path, PF_H5_COPY, NULL, &p->file));
     return PF_OK;
 }
 

@@ -166,7 +166,7 @@ static PF_MUST_USE pf_status open_copy(errand *e, hid_t *file)
     uint64_t size = 0;
     PF_TRY(size_of(e->from, e->path, &size));
     PF_REQUIRE(size > 0, PF_EIO, "%s is empty", e->path);
-    e->to = nameless(e->what == PF_H5_ALL ? size : 0);
+    e->to = nameless(e->what == PF_H5_LIST ? 0 : size);
     PF_REQUIRE(e->to >= 0, PF_EMEM, "cannot read %s: %s", e->path, strerror(errno));
     pf_status st = pf_h5_in_child(e->path, size, read_foreign, e);
     if (!st) st = open_fd(e->to, e->path, 0, file);
@@ -183,7 +183,7 @@ pf_status pf_h5_open_fd(int fd, const char *path, int what, const char *only, in
     *file = 0;
     pf_h5_quiet();
     PF_TRY(pf_h5_seal_check(fd, path, &sealed));
-    *direct = sealed && !all_in_child;
+    *direct = sealed && what == PF_H5_ALL && !all_in_child;
     errand e = {.path = path, .only = only, .what = what, .sealed = sealed, .from = fd};
     if (*direct) PF_TRY(open_sealed(fd, path, file));
     else PF_TRY(open_copy(&e, file));
