@@ -1,6 +1,7 @@
 /* Metrics: no row twice, none lost or invented, whatever happens to the writer or the file. */
 #include <probflow/log.h>
 #include <probflow/store.h>
+#include <malloc.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -128,6 +129,30 @@ static void damaged_metrics_never_stop_a_run_nor_show_false_rows(void **state)
     free(b);
 }
 
+/* As a kill leaves it: no seal, so HDF5 meets the wrong bit. */
+static void damaged_metrics_without_a_seal_are_set_aside(void **state)
+{
+    (void)state;
+    static const char *const many[] = {"step", "a", "b", "c", "d", "e", "f", "g", "h", "i"};
+    double row[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    size_t n = 0;
+    pf_metrics *m = NULL;
+    assert_int_equal(pf_metrics_open(in_dir("u.h5"), many, 10, -1, &m), PF_OK);
+    assert_int_equal(pf_metrics_append(m, row), PF_OK);
+    unsigned char *b = slurp(in_dir("u.h5"), &n); /* of the moment */
+    assert_int_equal(pf_metrics_close(m, PF_OK), PF_OK);
+    mallopt(M_PERTURB, 65); /* what HDF5 did not set points nowhere */
+    for (size_t i = 8000; i < n && i < 14000; i += 97) {
+        b[i] ^= (unsigned char)(1 << i % 8);
+        spill(in_dir("v.h5"), b, n);
+        b[i] ^= (unsigned char)(1 << i % 8);
+        assert_int_equal(pf_metrics_open(in_dir("v.h5"), many, 10, 100, &m), PF_OK);
+        assert_int_equal(pf_metrics_close(m, PF_OK), PF_OK);
+    }
+    mallopt(M_PERTURB, 0);
+    free(b);
+}
+
 static void full_disk_stops_metrics_cleanly(void **state)
 {
     (void)state;
@@ -165,6 +190,7 @@ int main(void)
         cmocka_unit_test(metrics_survive_a_kill_and_are_readable_meanwhile),
         cmocka_unit_test(new_metrics_columns_join_old_rows),
         cmocka_unit_test(damaged_metrics_never_stop_a_run_nor_show_false_rows),
+        cmocka_unit_test(damaged_metrics_without_a_seal_are_set_aside),
         cmocka_unit_test(full_disk_stops_metrics_cleanly),
     };
     pf_log_setup(0);
