@@ -93,7 +93,9 @@ static int starts_as_ours(const char *path)
     if (n < 0 || stat(path, &sb)) return 0;
     if (!memcmp(b, h5_signature, (size_t)n < 8 ? (size_t)n : 8))
         return n < 9 || b[8] == 2 || b[8] == 3;
-    if (pf_h5_seal_check(path, &sealed)) sealed = sealed != 0; /* broken, but there */
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && pf_h5_seal_check(fd, path, &sealed)) sealed = sealed != 0; /* broken, but there */
+    if (fd >= 0) close(fd);
     return sealed;
 }
 
@@ -125,7 +127,7 @@ pf_status pf_h5_replaces(const char *path, const char *kind, const char *first)
     if (stat(path, &sb)) return PF_OK;
     PF_REQUIRE(starts_as_ours(path), PF_EARG,
                "%s exists and was not written by probflow: choose another output", path);
-    pf_status st = pf_h5_open(path, &file);
+    pf_status st = pf_h5_open(path, PF_H5_LIST, first ? first : "", &file);
     if (st == PF_EMEM) return pf_trail(st, PF_WHERE);
     PF_REQUIRE(!st, PF_EFORMAT,
                "%s exists and is empty or damaged, so that nobody can tell what it was: remove "
