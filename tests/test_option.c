@@ -119,6 +119,10 @@ static void numbers_words_and_lists_are_read_as_people_write_them(void **state)
                {"mult", "[1, 2,2]", "1,2,2"},
                {"mult", "1,2,2,4", "1,2,2,4"},
                {"rate", " 1e-3 ", "0.001"},
+               {"steps", "0x10", "16"},
+               {"steps", "+5.0", "5"},
+               {"mult", " [ 4 ] ", "4"},
+               {"mult", "[]", ""},
                {"mult", "", ""}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         const pf_opt *o = opts;
@@ -143,8 +147,78 @@ static void a_bad_value_is_refused_with_what_is_wanted(void **state)
     refused("kind", "rond", "thing.kind is \"rond\"; want round, square or flat");
     refused("mult", "1,99",
             "thing.mult is \"1,99\"; want a list of up to 12 whole numbers from 1 to 16");
+    static const char *const lists[] = {"1,,2", "[1,2",    "1,2]", "1,2,", ",1,2",    ",",
+                                        "1 2",  "[[1],2]", "[",    "1,x",  "[1],[2]", "1;2"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        char want[128];
+        snprintf(want, sizeof want,
+                 "thing.mult is \"%s\"; want a list of up to 12 whole numbers from 1 to 16",
+                 lists[i]);
+        refused("mult", lists[i], want);
+    }
+    static const char *const numbers[] = {"1e400",  "inf",   "5 6",   "1e3.5", "1_0", "0,5",
+                                          "1e-400", "0.1.2", "--0.5", "e-3",   ".",   "0.5f"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char want[128];
+        snprintf(want, sizeof want, "thing.rate is \"%s\"; want a number from 0 to 1",
+                 numbers[i]);
+        refused("rate", numbers[i], want);
+    }
     refused("steps", "99999999999999999999999",
             "thing.steps is \"99999999999999999999999\"; want a whole number from 0 to 1e+12");
+}
+
+/* A double would round them. */
+static void whole_numbers_are_exact_in_any_form(void **state)
+{
+    (void)state;
+    struct {
+        int64_t v;
+    } seed;
+    const pf_opt row[] = {{"v", PF_I64, 0, 0, 0, 9e18, NULL, NULL, "seed"}, {0}};
+    static const struct {
+        const char *text;
+        int64_t v;
+    } whole[] = {{"1e17", 100000000000000000},
+                 {"9007199254740993", 9007199254740993},
+                 {"9.007199254740993e15", 9007199254740993},
+                 {"123456789012345678e0", 123456789012345678},
+                 {"8999999999999999999", 8999999999999999999}};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        char text[64];
+        assert_int_equal(pf_opt_set(row, NULL, "v", whole[i].text, &seed), PF_OK);
+        assert_true(seed.v == whole[i].v);
+        pf_opt_text(row, &seed, text, sizeof text);
+        assert_int_equal(pf_opt_set(row, NULL, "v", text, &seed), PF_OK);
+        assert_true(seed.v == whole[i].v);
+    }
+    static const char *const none[] = {"1e19", "9.1e18", "-1", "1e-1", "123456789012345678.5"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(pf_opt_set(row, NULL, "v", none[i], &seed), PF_EARG);
+}
+
+static void text_that_is_no_utf8_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"M\xfcnchen",
+                                      "\x80",
+                                      "a\xc0\xaf",
+                                      "\xc1\xbf",
+                                      "\xe0\x9f\xbf",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "a\xed\xa0\x80"
+                                      "b",
+                                      "\xed\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf8\x88\x80\x80\x80",
+                                      "\xc3",
+                                      "\xe2\x82",
+                                      "\xf0\x9f\x98",
+                                      "\xff",
+                                      "\xe2\x28\xa1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        refused("path", bad[i],
+                "thing.path is not UTF-8 text, so no file of the run could hold it");
 }
 
 static void a_word_that_is_a_truth_value_may_be_written_as_any(void **state)
@@ -200,6 +274,8 @@ int main(void)
         cmocka_unit_test_setup(doubles_print_with_the_fewest_digits, reset),
         cmocka_unit_test_setup(numbers_words_and_lists_are_read_as_people_write_them, reset),
         cmocka_unit_test_setup(a_bad_value_is_refused_with_what_is_wanted, reset),
+        cmocka_unit_test_setup(whole_numbers_are_exact_in_any_form, reset),
+        cmocka_unit_test_setup(text_that_is_no_utf8_is_refused, reset),
         cmocka_unit_test_setup(a_word_that_is_a_truth_value_may_be_written_as_any, reset),
         cmocka_unit_test_setup(an_unknown_name_names_the_nearest, reset),
         cmocka_unit_test_setup(nearest_is_null_when_none_is_close, reset),

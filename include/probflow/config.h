@@ -12,8 +12,10 @@
 
 typedef struct pf_config pf_config;
 
-/* Owned by the caller until pf_config_free.  Fails PF_EIO (missing), PF_EFORMAT (YAML error with
- * line, a key given twice, nesting deeper than section.key).  JSON is YAML too. */
+/* Owned by the caller until pf_config_free.  JSON is YAML too.  path: a file, or a pipe that ends
+ * within 5 s.  Fails PF_EIO (missing, a folder, a device), PF_EFORMAT (YAML error with line, a key
+ * given twice, nesting deeper than section.key, a second document, a tag, a merge key, more than
+ * 256 KiB or 1024 keys: time and memory are bounded whatever the text). */
 PF_MUST_USE pf_status pf_config_load(const char *path, pf_config **out);
 PF_MUST_USE pf_status pf_config_parse(const char *yaml, const char *origin, pf_config **out);
 void pf_config_free(pf_config *c);
@@ -21,7 +23,7 @@ void pf_config_free(pf_config *c);
 /* "section.key=value" or "key=value": adds or replaces.  Fails PF_EARG on another form. */
 PF_MUST_USE pf_status pf_config_set(pf_config *c, const char *assignment);
 
-/* Text of "section.key" or "key"; NULL when absent.  Marks it as read.  Borrowed. */
+/* Text of "section.key" or "key", of a list "[a,b]"; NULL when absent.  Marks it as read.  Borrowed. */
 const char *pf_config_get(pf_config *c, const char *key);
 
 /* What c holds now was stored with a run or a checkpoint: keys it lacks mean what they meant when it

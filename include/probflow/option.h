@@ -70,6 +70,12 @@ const pf_opt *pf_opt_find(const pf_opt *opts, const char *name);
 /* Text of one field that pf_opt_set reads back to the same bits (doubles: shortest exact). */
 void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n);
 
+/* The next character of a string, which moves behind it; 0 at the end; -1, and *s stays, where the
+ * bytes are no UTF-8: cut off, longer than they need be, half of a UTF-16 pair, above U+10FFFF. */
+int32_t pf_utf8_next(const char **s);
+/* 1 when all of s is UTF-8, which a field of PF_STR must be: YAML and HDF5 hold nothing else. */
+int pf_is_utf8(const char *s);
+
 /* Nearest of the NULL-terminated names to `name` by edit distance; NULL when none is close. */
 const char *pf_nearest(const char *name, const char *const *names);
 

@@ -66,31 +66,61 @@ static void double_text(double v, char *buf, size_t n)
     }
 }
 
+int32_t pf_utf8_next(const char **s)
+{
+    const unsigned char *p = (const unsigned char *)*s;
+    if (p[0] < 0x80) {
+        *s += p[0] != 0;
+        return p[0];
+    }
+    int n = p[0] >= 0xf0 ? 3 : p[0] >= 0xe0 ? 2 : 1; /* bytes that follow */
+    static const int32_t least[] = {0, 0x80, 0x800, 0x10000};
+    int32_t c = p[0] & (0x3f >> n);
+    if (p[0] < 0xc0 || p[0] > 0xf7) return -1;
+    for (int i = 1; i <= n; i++) {
+        if ((p[i] & 0xc0) != 0x80) return -1;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) return -1;
+    *s += n + 1;
+    return c;
+}
+
+int pf_is_utf8(const char *s)
+{
+    int32_t c;
+    while ((c = pf_utf8_next(&s)) > 0) {
+    }
+    return c == 0;
+}
+
 static int blank(const char *s)
 {
     while (isspace((unsigned char)*s)) s++;
     return *s == 0;
 }
 
-/* 1 and *v when all of text is a number. */
+/* 1 and *v when all of text is a number.  One too small for a double is none: 0 is another. */
 static int parse_double(const char *text, double *v)
 {
     char *end;
     if (blank(text)) return 0;
+    errno = 0;
     *v = strtod(text, &end);
-    return blank(end) && isfinite(*v);
+    return blank(end) && isfinite(*v) && !(errno == ERANGE && *v == 0.0);
 }
 
-/* 1 and *v when all of text is a whole number; 1e6 is one. */
+/* 1 and *v when all of text is a whole number; 1e6 is one.  A long double holds each int64_t. */
 static int parse_whole(const char *text, int64_t *v)
 {
     char *end;
-    double d;
     if (blank(text)) return 0;
     errno = 0;
     *v = strtoll(text, &end, 10);
     if (blank(end)) return errno == 0;
-    if (!parse_double(text, &d) || d != rint(d) || fabs(d) > 0x1p53) return 0;
+    long double d = strtold(text, &end);
+    if (!blank(end) || !(fabsl(d) < 0x1p63L) || d != rintl(d)) return 0;
+    if (d == 0.0L && errno == ERANGE) return 0;
     *v = (int64_t)d;
     return 1;
 }
@@ -114,31 +144,51 @@ static PF_MUST_USE pf_status bad_number(const pf_opt *o, const char *full, const
     char lo[32], hi[32];
     double_text(o->lo, lo, sizeof lo);
     double_text(o->hi, hi, sizeof hi);
-    PF_FAIL(PF_EARG, "%s is \"%s\"; want %s from %s to %s", full, text,
+    PF_FAIL(PF_EARG, "%s is \"%.80s\"; want %s from %s to %s", full, text,
             o->kind == PF_F64    ? "a number"
             : o->kind == PF_INTS ? "a list of up to 12 whole numbers"
                                  : "a whole number",
             lo, hi);
 }
 
+/* Begin and end of the entries of "[a,b]" or "a,b"; 0 when a bracket lacks its partner. */
+static int list_inside(const char *text, const char **from, const char **to)
+{
+    const char *a = text, *b = text + strlen(text);
+    while (isspace((unsigned char)*a)) a++;
+    while (b > a && isspace((unsigned char)b[-1])) b--;
+    int opened = *a == '[', closed = b > a && b[-1] == ']';
+    *from = a + opened;
+    *to = b - closed;
+    return opened == closed && *from <= *to;
+}
+
+/* A comma stands between two entries and nowhere else. */
+static int parse_ints(const pf_opt *o, const char *text, pf_ints *list)
+{
+    char word[64];
+    const char *at, *to;
+    if (!list_inside(text, &at, &to)) return 0;
+    if (blank(at) || at + strspn(at, " ") == to) return 1; /* an empty list */
+    for (;; at++) {
+        int64_t v;
+        size_t n = strcspn(at, ",");
+        if (at + n > to) n = (size_t)(to - at);
+        if (n >= sizeof word || list->n == PF_INTS_MAX) return 0;
+        memcpy(word, at, n);
+        word[n] = 0;
+        if (!parse_whole(word, &v) || (double)v < o->lo || (double)v > o->hi) return 0;
+        list->v[list->n++] = (int)v;
+        at += n;
+        if (at == to) return 1;
+    }
+}
+
 static PF_MUST_USE pf_status set_ints(const pf_opt *o, const char *full, const char *text,
                                       pf_ints *out)
 {
     pf_ints list = {0};
-    char copy[PF_STR_MAX];
-    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
-        return bad_number(o, full, text);
-    char *save = NULL, *s = copy;
-    for (char *p = copy; *p; p++)
-        if (*p == '[' || *p == ']') *p = ' ';
-    if (!blank(copy))
-        for (char *w = strtok_r(s, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
-            int64_t v;
-            if (list.n == PF_INTS_MAX || !parse_whole(w, &v) || (double)v < o->lo ||
-                (double)v > o->hi)
-                return bad_number(o, full, text);
-            list.v[list.n++] = (int)v;
-        }
+    if (!parse_ints(o, text, &list)) return bad_number(o, full, text);
     *out = list;
     return PF_OK;
 }
@@ -160,7 +210,7 @@ static PF_MUST_USE pf_status set_enum(const pf_opt *o, const char *full, const c
         }
     char words[WORDS_TEXT];
     join_words(o->words, words, sizeof words);
-    PF_FAIL(PF_EARG, "%s is \"%s\"; want %s", full, text, words);
+    PF_FAIL(PF_EARG, "%s is \"%.80s\"; want %s", full, text, words);
 }
 
 static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const char *text,
@@ -183,7 +233,7 @@ static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const 
         *(double *)field = real;
         return PF_OK;
     case PF_BOOL:
-        PF_REQUIRE(parse_bool(text, &yes), PF_EARG, "%s is \"%s\"; want true or false", full,
+        PF_REQUIRE(parse_bool(text, &yes), PF_EARG, "%s is \"%.80s\"; want true or false", full,
                    text);
         *(int *)field = yes;
         return PF_OK;
@@ -192,6 +242,8 @@ static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const 
     case PF_STR:
         PF_REQUIRE(strlen(text) < PF_STR_MAX, PF_EARG, "%s is longer than %d characters", full,
                    PF_STR_MAX - 1);
+        PF_REQUIRE(pf_is_utf8(text), PF_EARG,
+                   "%s is not UTF-8 text, so no file of the run could hold it", full);
         memset(field, 0, PF_STR_MAX);
         memcpy(field, text, strlen(text));
         return PF_OK;
