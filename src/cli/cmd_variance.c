@@ -6,7 +6,6 @@
 #include <probflow/train.h>
 
 #include <math.h>
-#include <string.h>
 
 typedef struct job {
     pf_args args;
@@ -20,11 +19,7 @@ static pf_status prepare(job *j, int root)
 {
     PF_TRY(pf_load(j->args.positional[0], &j->args, "raw", &j->model));
     pf_experiment *e = &j->model.e;
-    if (j->data) {
-        PF_REQUIRE(strlen(j->data) < sizeof e->data.path, PF_EARG, "path %.60s... is too long",
-                   j->data);
-        snprintf(e->data.path, sizeof e->data.path, "%s", j->data);
-    }
+    if (j->data) PF_TRY(pf_opt_set(pf_data_opts, "data", "path", j->data, &e->data));
     const char *const used[] = {j->model.path, e->data.path};
     if (j->out && root) PF_TRY(pf_output_check(j->out, "arrays/loss", used, 2));
     size_t bytes = (size_t)j->n * sizeof(double);
