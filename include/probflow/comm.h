@@ -11,6 +11,9 @@
 
 typedef struct pf_comm pf_comm;
 
+/* 1: a launcher started this process, so that pf_comm_open waits for the other ranks. */
+int pf_comm_launched(void);
+
 /* Collective.  Duplicates the world with MPI_ERRORS_RETURN.  Thread level multiple is asked for.
  * When the ranks have met and one of them cannot go on, all fail, and tell (NULL: nobody) is called
  * with the status on rank 0 before they part: a launcher ends the job, and with it the rank that
@@ -42,6 +45,11 @@ PF_MUST_USE pf_status pf_comm_agree(pf_comm *c, pf_status mine);
 
 /* Collective.  Bytes of `root` to all. */
 PF_MUST_USE pf_status pf_comm_bcast(pf_comm *c, int root, void *buf, size_t bytes);
+
+/* Collective.  The text of rank 0 and its length on every rank, a zero behind it; owned by the caller,
+ * pf_free.  n may differ between ranks. */
+PF_MUST_USE pf_status pf_comm_first(pf_comm *c, const char *mine, size_t n, char **text,
+                                    size_t *length);
 
 /* Collective.  Concatenates `bytes` of each rank in rank order into all [size*bytes] everywhere. */
 PF_MUST_USE pf_status pf_comm_allgather(pf_comm *c, const void *mine, size_t bytes, void *all);

@@ -12,19 +12,36 @@
 #include <string.h>
 #include <unistd.h>
 
-static int usage_failed; /* set once, read by main */
+static int usage_failed; /* read by main */
 static int told;         /* the reason of the end is on stderr */
+static int met;          /* the ranks have met, or tried to */
+static struct {          /* what this rank was started with */
+    const pf_command *command;
+    int argc;
+    char **argv;
+} given;
 
 int pf_usage_failed(void)
 {
     return usage_failed;
 }
 
+void pf_args_given(const pf_command *c, int argc, char **argv)
+{
+    given.command = c;
+    given.argc = argc;
+    given.argv = argv;
+}
+
 void pf_tell_end(pf_status st)
 {
+    const pf_command *c = given.command;
     if (told++) return;
     if (st == PF_ESTOP) pf_log("%s", pf_error_message());
     else pf_error_print(stderr);
+    if (usage_failed)
+        fprintf(stderr, "usage: probflow %s %s\n", c ? c->name : "COMMAND",
+                c ? c->usage : "...");
 }
 
 pf_status pf_usage_error(const char *where, const char *fmt, ...)
@@ -145,6 +162,10 @@ static PF_MUST_USE pf_status choose_instructions(pf_comm *c)
 
 static PF_MUST_USE pf_status run_body(pf_comm *c, pf_body body, void *self)
 {
+    pf_status st = pf_ranks_same_command(c, given.argc, given.argv);
+    if (st)
+        usage_failed = 0; /* what was wrong with this rank's command is no longer the reason */
+    PF_TRY(st);
     PF_TRY(choose_instructions(c));
     PF_TRY(body(c, self));
     return PF_OK;
@@ -153,6 +174,7 @@ static PF_MUST_USE pf_status run_body(pf_comm *c, pf_body body, void *self)
 pf_status pf_with_comm(pf_body body, void *self)
 {
     pf_comm *c = NULL;
+    met = 1;
     PF_TRY(pf_comm_open(&c, pf_tell_end));
     if (pf_comm_rank(c) > 0) pf_log_setup(0);
     pf_status st = run_body(c, body, self);
@@ -167,4 +189,16 @@ pf_status pf_with_comm(pf_body body, void *self)
     pf_comm_close(c);
     alarm(0);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static pf_status fail_as_before(pf_comm *c, void *self)
+{
+    (void)c;
+    return *(const pf_status *)self;
+}
+
+pf_status pf_meet_anyway(pf_status st)
+{
+    if (!met && pf_comm_launched()) st = pf_with_comm(fail_as_before, &st);
+    return st;
 }

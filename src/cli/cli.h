@@ -41,7 +41,8 @@ pf_status pf_usage_error(const char *where, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 int pf_usage_failed(void);
 
-/* Says once why the command ends: the error, or, as a log line, that it was stopped. */
+/* Says once why the command ends: the error, with the usage where that was wrong, or, as a log line,
+ * that it was stopped. */
 void pf_tell_end(pf_status st);
 
 /* Every key of a configuration, with its default, range and meaning. */
@@ -61,9 +62,22 @@ PF_MUST_USE pf_status pf_arg_minutes(const char *text);
  * sysexits.h.  0: done, 1: failed, 2: wrong usage. */
 enum { PF_EXIT_STOPPED = 75 };
 
-/* Opens the ranks, runs body, agrees on its status and closes.  A rank that fails alone ends the
- * job within 10 seconds instead of leaving the others waiting. */
+/* What this rank was started with, before anything else: argv[0] is the command's name, c NULL where
+ * there is none of that name.  Borrowed. */
+void pf_args_given(const pf_command *c, int argc, char **argv);
+
+/* Opens the ranks, compares what they were started with, runs body, agrees on its status and closes.
+ * A rank that fails alone ends the job within 10 seconds instead of leaving the others waiting. */
 typedef pf_status (*pf_body)(pf_comm *c, void *self);
 PF_MUST_USE pf_status pf_with_comm(pf_body body, void *self);
+/* The same for a rank that has come to its end, st, before the ranks have met: the others must not wait
+ * for it.  Without a launcher, or when they have met, returns st. */
+PF_MUST_USE pf_status pf_meet_anyway(pf_status st);
+
+/* Collective.  Fails PF_EARG on all ranks, saying what a rank has and what rank 0, unless all are of one
+ * build and were given the same command.  Test  ranks_that_differ_are_told */
+PF_MUST_USE pf_status pf_ranks_same_command(pf_comm *c, int argc, char **argv);
+/* Collective.  The same of any text; verb: "reads", of a rank. */
+PF_MUST_USE pf_status pf_ranks_same_text(pf_comm *c, const char *verb, const char *text);
 
 #endif

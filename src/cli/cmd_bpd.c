@@ -378,6 +378,7 @@ static pf_status score_all(pf_comm *c, job *j)
 {
     PF_TRY(pf_hold_checkpoint(c, j->args.positional[0], &j->args));
     PF_TRY(pf_comm_agree(c, prepare(j)));
+    PF_TRY(pf_ranks_same_model(c, &j->model));
     PF_TRY(pf_data_agree(c, j->data, j->split, j->content));
     if (j->train) PF_TRY(pf_data_agree(c, j->data, "train", j->train_content));
     int threads = pf_comm_threads(c), root = pf_comm_rank(c) == 0;

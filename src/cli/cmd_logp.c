@@ -3,6 +3,7 @@
 
 #include <probflow/log.h>
 #include <probflow/memory.h>
+#include <probflow/sha256.h>
 
 #include <string.h>
 
@@ -111,6 +112,19 @@ static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
     return PF_OK;
 }
 
+/* Collective. */
+static PF_MUST_USE pf_status same_points(pf_comm *c, const job *j)
+{
+    char sum[PF_SHA256_HEX];
+    pf_sha256 s;
+    pf_sha256_init(&s);
+    pf_sha256_add(&s, j->x.v, j->x.size * sizeof *j->x.v);
+    if (j->probe.v) pf_sha256_add(&s, j->probe.v, j->probe.size * sizeof *j->probe.v);
+    pf_sha256_hex(&s, sum);
+    PF_TRY(pf_ranks_same_text(c, "reads points of SHA-256", sum));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status write_output(const job *j)
 {
     pf_out_array a[4] = {
@@ -136,6 +150,8 @@ static pf_status body(pf_comm *c, void *self)
     job *j = self;
     PF_TRY(pf_hold_checkpoint(c, j->args.positional[0], &j->args));
     PF_TRY(pf_comm_agree(c, prepare(c, j)));
+    PF_TRY(pf_ranks_same_model(c, &j->l));
+    PF_TRY(same_points(c, j));
     size_t doubles = (size_t)j->per_group * (size_t)(j->D + 2);
     pf_queue_job q = {.n = (j->n + j->per_group - 1) / j->per_group,
                       .result_bytes = sizeof(result) + doubles * sizeof(double),

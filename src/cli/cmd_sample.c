@@ -134,6 +134,7 @@ static pf_status draw_all(pf_comm *c, job *j)
     pf_status st = prepare(j, threads, root);
     if (!st && root) st = check_outputs(j);
     PF_TRY(pf_comm_agree(c, st));
+    PF_TRY(pf_ranks_same_model(c, &j->model));
     double start = pf_seconds();
     pf_queue_job q = {
         .n = (j->n + BATCH - 1) / BATCH,

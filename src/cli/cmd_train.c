@@ -1,5 +1,5 @@
 /* probflow train: a configuration and a run directory. */
-#include "cli/cli.h"
+#include "cli/common.h"
 
 #include <probflow/train.h>
 
@@ -24,6 +24,7 @@ static pf_status body(pf_comm *c, void *self)
     job *j = self;
     pf_experiment e;
     PF_TRY(pf_comm_agree(c, read_experiment(&j->args, &e)));
+    PF_TRY(pf_ranks_same_experiment(c, &e));
     pf_catch_signals();
     PF_TRY(pf_train(c, &e, j->dir));
     return PF_OK;

@@ -86,6 +86,7 @@ static pf_status body(pf_comm *c, void *self)
     job *j = self;
     pf_status st = pf_hold_checkpoint(c, j->args.positional[0], &j->args);
     if (!st) st = pf_comm_agree(c, prepare(j, pf_comm_rank(c) == 0));
+    if (!st) st = pf_ranks_same_model(c, &j->model);
     if (!st) st = pf_train_variance(c, &j->model.e, &j->model.file, &j->v);
     if (!st) st = pf_comm_agree(c, pf_comm_rank(c) == 0 ? finish(j) : PF_OK);
     pf_free(j->v.loss);

@@ -41,6 +41,11 @@ PF_MUST_USE pf_status pf_load(const char *run_or_file, const pf_args *args, cons
                               pf_loaded *out);
 void pf_loaded_free(pf_loaded *l);
 
+/* Collective.  Fail as pf_ranks_same_command unless all ranks have the same configuration, and the
+ * same checkpoint with it. */
+PF_MUST_USE pf_status pf_ranks_same_experiment(pf_comm *c, const pf_experiment *e);
+PF_MUST_USE pf_status pf_ranks_same_model(pf_comm *c, const pf_loaded *l);
+
 /* Opens the train split of a dataset, the source of the control variate, for images of this shape.
  * Fails PF_EARG, saying what to set, when there is none. */
 PF_MUST_USE pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **out);

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 extern const pf_command pf_command_data, pf_command_train, pf_command_bpd, pf_command_logp,
     pf_command_score, pf_command_sample, pf_command_import, pf_command_info, pf_command_bench,
@@ -102,36 +101,57 @@ static int leave(int status)
     return status ? status : 1;
 }
 
+/* What is printed instead of running a command. */
+typedef struct page {
+    const pf_command *command; /* its help, or NULL: of the program */
+    int version;
+} page;
+
+static pf_status print_page(pf_comm *c, void *self)
+{
+    const page *p = self;
+    if (c && pf_comm_rank(c)) return PF_OK;
+    if (p->version) printf("probflow %s\n", PF_VERSION);
+    else if (!p->command) overview(stdout);
+    else {
+        printf("usage: probflow %s %s\n\n%s\n", p->command->name, p->command->usage,
+               p->command->help);
+        if (strstr(p->command->usage, "--set")) pf_print_options(stdout);
+    }
+    return PF_OK;
+}
+
+static int asks_help(int argc, char **argv)
+{
+    return given(argc, argv, "--help") || given(argc, argv, "-h");
+}
+
+static pf_status act(const pf_command *c, int argc, char **argv)
+{
+    page p = {.command = c, .version = !strcmp(argv[1], "--version")};
+    int on_its_own = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
+    if (p.version || on_its_own || (c && asks_help(argc - 1, argv + 1)))
+        return pf_comm_launched() ? pf_with_comm(print_page, &p) : print_page(NULL, &p);
+    return c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
+}
+
 int main(int argc, char **argv)
 {
     keep_streams();
     pf_log_setup(first_rank());
     pf_error_show_trail(given(argc, argv, "--trail"));
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is met as a full disk is: by a sentence */
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-        overview(argc < 2 ? stderr : stdout);
-        return leave(argc < 2 ? 2 : 0);
+    const pf_command *c = argc > 1 ? find(argv[1]) : NULL;
+    pf_args_given(c, argc - 1, argv + 1);
+    if (argc < 2 && !pf_comm_launched()) {
+        overview(stderr);
+        return leave(2);
     }
-    if (!strcmp(argv[1], "--version")) {
-        printf("probflow %s\n", PF_VERSION);
-        return leave(0);
-    }
-    const pf_command *c = find(argv[1]);
-    if (c && (given(argc - 1, argv + 1, "--help") || given(argc - 1, argv + 1, "-h"))) {
-        printf("usage: probflow %s %s\n\n%s\n", c->name, c->usage, c->help);
-        if (strstr(c->usage, "--set")) pf_print_options(stdout);
-        return leave(0);
-    }
-    pf_status st = c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
+    pf_status st =
+        argc < 2 ? pf_usage_error(PF_WHERE, "no command is given") : act(c, argc, argv);
+    st = pf_meet_anyway(st);
     if (!st) return leave(0);
-    if (first_rank()) {
-        pf_tell_end(st);
-        if (pf_usage_failed())
-            fprintf(stderr, "usage: probflow %s %s\n", c ? c->name : "COMMAND",
-                    c ? c->usage : "...");
-    } else if (pf_usage_failed()) {
-        sleep(1); /* found before the ranks met: the launcher kills the rest when one leaves */
-    }
+    if (first_rank()) pf_tell_end(st);
     if (st == PF_ESTOP) return leave(PF_EXIT_STOPPED);
     return leave(pf_usage_failed() ? 2 : 1);
 }

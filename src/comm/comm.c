@@ -26,7 +26,7 @@ static int env_number(const char *name)
 
 /* mpirun of Open MPI, any PMIx launcher (srun --mpi=pmix), any PMI one.  SLURM's own variables
  * prove nothing: a plain sbatch script has them too. */
-static int launched(void)
+int pf_comm_launched(void)
 {
     return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
 }
@@ -99,7 +99,7 @@ static PF_MUST_USE pf_status open_into(pf_comm *c)
     c->size = c->one_host = 1;
     c->all = c->queue = MPI_COMM_NULL;
     MPI_Initialized(&started);
-    if (!started && !launched()) {
+    if (!started && !pf_comm_launched()) {
         PF_REQUIRE(
             env_number("SLURM_STEP_NUM_TASKS") <= 1, PF_EEXT,
             "srun started %d tasks without PMIx, so they cannot meet; use srun --mpi=pmix",
@@ -251,6 +251,26 @@ pf_status pf_comm_bcast(pf_comm *c, int root, void *buf, size_t bytes)
         int n = bytes - at < PART ? (int)(bytes - at) : PART;
         PF_TRY(pf_mpi_check(MPI_Bcast(p + at, n, MPI_BYTE, root, c->all), "broadcasting"));
     }
+    return PF_OK;
+}
+
+pf_status pf_comm_first(pf_comm *c, const char *mine, size_t n, char **text, size_t *length)
+{
+    uint64_t bytes = n;
+    PF_TRY(pf_comm_bcast(c, 0, &bytes, sizeof bytes));
+    char *s = pf_zalloc((size_t)bytes + 1);
+    pf_status st = s ? PF_OK
+                     : pf_raise(PF_EMEM, PF_WHERE, "no memory for %llu bytes of rank 0",
+                                (unsigned long long)bytes);
+    if (s && n && c->rank == 0) memcpy(s, mine, n);
+    st = pf_comm_agree(c, st);
+    if (!st) st = pf_comm_bcast(c, 0, s, (size_t)bytes);
+    if (st) {
+        pf_free(s);
+        return pf_trail(st, PF_WHERE);
+    }
+    *text = s;
+    *length = (size_t)bytes;
     return PF_OK;
 }
 

@@ -65,6 +65,28 @@ static void broadcast_and_gather_move_the_bytes(void **state)
     for (int r = 0; r < size; r++) assert_int_equal(all[r], 10 * r);
 }
 
+static void every_rank_gets_the_text_of_the_first(void **state)
+{
+    (void)state;
+    int rank = pf_comm_rank(comm);
+    char mine[32], *text = NULL;
+    size_t n = 0, before = pf_alloc_live();
+    snprintf(mine, sizeof mine, "rank %d", rank);
+    memset(mine + 6, 0, 4); /* zeros are text too; lengths differ */
+    assert_int_equal(pf_comm_first(comm, mine, 10 + (size_t)rank, &text, &n), PF_OK);
+    assert_int_equal(n, 10);
+    assert_memory_equal(text, "rank 0\0\0\0\0", 11);
+    pf_free(text);
+    assert_int_equal(pf_comm_first(comm, NULL, 0, &text, &n), PF_OK);
+    assert_int_equal(n, 0);
+    assert_string_equal(text, "");
+    pf_free(text);
+    if (rank == pf_comm_size(comm) - 1) pf_alloc_fail_at(1);
+    assert_int_equal(pf_comm_first(comm, mine, 6, &text, &n), PF_EMEM);
+    pf_alloc_fail_at(0);
+    assert_int_equal(pf_alloc_live(), before);
+}
+
 static pf_exchange *exchange(size_t bucket, int overlap)
 {
     pf_exchange *x = NULL;
@@ -366,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rank_returns_the_worst_status_and_its_sentence),
         cmocka_unit_test(broadcast_and_gather_move_the_bytes),
+        cmocka_unit_test(every_rank_gets_the_text_of_the_first),
         cmocka_unit_test(the_pieces_of_all_ranks_cover_the_vector_once),
         cmocka_unit_test(the_sum_over_shards_has_the_same_bits_on_any_ranks_in_any_buckets),
         cmocka_unit_test(two_threads_that_share_a_root_add_as_one_would),
