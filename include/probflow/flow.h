@@ -109,6 +109,8 @@ typedef struct pf_ode_problem {
     int B, K, exact;
     double t0, t1;
     const double *probe; /* [K,B,D] */
+    const char *what;    /* of sentences: "image"; NULL: "sample" */
+    int64_t first;       /* number of the first of the B where they come from, for the same */
 } pf_ode_problem;
 PF_MUST_USE pf_status pf_ode_solve(const pf_ode_problem *p, const pf_ode_opt *opt, double *x,
                                    double *div, pf_ode_stat *stat);

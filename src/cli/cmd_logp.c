@@ -54,14 +54,19 @@ static pf_status solve(void *self, int w, int64_t g, void *out)
     size_t n = (size_t)B * (size_t)j->D, at = (size_t)g * (size_t)j->per_group * (size_t)j->D;
     double *z = r->v, *prior = z + n, *delta = prior + B;
     const pf_ode_opt *ode = &j->l.e.likelihood.ode;
-    pf_ode_problem p = {.B = B, .K = 1, .t0 = ode->t_min, .t1 = 1.0};
+    pf_ode_problem p = {.B = B,
+                        .K = 1,
+                        .t0 = ode->t_min,
+                        .t1 = 1.0,
+                        .what = "point",
+                        .first = g * j->per_group};
 
     if (!k->flow) PF_TRY(open_worker(j, k)); /* its first group */
     p.flow = k->flow;
     p.exact = !j->probe.v;
     p.probe = j->probe.v ? j->probe.v + at : NULL;
     memcpy(z, j->x.v + at, n * sizeof *z);
-    PF_TRY(pf_ode_solve(&p, ode, z, delta, &r->stat));
+    PF_TRY(pf_hint_at_noise(&j->l, pf_ode_solve(&p, ode, z, delta, &r->stat)));
     for (int b = 0; b < B; b++)
         prior[b] = pf_sde_prior_logp(&j->l.e.sde, j->D, z + (size_t)b * (size_t)j->D);
     return PF_OK;

@@ -34,7 +34,7 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT(pf_likelihood_opt, subspace, PF_INT, 0, 0, 1024, "principal directions of the train split along which the divergence is exact; a product each"),
     PF_OPT(pf_likelihood_opt, group, PF_INT, 16, 1, 65536, "images a solve: part of the definition of the result"),
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
-    PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, for the solver's share of the error"),
+    PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, the last and shorter one among them, for the solver's share of the error; 1000000: all"),
     PF_OPT(pf_likelihood_opt, seed, PF_I64, 1, 0, 9e18, "seed of dequantisation, probes and bound"),
     PF_ODE_SOLVER_ROWS(offsetof(pf_likelihood_opt, ode)),
     PF_ODE_LIKELIHOOD_ROWS(offsetof(pf_likelihood_opt, ode)),
@@ -111,7 +111,9 @@ static PF_MUST_USE pf_status solve(work *w, const pf_ode_opt *ode, pf_ode_stat *
                         .exact = w->opt->probe == PF_EXACT,
                         .t0 = ode->t_min,
                         .t1 = 1.0,
-                        .probe = w->probes.v};
+                        .probe = w->probes.v,
+                        .what = "image",
+                        .first = w->group->first};
     for (size_t i = 0; i < (size_t)p.B * w->D; i++) w->z[i] = mean * w->x[i];
     PF_TRY(pf_ode_solve(&p, ode, w->z, w->div, stat));
     return PF_OK;

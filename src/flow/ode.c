@@ -107,14 +107,20 @@ static pf_status exact_divergence(solve *s, double t, const double *x, double *f
     return PF_OK;
 }
 
+static const char *noun(const pf_ode_problem *p)
+{
+    return p->what ? p->what : "sample";
+}
+
 static pf_status check_finite(const solve *s, double t, const double *dy)
 {
     size_t nx = s->nx, K = (size_t)divergences(s->p), n = nx + s->ndiv;
     for (size_t i = 0; i < n; i++)
         if (!isfinite(dy[i])) {
-            int b = (int)(i < nx ? i / s->p->flow->dim : (i - nx) / K);
-            PF_FAIL(PF_ENUMERIC, "the %s of sample %d of the batch is not finite at t = %g",
-                    i < nx ? "drift" : "divergence", b, t);
+            size_t b = i < nx ? i / s->p->flow->dim : (i - nx) / K;
+            PF_FAIL(PF_ENUMERIC, "the %s of %s %lld is not finite at t = %g",
+                    i < nx ? "drift" : "divergence", noun(s->p),
+                    (long long)s->p->first + (long long)b, t);
         }
     return PF_OK;
 }
@@ -213,7 +219,9 @@ static pf_status stopped(const solve *s, double tau, int64_t steps)
     if (s->failed)
         return pf_trail(s->failed, PF_WHERE); /* our reason, not the library's echo */
     PF_FAIL(PF_ENUMERIC,
-            "the solver stopped at t = %g on the way from %g to %g after %lld steps: %s", t,
+            "the solver of %ss %lld to %lld stopped at t = %g on the way from %g to %g after "
+            "%lld steps: %s",
+            noun(s->p), (long long)s->p->first, (long long)s->p->first + s->p->B - 1, t,
             s->p->t0, s->p->t1, (long long)steps, s->solver.why);
 }
 
@@ -238,8 +246,8 @@ static pf_status add_node(solve *s, double u, double weight, pf_ode_stat *stat)
     pf_sde_coef(sde, t, &f, &g2);
     for (size_t i = 0; i < s->nproducts; i++) {
         PF_REQUIRE(isfinite(s->part[i]), PF_ENUMERIC,
-                   "the divergence of sample %d of the batch is not finite at t = %g",
-                   (int)(i / (size_t)divergences(s->p)), t);
+                   "the divergence of %s %lld is not finite at t = %g", noun(s->p),
+                   (long long)s->p->first + (long long)(i / (size_t)divergences(s->p)), t);
         s->sum[i] += weight * rate * (s->part[i] - f * s->identity[i]);
     }
     return PF_OK;

@@ -35,7 +35,7 @@ static pf_status draw(const pf_sde *sde, pf_score *score, const pf_sample_opt *o
     ode.div_tol = 1.0; /* no divergence here */
     PF_TRY(pf_sample_prior(sde, opt, first, B, score->dim, x));
     PF_TRY(pf_flow_create(sde, score, &flow));
-    pf_ode_problem p = {.flow = flow, .B = B, .t0 = 1.0, .t1 = opt->t_min};
+    pf_ode_problem p = {.flow = flow, .B = B, .t0 = 1.0, .t1 = opt->t_min, .first = first};
     pf_status st = pf_ode_solve(&p, &ode, x, NULL, &stat);
     pf_flow_free(flow);
     if (st) return pf_trail(st, PF_WHERE);
