@@ -15,6 +15,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct job {
     pf_args args;
@@ -28,15 +29,17 @@ typedef struct job {
     int64_t images, groups;
     int64_t first, last; /* groups of this part */
     int64_t done, fresh; /* of them */
+    int created;         /* rank 0: the result file was not there before */
     pf_results *results; /* rank 0 */
     pf_score *scores;    /* [threads], made by their worker */
     pf_dataset *train;   /* what the control variate is made of; NULL: none */
     pf_control *control; /* made by the first worker that needs it */
     pthread_mutex_t io;  /* HDF5 is not thread-safe */
     char path[4200], part_name[64];
-    /* running mean over the images of this part, rank 0 */
-    double sum, sum2, started;
-    int64_t rows;
+    double started;
+    /* rank 0: mean over all images in the file and squared distances from it; those of this part */
+    double mean, spread;
+    int64_t scored, mine;
 } job;
 
 static const pf_likelihood_opt *options(const job *j)
@@ -50,11 +53,12 @@ static int group_size(const job *j, int64_t group)
     return (int)(left < options(j)->group ? left : options(j)->group);
 }
 
-/* Which groups are solved again at a tenth of the tolerances: spread over the split. */
+/* Which groups are solved again at a tenth of the tolerances: the last of each of n equal ranges, since
+ * the last group of all is the one that may be shorter. */
 static int is_repeated(const job *j, int64_t group)
 {
     int64_t n = options(j)->check_groups < j->groups ? options(j)->check_groups : j->groups;
-    return n > 0 && (group * n) / j->groups != ((group - 1) * n + j->groups) / j->groups - 1;
+    return (group + 1) * n / j->groups > group * n / j->groups;
 }
 
 static pf_status read_group(job *j, int64_t group, pf_group *g, int32_t *labels)
@@ -140,6 +144,7 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
     pf_free((void *)g.pixels);
     pf_free((void *)g.x);
     pf_free(labels);
+    st = pf_hint_at_noise(&j->model, st);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -148,28 +153,42 @@ static int is_mine(const job *j, int64_t group)
     return group >= j->first && group < j->last;
 }
 
-static void account(job *j, const pf_ledger *rows, int64_t n)
+/* The mean over draws of n images, image_step rows from one to the next, joins the running mean.
+ * Source: Welford 1962. */
+static void account(job *j, const pf_ledger *rows, int64_t n, int64_t image_step,
+                    int64_t draw_step)
 {
-    for (int64_t i = 0; i < n; i++) {
-        double v = options(j)->estimand == PF_BOUND ? rows[i].bound : rows[i].nll;
-        if (!is_mine(j, rows[i].image / options(j)->group)) continue;
-        j->sum += v;
-        j->sum2 += v * v;
-        j->rows++;
+    for (int64_t i = 0; i < n; i++, rows += image_step) {
+        double v = 0.0, before = j->mean;
+        for (int d = 0; d < options(j)->draws; d++) {
+            const pf_ledger *r = rows + d * draw_step;
+            v += (options(j)->estimand == PF_BOUND ? r->bound : r->nll) / options(j)->draws;
+        }
+        j->scored++;
+        j->mean += (v - before) / (double)j->scored;
+        j->spread += (v - before) * (v - j->mean);
+        j->mine += is_mine(j, rows->image / options(j)->group);
     }
+}
+
+/* Of a standard error: one image has none. */
+static const char *bar(double se, int digits, char buf[32])
+{
+    if (isnan(se)) snprintf(buf, 32, "?");
+    else snprintf(buf, 32, "%.*f", digits, se);
+    return buf;
 }
 
 static void report_progress(const job *j, int last)
 {
-    double n = (double)j->rows, mean = j->sum / n, var = j->sum2 / n - mean * mean;
+    double n = (double)j->scored, se = n > 1 ? sqrt(j->spread / (n - 1) / n) : NAN;
     double left =
         (pf_seconds() - j->started) * (double)(j->last - j->first - j->done) / (double)j->fresh;
     int64_t end = j->last * options(j)->group, begin = j->first * options(j)->group;
-    char eta[32];
-    pf_progress(last, "bpd %lld/%lld images  %.4f +- %.4f bits/dim  eta %s",
-                (long long)(j->rows / options(j)->draws),
-                (long long)((end < j->images ? end : j->images) - begin), mean,
-                sqrt(fmax(var, 0) / n), pf_duration(left, eta, sizeof eta));
+    char eta[32], error[32];
+    pf_progress(last, "bpd %lld/%lld images  %.4f +- %s bits/dim  eta %s", (long long)j->mine,
+                (long long)((end < j->images ? end : j->images) - begin), j->mean,
+                bar(se, 4, error), pf_duration(left, eta, sizeof eta));
 }
 
 static pf_status done(void *self, int64_t item, const void *result)
@@ -180,7 +199,7 @@ static pf_status done(void *self, int64_t item, const void *result)
     pf_status st = pf_results_put(j->results, item, result, n);
     pthread_mutex_unlock(&j->io);
     PF_TRY(st);
-    account(j, result, n);
+    account(j, result, group_size(j, item), 1, group_size(j, item));
     j->done++;
     j->fresh++;
     if (pf_progress_due()) report_progress(j, 0);
@@ -246,7 +265,10 @@ static pf_status open_results(job *j)
     if (!st) st = define(j, 1, &before);
     info.config = t.s;
     info.before = before.s;
+    j->created = access(j->path, F_OK) != 0;
     if (!st) st = pf_results_open(j->path, &info, &j->results);
+    if (st == PF_EARG)
+        st = pf_raise(st, PF_WHERE, "%s; name another file with --out", pf_error_message());
     pf_free(t.s);
     pf_free(before.s);
     PF_TRY(st);
@@ -254,7 +276,7 @@ static pf_status open_results(job *j)
     pf_ledger *rows = NULL;
     int64_t n = 0;
     PF_TRY(pf_results_rows(j->results, &rows, &n));
-    account(j, rows, n);
+    account(j, rows, n / options(j)->draws, options(j)->draws, 1); /* sorted by image */
     pf_free(rows);
     for (int64_t g = j->first; g < j->last; g++) j->done += pf_results_done(j->results, g);
     if (j->done)
@@ -308,7 +330,7 @@ static pf_status choose_part(job *j)
 static pf_status prepare(job *j)
 {
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->model));
-    if (!j->data) j->data = j->model.e.data.path;
+    PF_TRY(pf_data_or_stored(&j->model, &j->data));
     PF_TRY(pf_dataset_open(j->data, j->split, &j->set));
     j->about = *pf_dataset_about(j->set);
     PF_TRY(check_dataset(j));
@@ -328,9 +350,23 @@ static pf_status prepare(job *j)
     return PF_OK;
 }
 
-static void print_summary(const job *j, const pf_summary *s)
+/* Groups among sorted rows, and those of them that were repeated. */
+static void count_groups(const job *j, const pf_ledger *rows, int64_t n, int64_t count[2])
+{
+    count[0] = count[1] = 0;
+    for (int64_t i = 0, last = -1; i < n; i++) {
+        int64_t group = rows[i].image / options(j)->group;
+        if (group == last) continue;
+        last = group;
+        count[0]++;
+        count[1] += !isnan(rows[i].solver_error);
+    }
+}
+
+static void print_summary(const job *j, const pf_summary *s, const int64_t groups[2])
 {
     int estimand = options(j)->estimand;
+    char error[32];
     if (!s->images) {
         printf("images        none: this part holds no group\n");
         return;
@@ -338,9 +374,9 @@ static void print_summary(const job *j, const pf_summary *s)
     printf("images        %lld of the %s split of %s, %d draw%s each\n", (long long)s->images,
            j->split, j->about.name, options(j)->draws, options(j)->draws == 1 ? "" : "s");
     if (estimand != PF_BOUND)
-        printf("nll_ode       %.5f +- %.5f bits/dim\n", s->nll, s->nll_se);
+        printf("nll_ode       %.5f +- %s bits/dim\n", s->nll, bar(s->nll_se, 5, error));
     if (estimand != PF_NLL_ODE)
-        printf("bound         %.5f +- %.5f bits/dim\n", s->bound, s->bound_se);
+        printf("bound         %.5f +- %s bits/dim\n", s->bound, bar(s->bound_se, 5, error));
     printf("ledger        prior %.5f  integral %.5f  dequantisation %.5f  offset %.5f\n",
            s->prior, s->integral, s->dequantisation, s->offset);
     if (!isnan(s->probe_se)) printf("  of the s.e.: probes %.5f\n", s->probe_se);
@@ -348,8 +384,9 @@ static void print_summary(const job *j, const pf_summary *s)
         printf("  of the s.e.: dequantisation draws %.5f\n", s->dequant_se);
     if (!isnan(s->solver_error))
         printf("solver        mean |error| %.1e, largest %.1e bits/dim against a tenth of the "
-               "tolerances\n",
-               s->solver_error, s->solver_error_max);
+               "tolerances, in %lld of %lld groups\n",
+               s->solver_error, s->solver_error_max, (long long)groups[1],
+               (long long)groups[0]);
     printf("evaluations   %.1f a group of %d\n", s->evaluations, options(j)->group);
     if (j->fresh)
         printf("speed         %.2f images/s\n",
@@ -363,14 +400,16 @@ static pf_status finish(job *j)
     int64_t n = 0;
     PF_TRY(pf_results_rows(j->results, &rows, &n));
     pf_summary s;
+    int64_t groups[2];
     pf_likelihood_summary(rows, n, &s);
+    count_groups(j, rows, n, groups);
     pf_free(rows);
     PF_TRY(pf_results_summary(j->results, &s));
     pf_results *r = j->results;
     j->results = NULL;
     PF_TRY(pf_results_close(r));
     if (j->fresh) report_progress(j, 1);
-    print_summary(j, &s);
+    print_summary(j, &s, groups);
     return PF_OK;
 }
 
@@ -416,6 +455,7 @@ static pf_status body(pf_comm *c, void *self)
     pthread_mutex_init(&j->io, NULL);
     pf_status st = score_all(c, j);
     if (j->results) {
+        if (st && st != PF_ESTOP && j->created && !j->scored) unlink(j->path); /* holds nothing */
         pf_status closed = pf_results_close(j->results);
         if (!st) st = closed;
     }
@@ -473,6 +513,7 @@ const pf_command pf_command_bpd = {
         "                SIGINT: exit status 75, and the same command continues\n"
         "  --set K=V     likelihood options, for example --set "
         "likelihood.estimand=nll_and_bound,\n"
-        "                likelihood.probes=4, likelihood.rtol=1e-6",
+        "                likelihood.probes=4, likelihood.rtol=1e-6,\n"
+        "                likelihood.check_groups=1000000 (every group is solved twice)",
     .run = run,
 };

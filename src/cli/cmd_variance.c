@@ -19,7 +19,9 @@ static pf_status prepare(job *j, int root)
 {
     PF_TRY(pf_load(j->args.positional[0], &j->args, "raw", &j->model));
     pf_experiment *e = &j->model.e;
-    if (j->data) PF_TRY(pf_opt_set(pf_data_opts, "data", "path", j->data, &e->data));
+    PF_TRY(pf_data_or_stored(&j->model, &j->data));
+    if (j->data != e->data.path)
+        PF_TRY(pf_opt_set(pf_data_opts, "data", "path", j->data, &e->data));
     const char *const used[] = {j->model.path, e->data.path};
     if (j->out && root) PF_TRY(pf_output_check(j->out, "arrays/loss", used, 2));
     size_t bytes = (size_t)j->n * sizeof(double);

@@ -149,6 +149,35 @@ void pf_loaded_free(pf_loaded *l)
     memset(l, 0, sizeof *l);
 }
 
+pf_status pf_data_or_stored(const pf_loaded *l, const char **data)
+{
+    const char *stored = l->e.data.path;
+    if (*data) return PF_OK;
+    PF_REQUIRE(stored[0], PF_EARG,
+               "%s does not say what it was trained on; give the data set "
+               "with --data",
+               l->path);
+    PF_REQUIRE(!access(stored, R_OK), PF_EIO,
+               "cannot open %s, which %s was trained on: %s; give the data set with --data",
+               stored, l->path, strerror(errno));
+    *data = stored;
+    return PF_OK;
+}
+
+pf_status pf_hint_at_noise(const pf_loaded *l, pf_status st)
+{
+    const pf_model *m = &l->e.model;
+    if (st != PF_ENUMERIC || m->ops->build) return st;
+    for (const pf_opt *o = m->ops->opts; o && o->name; o++)
+        if (!strcmp(o->name, "noise_variance") &&
+            *(const double *)((const char *)&m->opt + o->offset) == 0.0)
+            return pf_raise(st, PF_WHERE,
+                            "%s; %s was fitted without noise: train it with "
+                            "model.noise_variance above 0",
+                            pf_error_message(), l->path);
+    return st;
+}
+
 static const char *join(const char *group, const char *name, char *buf, size_t n)
 {
     snprintf(buf, n, "%s%s%s", group ? group : "", group && *group ? "/" : "", name);

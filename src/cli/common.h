@@ -41,6 +41,12 @@ PF_MUST_USE pf_status pf_load(const char *run_or_file, const pf_args *args, cons
                               pf_loaded *out);
 void pf_loaded_free(pf_loaded *l);
 
+/* *data, of --data, or the data set the model was trained on where it is NULL.  Fails PF_EIO, naming
+ * --data, when that one is not there.  Borrowed. */
+PF_MUST_USE pf_status pf_data_or_stored(const pf_loaded *l, const char **data);
+/* A failed solve of a closed-form model without noise: adds to its sentence which option helps. */
+pf_status pf_hint_at_noise(const pf_loaded *l, pf_status st);
+
 /* Collective.  Fail as pf_ranks_same_command unless all ranks have the same configuration, and the
  * same checkpoint with it. */
 PF_MUST_USE pf_status pf_ranks_same_experiment(pf_comm *c, const pf_experiment *e);

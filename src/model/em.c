@@ -88,8 +88,15 @@ static PF_MUST_USE pf_status factorise(const pf_em *em, em_work *w)
 {
     size_t D = (size_t)em->D;
     memcpy(w->chol, em->cov, em->C * D * D * sizeof(double));
-    for (int c = 0; c < em->C; c++)
-        PF_TRY(pf_linalg_cholesky(em->D, w->chol + c * D * D, &w->logdet[c]));
+    for (int c = 0; c < em->C; c++) {
+        pf_status st = pf_linalg_cholesky(em->D, w->chol + c * D * D, &w->logdet[c]);
+        if (st == PF_ENUMERIC)
+            PF_FAIL(st,
+                    "component %d of the mixture has become singular; set "
+                    "model.noise_variance above %g",
+                    c, em->noise_variance);
+        PF_TRY(st);
+    }
     return PF_OK;
 }
 
