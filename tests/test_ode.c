@@ -394,8 +394,8 @@ static void nan_in_the_drift_is_one_sentence(void **state)
             .flow = &f, .B = 1, .t0 = 0.0, .t1 = 1.0, .what = "image", .first = 70000};
         assert_int_equal(pf_ode_solve(&p, &o, x, NULL, NULL), PF_ENUMERIC);
         assert_true(d.calls < 1000); /* given up at once */
-        assert_non_null(strstr(pf_error_message(),
-                               "the drift of image 70000 is not finite at t = "));
+        assert_non_null(
+            strstr(pf_error_message(), "the drift of image 70000 is not finite at t = "));
         x[0] = x[1] = 1.0;
     }
 }

@@ -455,7 +455,8 @@ static pf_status body(pf_comm *c, void *self)
     pthread_mutex_init(&j->io, NULL);
     pf_status st = score_all(c, j);
     if (j->results) {
-        if (st && st != PF_ESTOP && j->created && !j->scored) unlink(j->path); /* holds nothing */
+        if (st && st != PF_ESTOP && j->created && !j->scored)
+            unlink(j->path); /* holds nothing */
         pf_status closed = pf_results_close(j->results);
         if (!st) st = closed;
     }
