@@ -1,0 +1,244 @@
+/* seeds DIR: small good inputs of each target, DIR/TARGET/NAME, made by our own writers. */
+#include <errno.h>
+#include <probflow/data.h>
+#include <probflow/memory.h>
+#include <probflow/store.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *root;
+
+static const char *place(const char *target, const char *name)
+{
+    static char buf[4][512];
+    static int k;
+    k = (k + 1) % 4;
+    snprintf(buf[k], sizeof buf[k], "%s/%s", root, target);
+    mkdir(buf[k], 0777);
+    snprintf(buf[k], sizeof buf[k], "%s/%s/%s", root, target, name);
+    unlink(buf[k]);
+    return buf[k];
+}
+
+static void must(int ok, const char *what)
+{
+    if (ok) return;
+    fprintf(stderr, "seeds: %s: %s\n", what,
+            pf_error_message()[0] ? pf_error_message() : strerror(errno));
+    exit(1);
+}
+
+static void put(const char *path, const void *head, size_t n_head, const void *b, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    must(f && fwrite(head, 1, n_head, f) == n_head && fwrite(b, 1, n, f) == n && !fclose(f),
+         path);
+}
+
+static size_t slurp(const char *path, unsigned char *b, size_t cap)
+{
+    FILE *f = fopen(path, "rb");
+    must(f != NULL, path);
+    size_t n = fread(b, 1, cap, f);
+    fclose(f);
+    return n;
+}
+
+/* flags, CUT, two parts */
+static void put_parts(const char *path, int flags, const unsigned char *b, size_t cut, size_t n)
+{
+    const unsigned char head[3] = {(unsigned char)flags, (unsigned char)cut,
+                                   (unsigned char)(cut >> 8)};
+    put(path, head, 3, b, n);
+}
+
+static void idx(void)
+{
+    static const unsigned char images[] = {0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 2};
+    static const unsigned char labels[] = {0, 0, 8, 1, 0, 0, 0, 2, 7, 1};
+    static const unsigned char four[] = {0, 0, 8, 4, 0, 0, 0, 1, 0, 0,
+                                         0, 2, 0, 0, 0, 2, 0, 0, 0, 3};
+    unsigned char b[128] = {0};
+    size_t cut = sizeof images + 12;
+    memcpy(b, images, sizeof images);
+    for (size_t i = sizeof images; i < cut; i++) b[i] = (unsigned char)(17 * i);
+    memcpy(b + cut, labels, sizeof labels);
+    for (int flags = 0; flags < 16; flags++) {
+        char name[16];
+        snprintf(name, sizeof name, "pair%d", flags);
+        put_parts(place("idx", name), flags, b, cut, cut + sizeof labels);
+    }
+    memcpy(b, four, sizeof four);
+    put_parts(place("idx", "colour"), 4, b, sizeof four + 12, sizeof four + 12);
+}
+
+static void png(void)
+{
+    static unsigned char b[1 << 16], pixels[3 * 1024 * 3];
+    const char *tmp = place("png", "tmp");
+    for (int c = 1; c <= 3; c += 2) {
+        for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (unsigned char)(i * 7 / 5);
+        must(!pf_png_grid(tmp, pixels, 1, (pf_shape){5, 4, c}, 1), "png");
+        size_t n = slurp(tmp, b, sizeof b);
+        for (int flag = 0; flag < 2; flag++) {
+            char name[16];
+            snprintf(name, sizeof name, "c%d-%d", c, flag);
+            unsigned char head = (unsigned char)flag;
+            put(place("png", name), &head, 1, b, n);
+        }
+    }
+    must(!pf_png_grid(tmp, pixels, 1, (pf_shape){3, 1024, 3}, 1), "sheet");
+    size_t n = slurp(tmp, b, sizeof b - 16);
+    memcpy(b + n, "[1, 2, 3]\n", 10);
+    put_parts(place("cifar", "sheet"), 1, b, n, n + 10);
+    put_parts(place("cifar", "sheet-alone"), 5, b, n, n);
+    put_parts(place("cifar", "sheet-test"), 9, b, n, n + 10);
+    unlink(tmp);
+    memset(b, 9, 2 * 3073);
+    for (int i = 0; i < 3072; i++) b[1 + i] = (unsigned char)i;
+    put_parts(place("cifar", "batch"), 0, b, 2 * 3073, 2 * 3073);
+    put_parts(place("cifar", "batch-test"), 8, b, 3073, 3073);
+}
+
+static void yaml(void)
+{
+    static const char *const texts[] = {
+        "\0train: {whole: 4, real: 1e-3, list: [1, 2]}\nmodel:\n  word: yes\n  text: \"a "
+        "\\\"b\\\"\"\n",
+        "\0{\"train\": {\"yes\": false, \"large\": 1e6}}",
+        "\0train:\n  text: |\n    two\n    lines\nmodel: {}\n",
+        "\0train: &a {text: 'it''s'}\nmodel: {text: !!str 12}\n",
+        "\1train.text=M\xc3\xbcnchen",
+        "\1model.list=[3,4]",
+        "\1train.word=hosts",
+        "\2-7",
+        "\3"
+        "123456789",
+        "\4"
+        "1e-3",
+        "\5no",
+        "\6yes",
+        "\7/a b:#c",
+        "\10[1,2,3]"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%zu", i);
+        put(place("yaml", name), texts[i], 1, texts[i] + 1, strlen(texts[i] + 1));
+    }
+}
+
+static void datasets(void)
+{
+    unsigned char images[6 * 12];
+    int32_t tokens[6 * 12], labels[6] = {0, 1, 2, 0, 1, 2};
+    double x[6 * 2], logp[6] = {0};
+    for (int i = 0; i < 72; i++) images[i] = (unsigned char)(i * 3), tokens[i] = i % 5;
+    for (int i = 0; i < 12; i++) x[i] = 0.1 * i;
+    pf_dataset_info info = {.name = "small",
+                            .source = "a b",
+                            .sha256 = "00",
+                            .levels = 256,
+                            .kind = PF_DATA_IMAGES,
+                            .shape = {2, 2, 3}};
+    pf_dataset_split s[2] = {{"train", 4, images, labels, NULL},
+                             {"test", 2, images, labels, NULL}};
+    must(!pf_dataset_write(place("h5_dataset", "images"), &info, s, 2), "dataset");
+    s[0].labels = NULL;
+    must(!pf_dataset_write(place("h5_dataset", "bare"), &info, s, 1), "dataset");
+    info.kind = PF_DATA_TOKENS, info.levels = 5, info.shape = (pf_shape){1, 1, 12};
+    s[0].values = tokens;
+    must(!pf_dataset_write(place("h5_dataset", "tokens"), &info, s, 1), "tokens");
+    info.kind = PF_DATA_CONTINUOUS, info.levels = 0, info.shape = (pf_shape){1, 1, 2};
+    s[0].values = x, s[0].logp = logp;
+    must(!pf_dataset_write(place("h5_dataset", "points"), &info, s, 1), "points");
+}
+
+static void checkpoints(void)
+{
+    pf_param v[12];
+    float block[12 * 4];
+    memset(v, 0, sizeof v);
+    for (int i = 0; i < 48; i++) block[i] = (float)i;
+    for (int i = 0; i < 12; i++) {
+        snprintf(v[i].name, sizeof v[i].name, "layer.%d", i);
+        v[i].rank = 2, v[i].dim[0] = 2, v[i].dim[1] = 2, v[i].size = 4,
+        v[i].offset = 4 * (size_t)i;
+        v[i].trainable = 1;
+    }
+    pf_checkpoint c = {.n_views = 3,
+                       .views = v,
+                       .floats = 12,
+                       .params = block,
+                       .ema = block,
+                       .adam_m = block,
+                       .adam_v = block,
+                       .step = 4,
+                       .seed = 3,
+                       .shards = 4,
+                       .shape = {2, 2, 1},
+                       .config = "seed: 3\ntrain: {steps: 4}\n"};
+    must(!pf_checkpoint_write(place("h5_checkpoint", "state"), &c), "checkpoint");
+    c.n_views = 12, c.floats = 48, c.ema = c.adam_m = c.adam_v = NULL;
+    must(!pf_checkpoint_write(place("h5_checkpoint", "many"), &c), "checkpoint");
+}
+
+static void results(void)
+{
+    const pf_results_info info = {.images = 6, .draws = 1, .group = 2, .config = "seed: 1\n"};
+    for (int done = 0; done <= 3; done += 3) {
+        pf_results *r = NULL;
+        pf_summary s = {.images = 6, .rows = 6, .nll = 3};
+        must(!pf_results_open(place("h5_results", done ? "done" : "begun"), &info, &r),
+             "results");
+        for (int g = 0; g < done; g++) {
+            pf_ledger rows[2] = {{.image = 2 * g, .nll = 3}, {.image = 2 * g + 1, .nll = 3}};
+            must(!pf_results_put(r, g, rows, 2), "results");
+        }
+        if (done) must(!pf_results_summary(r, &s), "summary");
+        must(!pf_results_close(r), "results");
+    }
+}
+
+static void metrics(void)
+{
+    static const char *const names[] = {"step", "loss", "lr"};
+    static unsigned char b[1 << 18];
+    pf_metrics *m = NULL;
+    const char *path = place("h5_metrics", "sealed");
+    must(!pf_metrics_open(path, names, 3, -1, &m), "metrics");
+    for (int i = 0; i < 5; i++)
+        must(!pf_metrics_append(m, (double[]){i, 0.5 * i, 1e-3}), "metrics");
+    size_t n = slurp(path, b, sizeof b); /* as a kill leaves it */
+    must(!pf_metrics_close(m, PF_OK), "metrics");
+    put(place("h5_metrics", "killed"), b, 0, b, n);
+}
+
+static void foreign(void)
+{
+    double x[16] = {0}, t[2] = {0.5, 0.5};
+    float a[6] = {1, 2, 3, 4, 5, 6};
+    pf_out_array arrays[] = {{"x", 4, {2, 2, 2, 2}, x, NULL, NULL},
+                             {"t", 1, {2}, t, NULL, NULL},
+                             {"params/a", 2, {2, 3}, NULL, a, NULL},
+                             {"params/b", 1, {3}, NULL, a, NULL}};
+    pf_out_attr attrs[] = {{"net", "{\"nf\": 8}", 0}, {"beta_min", NULL, 0.1}};
+    must(!pf_store_write(place("h5_foreign", "arrays"), arrays, 4, attrs, 2), "arrays");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) return 2;
+    root = argv[1];
+    mkdir(root, 0777);
+    idx();
+    png();
+    yaml();
+    datasets();
+    checkpoints();
+    results();
+    metrics();
+    foreign();
+    return 0;
+}
