@@ -1,7 +1,6 @@
 /* A child for readings in which libhdf5 may die.
  *
- * The counters of coverage are put into memory that both processes share, so that the fuzzer sees what
- * the child reached.  The sanitizer's report, made in the child, says whose fault it was. */
+ * It hands its counters of coverage back, so that the fuzzer sees what it reached.  The sanitizer's report, made in the child, says whose fault it was. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <sanitizer/asan_interface.h>
@@ -21,17 +20,26 @@ extern uint8_t __start___sancov_cntrs[], __stop___sancov_cntrs[];
 extern const uintptr_t __start___sancov_pcs[],
     __stop___sancov_pcs[]; /* {place, flags} of our code */
 
-static int said; /* what the child says: a file in memory, shown with a finding only */
+static int said;         /* what the child says: a file in memory, shown with a finding only */
+static uint8_t *reached; /* the child's counters of coverage, in shared memory */
 
-static void share_counters(void)
+static size_t counted(void)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)__start___sancov_cntrs + page - 1) / page * page;
-    uintptr_t to = (uintptr_t)__stop___sancov_cntrs / page * page;
-    if (to > from)
-        mmap((void *)from, to - from, PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    return (size_t)(__stop___sancov_cntrs - __start___sancov_cntrs);
+}
+
+static void prepare(void)
+{
+    reached = mmap(NULL, counted(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     said = memfd_create("said", MFD_CLOEXEC);
+    if (reached == MAP_FAILED || said < 0) fuzz_finding("no memory to share with a child");
+}
+
+/* The child's only way out, so that the fuzzer learns what it reached. */
+static void leave(int status)
+{
+    memcpy(reached, __start___sancov_cntrs, counted());
+    _exit(status);
 }
 
 static int is_ours(uintptr_t pc)
@@ -62,7 +70,7 @@ static int in_hdf5(const char *report)
 
 static void on_report(const char *report)
 {
-    _exit(in_hdf5(report) ? THEIRS : OURS);
+    leave(in_hdf5(report) ? THEIRS : OURS);
 }
 
 static void run_child(void (*body)(void *self), void *self)
@@ -77,7 +85,7 @@ static void run_child(void (*body)(void *self), void *self)
     __asan_set_error_report_callback(on_report);
     alarm(SECONDS);
     body(self);
-    _exit(0);
+    leave(0);
 }
 
 static void show_said(void)
@@ -94,7 +102,8 @@ void fuzz_in_child(void (*body)(void *self), void *self)
     int status = 0;
     struct rusage used;
     const char *what = NULL;
-    if (!prepared++) share_counters();
+    if (!prepared++) prepare();
+    memset(reached, 0, counted());
     (void)!ftruncate(said, 0);
     lseek(said, 0, SEEK_SET);
     pid_t child = fork();
@@ -102,6 +111,7 @@ void fuzz_in_child(void (*body)(void *self), void *self)
     if (child == 0) run_child(body, self);
     while (wait4(child, &status, 0, &used) != child)
         if (errno != EINTR) fuzz_finding("the child is lost");
+    for (size_t i = 0; i < counted(); i++) __start___sancov_cntrs[i] |= reached[i];
     if (WIFSIGNALED(status))
         what = WTERMSIG(status) == SIGALRM ? "no end after 9 s" : "a signal";
     else if (WEXITSTATUS(status) && WEXITSTATUS(status) != THEIRS) what = "a fault in our code";
