@@ -35,8 +35,8 @@ size_t fuzz_h5_mutate(uint8_t *data, size_t size, uint64_t seed);
 /* Bob Jenkins' lookup3, as HDF5 sums its metadata. */
 uint32_t fuzz_lookup3(const uint8_t *p, size_t n);
 
-/* child.c: runs body(self) in a child that shares the coverage counters with this process.  Its end by
- * a fault inside libhdf5 is a refusal; a fault in our code, more than 9 s or 2 GB are findings. */
-void fuzz_in_child(void (*body)(void *self), void *self);
+/* child.c: runs body(self) in a child that hands its counters of coverage back.  may_die: its end by a
+ * fault inside libhdf5 is a refusal.  A fault in our code, more than 9 s or 2 GB are findings. */
+void fuzz_in_child(void (*body)(void *self), void *self, int may_die);
 
 #endif

@@ -11,7 +11,7 @@ OUTPUTS = {
     "png": (["run"], [CHECKPOINT], ["sample", CHECKPOINT, "-n", "1", "--out", "s.h5", "--png", "OUT"], None),
     "score": (["run", "points.h5"], ["points.h5", CHECKPOINT], ["score", "run", "--in", "points.h5", "--out", "OUT"], None),
     "logp": (["run", "points.h5"], ["points.h5", CHECKPOINT], ["logp", "run", "--in", "points.h5", "--out", "OUT"], None),
-    "import": (["weights.h5"], ["weights.h5"], ["import", "weights.h5", "OUT"], None),
+    "import": (["weights.h5"], ["weights.h5"], ["import", "weights.h5", "OUT"], CHECKPOINT),
     "bpd": (["run", "tiny.h5"], ["tiny.h5", CHECKPOINT], ["bpd", CHECKPOINT, "--limit", "4", "--out", "OUT"], "results.h5"),
     "variance": (["run", "tiny.h5"], ["tiny.h5", CHECKPOINT], ["variance", CHECKPOINT, "--batches", "2", "--out", "OUT"], None),
     "csv": (["tiny.yaml"], ["tiny.yaml"], ["bench", "tiny.yaml", "--size", "8x8x1", "--seconds", "1", "--csv", "OUT"], None),

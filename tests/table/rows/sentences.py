@@ -27,7 +27,7 @@ def rows(add, random):
     refused("--part 5/4", "part", "bpd", "run", "--part", "5/4", "--out", "o")
     for v in ("0/4", "x", "1/", "/4", "1/0", "-1/4", "1/4/2"): refused("--part %s" % v, "part", "bpd", "run", "--part", v, "--out", "o")
     for v in ("x", "-1", "nan", ""): refused("--max-minutes %s" % (v or "empty"), "minutes", "bpd", "run", "--max-minutes", v, "--out", "o")
-    for v in ("8x8", "8x8x1x1", "x", "0x8x1", "-8x8x1", "8x8x", "99999999x8x1"): refused("--size %s" % v, "size|%s" % v, "bench", "tiny.yaml", "--size", v)
+    for v in ("8x8", "8x8x1x1", "x", "0x8x1", "-8x8x1", "8x8x"): refused("--size %s" % v, "size|%s" % v, "bench", "tiny.yaml", "--size", v)
 
     # options that would help
     refused("bpd of a run whose data are gone", "--data", "bpd", "run", "--limit", "4", "--out", "o.h5", prepare=lambda c: os.unlink("tiny.h5"))
