@@ -85,8 +85,9 @@ static PF_MUST_USE pf_status find_data(job *j)
     pf_shape *s = &j->b.shape;
     *s = (pf_shape){32, 32, 3};
     if (j->size) {
-        if (sscanf(j->size, "%dx%dx%d", &s->h, &s->w, &s->c) != 3 || s->h < 1 || s->w < 1 ||
-            s->c < 1)
+        char more;
+        if (sscanf(j->size, "%dx%dx%d%c", &s->h, &s->w, &s->c, &more) != 3 || s->h < 1 ||
+            s->w < 1 || s->c < 1)
             return pf_usage_error(PF_WHERE, "--size: '%s' is not HxWxC", j->size);
     } else if (j->b.e.data.path[0] && !pf_dataset_open(j->b.e.data.path, "train", &d)) {
         *s = pf_dataset_about(d)->shape;

@@ -20,8 +20,9 @@ extern uint8_t __start___sancov_cntrs[], __stop___sancov_cntrs[];
 extern const uintptr_t __start___sancov_pcs[],
     __stop___sancov_pcs[]; /* {place, flags} of our code */
 
-static int said;         /* what the child says: a file in memory, shown with a finding only */
-static uint8_t *reached; /* the child's counters of coverage, then 1 for a fault of ours; in shared memory */
+static int said; /* what the child says: a file in memory, shown with a finding only */
+static uint8_t *
+    reached; /* the child's counters of coverage, then 1 for a fault of ours; in shared memory */
 
 static size_t counted(void)
 {
@@ -30,7 +31,8 @@ static size_t counted(void)
 
 static void prepare(void)
 {
-    reached = mmap(NULL, counted() + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    reached =
+        mmap(NULL, counted() + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     said = memfd_create("said", MFD_CLOEXEC);
     if (reached == MAP_FAILED || said < 0) fuzz_finding("no memory to share with a child");
 }
@@ -118,7 +120,8 @@ void fuzz_in_child(void (*body)(void *self), void *self, int may_die)
         what = WTERMSIG(status) == SIGALRM ? "no end after 9 s" : "a signal";
     else if (reached[counted()] || (WEXITSTATUS(status) && WEXITSTATUS(status) != THEIRS))
         what = "a fault in our code";
-    else if (WEXITSTATUS(status) && !may_die) what = "a fault in libhdf5, outside the reading child";
+    else if (WEXITSTATUS(status) && !may_die)
+        what = "a fault in libhdf5, outside the reading child";
     else if (used.ru_maxrss > 2048L * 1024) what = "more than 2 GB";
     if (!what) return;
     show_said();

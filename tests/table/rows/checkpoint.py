@@ -46,12 +46,12 @@ def rows(add, random):
     i8 = np.int64
     for v in (0, -1, 1, 48248, 48250, 3 << 28, 1 << 40, 1 << 62): add("state/floats %d" % v, refused(state("floats", i8(v))))
     for v in ([2**32 + 8, 8, 1], [0, 8, 1], [-8, 8, 1], [8, 8, 2**31], [8, 8], [8, 8, 1, 1], [1 << 20, 1 << 20, 1], [7, 7, 1], [8, 8, 1 << 40]):
-        add("state/shape %s" % v, refused(state("shape", np.array(v, i8))))
+        add("state/shape %s" % v, refused(state("shape", np.array(v, i8)), r"c\.h5|images of|output would be"))
     for name in ("step", "seed", "shards"):
         add("state/%s twice" % name, refused(state(name, np.array([4, 4], i8))))
         add("state/%s a text" % name, refused(state(name, "four")))
     for v in (-1, -(1 << 63)): add("state/step %d" % v, refused(state("step", i8(v))))
-    for v in (0, -4, (1 << 32) + 4): add("state/shards %d" % v, refused(state("shards", i8(v)), r"c\.h5|shards"))
+    for v in (-4, (1 << 32) + 4): add("state/shards %d" % v, refused(state("shards", i8(v)), r"c\.h5|shards"))
     for name in ("step", "shape", "floats"): add("no state/%s" % name, refused(edited(lambda f, n=name: f["state"].attrs.__delitem__(n))))
     add("no state", refused(edited(lambda f: f.__delitem__("state"))))
     add("no params", refused(edited(lambda f: f.__delitem__("params"))))

@@ -48,7 +48,6 @@ def rows(add, random):
     add("a text called png", refused(r"b\.png", [("d/a.png", g), ("d/b.png", "text")]))
     add("an empty png", refused(r"b\.png", [("d/a.png", g), ("d/b.png", "")]))
     add("one cut off", refused(r"c/b\.png", [("d/c/a.png", g), ("d/c/b.png", g[:50])]))
-    add("too deep", refused("d", [("d/" + "x/" * 12 + "a.png", g)]))
     add("labels for some", refused("d", [("d/a.png", g), ("d/c/b.png", png(grey(1, 2)[0]))]))
     add("the same folder twice", refused("d", [("d/a.png", g)], args=["d"]))
     add("shrink 3 of 8", refused("8x8|3", [("d/a.png", g)], args=["--shrink", "3"]))
