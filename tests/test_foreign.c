@@ -336,6 +336,7 @@ static void a_seal_has_ascending_disjoint_ranges_inside(void **state)
         refused(path, read_x(path), "is damaged");
     }
     free(b);
+    assert_int_equal(unlink(path), 0);
     must(pf_store_write(path, &a, 1, NULL, 0)); /* ours still is whole */
     must(read_x(path));
 }

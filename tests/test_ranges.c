@@ -302,20 +302,6 @@ static void parameters_lie_side_by_side_in_their_block(void **state)
     must(read_checkpoint(path));
 }
 
-static void a_checkpoint_is_what_its_name_says(void **state)
-{
-    (void)state;
-    const char *named[] = {"checkpoint-00000004.h5", "checkpoint-4.h5", "other.h5",
-                           "my-checkpoint-00000003.h5"};
-    for (int i = 0; i < 4; i++) {
-        write_checkpoint(in_dir(named[i]));
-        must(read_checkpoint(in_dir(named[i])));
-    }
-    write_checkpoint(in_dir("checkpoint-00000003.h5"));
-    refused(in_dir("checkpoint-00000003.h5"), read_checkpoint(in_dir("checkpoint-00000003.h5")),
-            "it holds step 4");
-}
-
 /* ---- attributes and sums ----------------------------------------------------------------------- */
 
 static void numbers_for_people_are_one_number(void **state)
@@ -383,7 +369,6 @@ int main(void)
         cmocka_unit_test(rows_that_are_not_stored_are_refused),
         cmocka_unit_test(counters_of_a_checkpoint_are_held_against_its_parameters),
         cmocka_unit_test(parameters_lie_side_by_side_in_their_block),
-        cmocka_unit_test(a_checkpoint_is_what_its_name_says),
         cmocka_unit_test(numbers_for_people_are_one_number),
         cmocka_unit_test(sums_of_sizes_do_not_wrap),
     };

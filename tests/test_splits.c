@@ -95,6 +95,17 @@ static void folders_name_splits_above_classes(void **state)
         has_no_split("f.h5", "test");
         classes_are("f.h5", "cat\ndog");
     }
+    /* a folder of several splits is none of them, whatever its name */
+    put_png("with-test/train/a.png", 1);
+    put_png("with-test/test/a.png", 2);
+    must(convert("with-test", "f.h5"));
+    holds("f.h5", "train", 1, (unsigned[]){1}, NULL);
+    holds("f.h5", "test", 1, (unsigned[]){2}, NULL);
+    put_png("test-sets/valid/train/cat/a.png", 3);
+    put_png("test-sets/valid/dev/cat/a.png", 4);
+    must(convert("test-sets/valid", "f.h5"));
+    holds("f.h5", "train", 1, (unsigned[]){3}, (int32_t[]){0});
+    holds("f.h5", "valid", 1, (unsigned[]){4}, (int32_t[]){0});
     /* the source itself is the split */
     put_png("val_set/cat/a.png", 1);
     put_png("val_set/bus/a.png", 2);

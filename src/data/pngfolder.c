@@ -45,7 +45,7 @@ typedef struct kind {
 typedef struct walk {
     const pf_source *s;
     pf_table *t;
-    int source_split;
+    int source_split, by_default; /* by_default: no name said it */
     run *first, *last;
     const place *of_last;
     int64_t images, strange; /* strange: the file's own name says another split */
@@ -197,19 +197,37 @@ static PF_MUST_USE pf_status look(const char *dir, const char *name, entry *e)
     return PF_OK;
 }
 
-/* 1 when folders are all that is read here, and the name of each says a split. */
+/* *only: folders are all that is read here, and the name of each says a split; *several: not all of
+ * them the same. */
 static PF_MUST_USE pf_status only_splits(const char *dir, struct dirent **list, int n,
-                                         int *only)
+                                         int *only, int *several)
 {
     entry e;
+    int first = PF_SPLIT_UNSAID;
     *only = 1;
+    *several = 0;
     for (int i = 0; i < n && *only; i++) {
         if (is_hidden(list[i]->d_name)) continue;
         PF_TRY(look(dir, list[i]->d_name, &e));
-        if (e.is_folder) *only = pf_split_of_name(list[i]->d_name) != PF_SPLIT_UNSAID;
-        else *only = !is_png(list[i]->d_name);
+        int says = e.is_folder ? pf_split_of_name(list[i]->d_name) : PF_SPLIT_UNSAID;
+        *only = e.is_folder ? says != PF_SPLIT_UNSAID : !is_png(list[i]->d_name);
+        if (first == PF_SPLIT_UNSAID) first = says;
+        *several |= says >= 0 && says != first;
     }
+    *several &= *only;
     return PF_OK;
+}
+
+/* A folder of several splits is none of them itself, whatever its name: with-test/{train,test}. */
+static void holds_splits(walk *w, const char *dir, place *at)
+{
+    int by_name = at->up ? at->up->split == PF_SPLIT_UNSAID : w->s->given == PF_SPLIT_UNSAID;
+    if (at->split == PF_SPLIT_UNSAID || !by_name) return;
+    at->split = PF_SPLIT_UNSAID;
+    if (at->up && !at->above) at->above = pf_base_name(dir);
+    if (at->up) return;
+    w->by_default = 1;
+    w->source_split = PF_TRAIN;
 }
 
 static PF_MUST_USE pf_status read_folder(walk *w, const char *dir, place *at);
@@ -242,11 +260,12 @@ static PF_MUST_USE pf_status read_entry(walk *w, const place *at, const char *di
 static PF_MUST_USE pf_status read_folder(walk *w, const char *dir, place *at)
 {
     struct dirent **e = NULL;
-    int only = 0;
+    int only = 0, several = 0;
     PF_TRY(no_loop(dir, at));
     int n = scandir(dir, &e, any, by_name);
     PF_REQUIRE(n >= 0, PF_EIO, "cannot list the folder %s: %s", dir, strerror(errno));
-    pf_status st = only_splits(dir, e, n, &only);
+    pf_status st = only_splits(dir, e, n, &only, &several);
+    if (several) holds_splits(w, dir, at);
     for (int i = 0; i < n; i++) {
         if (!st) st = read_entry(w, at, dir, e[i]->d_name, only);
         free(e[i]);
@@ -306,19 +325,19 @@ static PF_MUST_USE pf_status name_classes(walk *w, int above)
 
 static PF_MUST_USE pf_status read_all(walk *w, pf_source *s)
 {
-    int by_default = 0, above = 0;
+    int above = 0;
     char left[KINDS * 32];
-    PF_TRY(pf_source_split(s, &w->source_split, &by_default));
-    place top = {.split = by_default ? PF_SPLIT_UNSAID : w->source_split};
+    PF_TRY(pf_source_split(s, &w->source_split, &w->by_default));
+    place top = {.split = w->by_default ? PF_SPLIT_UNSAID : w->source_split};
     PF_TRY(read_folder(w, s->path, &top));
     list_left(w, left, sizeof left);
     PF_REQUIRE(
         w->images > 0, PF_EFORMAT,
         "the folder %s holds no PNG files, which are what is read from folders; it holds %s",
         s->path, left[0] ? left : "no files at all");
-    PF_TRY(classes_above(w, by_default, &above));
+    PF_TRY(classes_above(w, w->by_default, &above));
     PF_TRY(name_classes(w, above));
-    if (by_default && w->first->split != PF_SPLIT_UNSAID)
+    if (w->by_default && w->first->split != PF_SPLIT_UNSAID)
         s->how = "by the names of its folders";
     if (left[0]) pf_log("data: %s: not read: %s", s->path, left);
     if (w->strange)
