@@ -36,7 +36,9 @@ size_t fuzz_h5_mutate(uint8_t *data, size_t size, uint64_t seed);
 uint32_t fuzz_lookup3(const uint8_t *p, size_t n);
 
 /* child.c: runs body(self) in a child that hands its counters of coverage back.  may_die: its end by a
- * fault inside libhdf5 is a refusal.  A fault in our code, more than 9 s or 2 GB are findings. */
+ * fault or a loop inside libhdf5 is a refusal.  A fault in our code, a step of more than 9 s, 2 GB are
+ * findings.  The body calls fuzz_begin_step before each step but the first. */
+void fuzz_begin_step(void);
 void fuzz_in_child(void (*body)(void *self), void *self, int may_die);
 
 #endif

@@ -16,8 +16,10 @@ static void look(const char *path)
     int same = 0;
     FILE *nowhere = fopen("/dev/null", "w");
     (void)!pf_store_info(path, nowhere);
+    fuzz_begin_step();
     (void)!pf_store_compare(path, path, nowhere, &same);
     fclose(nowhere);
+    fuzz_begin_step();
 }
 
 static inline void read_dataset(const char *path)
@@ -25,6 +27,7 @@ static inline void read_dataset(const char *path)
     static const char *const splits[] = {"train", "valid", "test"};
     for (int s = 0; s < 3; s++) {
         pf_dataset *d = NULL;
+        fuzz_begin_step();
         if (pf_dataset_open(path, splits[s], &d)) continue;
         pf_data_opt opt;
         pf_shard *shard = NULL;
@@ -71,6 +74,7 @@ static inline void read_results(const char *path)
         pf_free(rows);
         (void)!pf_results_close(r);
     }
+    fuzz_begin_step();
     if (!pf_results_open(fuzz_path("own.h5"), &info, &r)) {
         int64_t adopted = 0;
         (void)!pf_results_adopt(r, path, &adopted);
@@ -98,12 +102,15 @@ static inline void read_foreign(const char *path)
     float *flat = NULL;
     for (int i = 0; i < 3; i++) {
         pf_array a = {0};
+        fuzz_begin_step();
         if (!pf_store_read_array(path, names[i], &a)) pf_array_free(&a);
     }
     for (int i = 0; i < 2; i++) {
         char *text = NULL;
+        fuzz_begin_step();
         if (!pf_store_read_attr(path, attributes[i], &text)) pf_free(text);
     }
+    fuzz_begin_step();
     if (pf_store_read_group(path, "params", &n, &views, &flat)) return;
     pf_free(views);
     pf_free(flat);
