@@ -77,7 +77,8 @@ static void idx(void)
 static void png(void)
 {
     static unsigned char b[1 << 16], pixels[3 * 1024 * 3];
-    const char *tmp = place("png", "tmp");
+    char tmp[512];
+    snprintf(tmp, sizeof tmp, "%s", place("png", "tmp"));
     for (int c = 1; c <= 3; c += 2) {
         for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (unsigned char)(i * 7 / 5);
         must(!pf_png_grid(tmp, pixels, 1, (pf_shape){5, 4, c}, 1), "png");
