@@ -31,9 +31,12 @@ static void arrays_and_attributes_come_back(void **state)
     assert_true(r.rank == 0 && r.size == 1 && r.v[0] == 4);
     pf_array_free(&r);
     assert_int_equal(pf_store_read_array(in_dir("w.h5"), "ode/y", &r), PF_EIO);
-    assert_true(pf_store_has(in_dir("w.h5"), "ode/x"));
-    assert_false(pf_store_has(in_dir("w.h5"), "no/x"));
-    assert_false(pf_store_has(in_dir("absent.h5"), "x"));
+    int there = 0;
+    assert_int_equal(pf_store_has(in_dir("w.h5"), "ode/x", &there), PF_OK);
+    assert_true(there);
+    assert_int_equal(pf_store_has(in_dir("w.h5"), "no/x", &there), PF_OK);
+    assert_false(there);
+    assert_int_equal(pf_store_has(in_dir("absent.h5"), "x", &there), PF_EIO);
 
     char *text = NULL;
     assert_int_equal(pf_store_read_attr(in_dir("w.h5"), "net", &text), PF_OK);

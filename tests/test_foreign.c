@@ -59,8 +59,11 @@ static void foreign_values_come_back_unchanged(void **state)
     must(pf_store_read_attr(path, "pair", &text));
     assert_string_equal(text, "-5 70000");
     pf_free(text);
-    assert_true(pf_store_has(path, "params/b"));
-    assert_false(pf_store_has(path, "params/c"));
+    int there = 0;
+    assert_int_equal(pf_store_has(path, "params/b", &there), PF_OK);
+    assert_true(there);
+    assert_int_equal(pf_store_has(path, "params/c", &there), PF_OK);
+    assert_false(there);
     must(print_to_nowhere(path));
     refused(path, pf_store_read_array(path, "s", &a), "holds text, want numbers");
     assert_int_equal(open_descriptors(), open);

@@ -100,7 +100,8 @@ typedef struct pf_array {
     double *v; /* owned */
 } pf_array;
 PF_MUST_USE pf_status pf_store_read_array(const char *path, const char *name, pf_array *out);
-int pf_store_has(const char *path, const char *name);
+/* *has: whether the file has a dataset or group of this name.  Fails as a file that cannot be read does. */
+PF_MUST_USE pf_status pf_store_has(const char *path, const char *name, int *has);
 void pf_array_free(pf_array *a);
 /* String or numeric attribute of the root as text (owned, pf_free); PF_EIO when absent. */
 PF_MUST_USE pf_status pf_store_read_attr(const char *path, const char *name, char **text);

@@ -99,8 +99,9 @@ static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
     PF_TRY(pf_read_points(&j->l, j->in, j->group, "x", 0, &j->x));
     j->n = j->x.dim[0];
     j->D = (int)(j->x.size / (size_t)j->n);
-    if (pf_has_points(j->in, j->group, "probe"))
-        PF_TRY(pf_read_points(&j->l, j->in, j->group, "probe", j->n, &j->probe));
+    int has = 0;
+    PF_TRY(pf_has_points(j->in, j->group, "probe", &has));
+    if (has) PF_TRY(pf_read_points(&j->l, j->in, j->group, "probe", j->n, &j->probe));
     const char *const used[] = {j->l.path, j->in};
     if (pf_comm_rank(c) == 0) PF_TRY(pf_output_check(j->out, "arrays/logp", used, 2));
     j->per_group = j->l.e.likelihood.group < j->n ? j->l.e.likelihood.group : (int)j->n;

@@ -29,8 +29,9 @@ static PF_MUST_USE pf_status read_input(job *j)
     for (size_t i = 0; i < j->t.size; i++)
         PF_REQUIRE(j->t.v[i] > 0.0 && j->t.v[i] <= 1.0, PF_EARG, "%s: t[%zu] = %g, want (0, 1]",
                    j->in, i, j->t.v[i]);
-    if (pf_has_points(j->in, j->group, "probe"))
-        PF_TRY(pf_read_points(&j->l, j->in, j->group, "probe", j->x.dim[0], &j->probe));
+    int has = 0;
+    PF_TRY(pf_has_points(j->in, j->group, "probe", &has));
+    if (has) PF_TRY(pf_read_points(&j->l, j->in, j->group, "probe", j->x.dim[0], &j->probe));
     return PF_OK;
 }
 

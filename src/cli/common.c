@@ -184,10 +184,11 @@ static const char *join(const char *group, const char *name, char *buf, size_t n
     return buf;
 }
 
-int pf_has_points(const char *path, const char *group, const char *name)
+pf_status pf_has_points(const char *path, const char *group, const char *name, int *has)
 {
     char full[1024];
-    return pf_store_has(path, join(group, name, full, sizeof full));
+    PF_TRY(pf_store_has(path, join(group, name, full, sizeof full), has));
+    return PF_OK;
 }
 
 static int fits(const pf_array *a, pf_shape s)

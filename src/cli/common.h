@@ -21,7 +21,7 @@ typedef struct pf_loaded {
     char held
         [32]; /* the same file by its descriptor, whatever becomes of its name; "": not held */
     int fd;
-    int raw;         /* 1: parameters, though there is an average */
+    int raw; /* 1: parameters, though there is an average */
     pf_checkpoint file;
     pf_experiment e;
     pf_net *net;
@@ -66,7 +66,8 @@ PF_MUST_USE pf_status pf_read_points(const pf_loaded *l, const char *path, const
 /* Collective.  Prints latency and bandwidth of the exchange between ranks; about `budget` seconds. */
 PF_MUST_USE pf_status pf_bench_exchange(pf_comm *c, double budget);
 
-/* 1 when GROUP/NAME exists. */
-int pf_has_points(const char *path, const char *group, const char *name);
+/* *has: whether GROUP/NAME exists. */
+PF_MUST_USE pf_status pf_has_points(const char *path, const char *group, const char *name,
+                                    int *has);
 
 #endif

@@ -161,13 +161,14 @@ pf_status pf_store_read_array(const char *path, const char *name, pf_array *out)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-int pf_store_has(const char *path, const char *name)
+pf_status pf_store_has(const char *path, const char *name, int *has)
 {
     hid_t file = 0;
-    if (pf_h5_open(path, PF_H5_LIST, name, &file)) return 0;
-    int has = pf_h5_has(file, name);
+    *has = 0;
+    PF_TRY(pf_h5_open(path, PF_H5_LIST, name, &file));
+    *has = pf_h5_has(file, name);
     pf_h5_close(file);
-    return has;
+    return PF_OK;
 }
 
 pf_status pf_store_read_attr(const char *path, const char *name, char **text)

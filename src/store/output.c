@@ -94,7 +94,8 @@ static int starts_as_ours(const char *path)
     if (!memcmp(b, h5_signature, (size_t)n < 8 ? (size_t)n : 8))
         return n < 9 || b[8] == 2 || b[8] == 3;
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd >= 0 && pf_h5_seal_check(fd, path, &sealed)) sealed = sealed != 0; /* broken, but there */
+    if (fd >= 0 && pf_h5_seal_check(fd, path, &sealed))
+        sealed = sealed != 0; /* broken, but there */
     if (fd >= 0) close(fd);
     return sealed;
 }

@@ -91,11 +91,15 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const cha
 }
 
 /* The split asked for, else valid, else test; NULL when there is neither. */
-static const char *choose_split(const pf_experiment *e)
+static PF_MUST_USE pf_status choose_split(const pf_experiment *e, const char **split)
 {
-    if (e->train.eval_split[0]) return e->train.eval_split;
-    if (pf_store_has(e->data.path, "/valid")) return "valid";
-    return pf_store_has(e->data.path, "/test") ? "test" : NULL;
+    const char *in_turn[] = {"/valid", "/test"};
+    *split = e->train.eval_split[0] ? e->train.eval_split : NULL;
+    for (int i = 0, has = 0; !*split && i < 2; i++) {
+        PF_TRY(pf_store_has(e->data.path, in_turn[i], &has));
+        if (has) *split = in_turn[i] + 1;
+    }
+    return PF_OK;
 }
 
 static PF_MUST_USE pf_status open_split(const pf_experiment *e, const char *split,
@@ -113,7 +117,8 @@ pf_status pf_eval_open(pf_trainer *t)
     const pf_train_opt *o = &t->e->train;
     int off = o->eval_every == 0 || o->eval_images == 0;
     if (off && !o->eval_split[0]) return PF_OK;
-    const char *split = choose_split(t->e);
+    const char *split = NULL;
+    PF_TRY(choose_split(t->e, &split));
     if (!split) { /* such a dataset trains without evaluation */
         pf_log("no evaluation loss: %s has neither a valid nor a test split", t->e->data.path);
         return PF_OK;
