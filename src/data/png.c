@@ -16,7 +16,12 @@ int pf_png_size(const unsigned char *b, size_t n, int *w, int *h)
     return *w > 0 && *h > 0;
 }
 
-enum { RATIO = 1032, SIDE_MOST = 1 << 16, BYTES_MOST = 1 << 28 }; /* RATIO: see input.c */
+enum {
+    RATIO = 1032,
+    SIDE_MOST = 1 << 16,
+    BYTES_MOST = 1 << 28,
+    WORK_MOST = 1 << 23
+}; /* RATIO: see input.c */
 
 typedef struct reader {
     png_structp png;
@@ -43,9 +48,11 @@ static void on_warning(png_structp png, png_const_charp message)
     r->too_much |= strstr(message, "Too much image data") != NULL;
 }
 
+/* libpng asks for the length that a chunk declares before it finds that so much is not there. */
 static png_voidp on_alloc(png_structp png, png_alloc_size_t n)
 {
     reader *r = png_get_mem_ptr(png);
+    if (r->s && n > pf_input_size(r->s) + WORK_MOST) return NULL;
     void *p = pf_zalloc(n);
     r->exhausted |= !p;
     return p;

@@ -12,10 +12,11 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "fuzz.h"
 
-enum { SECONDS = 9, OURS = 71, THEIRS = 72, LATE = 73, FRAMES = 8 };
+enum { IMPATIENT = 2, SECONDS = 9, OURS = 71, THEIRS = 72, LATE = 73, FRAMES = 8 };
 
 extern uint8_t __start___sancov_cntrs[], __stop___sancov_cntrs[];
 extern const uintptr_t __start___sancov_pcs[],
@@ -78,9 +79,14 @@ static void on_report(const char *report)
     leave(theirs ? THEIRS : OURS);
 }
 
+static int may_die, waited; /* may_die: libhdf5 may; waited: seconds of this step */
+static time_t begun;
+
 void fuzz_begin_step(void)
 {
-    alarm(SECONDS);
+    if (time(NULL) - begun > SECONDS / 2) leave(0); /* the steps to come would take as long */
+    waited = IMPATIENT;
+    alarm(IMPATIENT);
 }
 
 /* A loop inside libhdf5 is as good as its death. */
@@ -88,12 +94,15 @@ static void on_alarm(int sig)
 {
     void *pc[32];
     Dl_info where;
-    int n = backtrace(pc, 32);
+    int n = backtrace(pc, 32), late = waited >= SECONDS;
     (void)sig;
     for (int i = 2; i < n && !is_ours((uintptr_t)pc[i]);
          i++) /* 0 and 1: this, the signal's frame */
-        if (dladdr(pc[i], &where) && strstr(where.dli_fname, "libhdf5")) leave(THEIRS);
-    leave(LATE);
+        if (dladdr(pc[i], &where) && strstr(where.dli_fname, "libhdf5") && (late || may_die))
+            leave(THEIRS);
+    if (late) leave(LATE);
+    waited = SECONDS;
+    alarm(SECONDS - IMPATIENT);
 }
 
 static void run_child(void (*body)(void *self), void *self)
@@ -106,6 +115,7 @@ static void run_child(void (*body)(void *self), void *self)
     signal(SIGALRM, on_alarm);
     __sanitizer_set_death_callback(NULL);
     __asan_set_error_report_callback(on_report);
+    begun = time(NULL);
     fuzz_begin_step();
     body(self);
     leave(0);
@@ -119,7 +129,7 @@ static void show_said(void)
     while ((n = read(said, part, sizeof part)) > 0) (void)!write(2, part, (size_t)n);
 }
 
-void fuzz_in_child(void (*body)(void *self), void *self, int may_die)
+void fuzz_in_child(void (*body)(void *self), void *self, int hdf5_may_die)
 {
     static int prepared;
     int status = 0;
@@ -129,6 +139,7 @@ void fuzz_in_child(void (*body)(void *self), void *self, int may_die)
     memset(reached, 0, counted() + 1);
     (void)!ftruncate(said, 0);
     lseek(said, 0, SEEK_SET);
+    may_die = hdf5_may_die;
     pid_t child = fork();
     if (child < 0) return;
     if (child == 0) run_child(body, self);

@@ -35,10 +35,10 @@ size_t fuzz_h5_mutate(uint8_t *data, size_t size, uint64_t seed);
 /* Bob Jenkins' lookup3, as HDF5 sums its metadata. */
 uint32_t fuzz_lookup3(const uint8_t *p, size_t n);
 
-/* child.c: runs body(self) in a child that hands its counters of coverage back.  may_die: its end by a
+/* child.c: runs body(self) in a child that hands its counters of coverage back.  hdf5_may_die: its end by a
  * fault or a loop inside libhdf5 is a refusal.  A fault in our code, a step of more than 9 s, 2 GB are
  * findings.  The body calls fuzz_begin_step before each step but the first. */
 void fuzz_begin_step(void);
-void fuzz_in_child(void (*body)(void *self), void *self, int may_die);
+void fuzz_in_child(void (*body)(void *self), void *self, int hdf5_may_die);
 
 #endif

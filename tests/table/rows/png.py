@@ -69,6 +69,8 @@ def rows(add, random):
     add("head twice", refused(SIGNATURE + good[8:33] + good[8:]))
     add("head of 12 bytes", refused(png(g, header=struct.pack(">IIBBBB", 8, 8, 8, 0, 0, 0))))
     add("chunk longer than the file", refused(good[:33] + struct.pack(">I", 1 << 30) + b"IDAT" + bytes(50)))
+    for kind in (b"tEXt", b"zTXt", b"iCCP", b"PLTE", b"tRNS", b"abCd"):
+        add("1.7 GB of %s declared" % kind.decode(), refused(good[:33] + struct.pack(">I", 0x67000011) + kind + b"Software\0x" + good[33:]))
     add("wrong checksum", refused(SIGNATURE + chunk(b"IHDR", good[16:29], 1) + good[33:]))
     add("unknown critical chunk", refused(png(g, extra=chunk(b"ABCD", b"x"))))
     add("bits of 1", may(png(g, depth=1, raw=zlib.compress(b"\0\xaa" * 8)), np.array([[[255], [0]] * 4] * 8)))
