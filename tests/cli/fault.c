@@ -162,6 +162,13 @@ static ssize_t read_or_not(int fd, void *p, size_t n, off_t at)
     return syscall(SYS_pread64, fd, p, n, at);
 }
 
+ssize_t read(int fd, void *p, size_t n)
+{
+    pthread_once(&once, read_plan);
+    if (plan.reads && refused(fault_on("read", fd))) return -1;
+    return syscall(SYS_read, fd, p, n);
+}
+
 ssize_t pread(int fd, void *p, size_t n, off_t at)
 {
     return read_or_not(fd, p, n, at);
