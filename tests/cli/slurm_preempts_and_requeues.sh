@@ -46,7 +46,7 @@ becomes 60 logged "$tmp/limited.log" 'continuing from' || trouble "the limited j
 becomes 60 pkill -9 -f "^$probflow train .*$tmp/limited" || trouble "no rank of the limited job was there to be killed"
 becomes 60 logged "$tmp/limited.log" 'stopped with status 137, to be continued' || trouble "the job of a killed rank was not continued"
 becomes 60 test -e "$tmp/limited/$last" || trouble "the limited job makes no progress"
-same "$tmp/local/$last" "$tmp/limited/$last"
+same_numbers "$tmp/local/$last" "$tmp/limited/$last" # whose train.steps is another
 
 # cancelled: stays so
 becomes 60 is "$limited" JobState RUNNING || trouble "the limited job is $(about "$limited" JobState)"
