@@ -4,6 +4,7 @@
  * all ranks take groups from a queue and rank 0 stores their rows, so an interrupted run
  * continues where it stopped, on any number of ranks.  A part is a range of the same groups in a
  * file of the same definition, so files of parts merge into the file of the whole. */
+#include "cli/bpd.h"
 #include "cli/common.h"
 
 #include <probflow/log.h>
@@ -171,14 +172,6 @@ static void account(job *j, const pf_ledger *rows, int64_t n, int64_t image_step
     }
 }
 
-/* Of a standard error: one image has none. */
-static const char *bar(double se, int digits, char buf[32])
-{
-    if (isnan(se)) snprintf(buf, 32, "?");
-    else snprintf(buf, 32, "%.*f", digits, se);
-    return buf;
-}
-
 static void report_progress(const job *j, int last)
 {
     double n = (double)j->scored, se = n > 1 ? sqrt(j->spread / (n - 1) / n) : NAN;
@@ -188,7 +181,7 @@ static void report_progress(const job *j, int last)
     char eta[32], error[32];
     pf_progress(last, "bpd %lld/%lld images  %.4f +- %s bits/dim  eta %s", (long long)j->mine,
                 (long long)((end < j->images ? end : j->images) - begin), j->mean,
-                bar(se, 4, error), pf_duration(left, eta, sizeof eta));
+                pf_error_bar(se, 4, error), pf_duration(left, eta, sizeof eta));
 }
 
 static pf_status done(void *self, int64_t item, const void *result)
@@ -350,66 +343,23 @@ static pf_status prepare(job *j)
     return PF_OK;
 }
 
-/* Groups among sorted rows, and those of them that were repeated. */
-static void count_groups(const job *j, const pf_ledger *rows, int64_t n, int64_t count[2])
-{
-    count[0] = count[1] = 0;
-    for (int64_t i = 0, last = -1; i < n; i++) {
-        int64_t group = rows[i].image / options(j)->group;
-        if (group == last) continue;
-        last = group;
-        count[0]++;
-        count[1] += !isnan(rows[i].solver_error);
-    }
-}
-
-static void print_summary(const job *j, const pf_summary *s, const int64_t groups[2])
-{
-    int estimand = options(j)->estimand;
-    char error[32];
-    if (!s->images) {
-        printf("images        none: this part holds no group\n");
-        return;
-    }
-    printf("images        %lld of the %s split of %s, %d draw%s each\n", (long long)s->images,
-           j->split, j->about.name, options(j)->draws, options(j)->draws == 1 ? "" : "s");
-    if (estimand != PF_BOUND)
-        printf("nll_ode       %.5f +- %s bits/dim\n", s->nll, bar(s->nll_se, 5, error));
-    if (estimand != PF_NLL_ODE)
-        printf("bound         %.5f +- %s bits/dim\n", s->bound, bar(s->bound_se, 5, error));
-    printf("ledger        prior %.5f  integral %.5f  dequantisation %.5f  offset %.5f\n",
-           s->prior, s->integral, s->dequantisation, s->offset);
-    if (!isnan(s->probe_se)) printf("  of the s.e.: probes %.5f\n", s->probe_se);
-    if (!isnan(s->dequant_se))
-        printf("  of the s.e.: dequantisation draws %.5f\n", s->dequant_se);
-    if (!isnan(s->solver_error))
-        printf("solver        mean |error| %.1e, largest %.1e bits/dim against a tenth of the "
-               "tolerances, in %lld of %lld groups\n",
-               s->solver_error, s->solver_error_max, (long long)groups[1],
-               (long long)groups[0]);
-    printf("evaluations   %.1f a group of %d\n", s->evaluations, options(j)->group);
-    if (j->fresh)
-        printf("speed         %.2f images/s\n",
-               (double)(j->fresh * options(j)->group) / (pf_seconds() - j->started));
-    printf("results       %s\n", j->path);
-}
-
 static pf_status finish(job *j)
 {
     pf_ledger *rows = NULL;
     int64_t n = 0;
     PF_TRY(pf_results_rows(j->results, &rows, &n));
     pf_summary s;
-    int64_t groups[2];
     pf_likelihood_summary(rows, n, &s);
-    count_groups(j, rows, n, groups);
+    pf_bpd_page page = {j->split, j->about.name, j->path, options(j), 0.0, 0, 0};
+    pf_bpd_count_groups(&page, rows, n);
     pf_free(rows);
     PF_TRY(pf_results_summary(j->results, &s));
     pf_results *r = j->results;
     j->results = NULL;
     PF_TRY(pf_results_close(r));
     if (j->fresh) report_progress(j, 1);
-    print_summary(j, &s, groups);
+    page.speed = (double)(j->fresh * options(j)->group) / (pf_seconds() - j->started);
+    pf_bpd_print(&page, &s);
     return PF_OK;
 }
 

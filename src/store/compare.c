@@ -278,7 +278,7 @@ static PF_MUST_USE pf_status compare_members(pair *p, const char *group, char **
     int equal = n[0] == n[1];
     for (int i = 0; equal && i < n[0]; i++) equal = !strcmp(names[0][i], names[1][i]);
     for (int i = 0; equal && p->same && i < n[0]; i++) {
-        PF_TRY(pf_h5_join(full, sizeof full, group, names[0][i]));
+        PF_TRY(pf_h5_join(full, sizeof full, p->path[0], group, names[0][i]));
         PF_TRY(compare_member(p, full, depth));
     }
     if (!equal) names_differ(p, group, names, n);

@@ -314,7 +314,7 @@ static PF_MUST_USE pf_status walk_member(walk *w, hid_t from, hid_t to, const ch
 {
     char full[1024];
     H5L_info_t link;
-    PF_TRY(pf_h5_join(full, sizeof full, group, name));
+    PF_TRY(pf_h5_join(full, sizeof full, w->path, group, name));
     PF_TRY(count(w));
     if (!is_wanted(w, full)) return PF_OK;
     PF_REQUIRE(H5Lget_info(from, name, &link, H5P_DEFAULT) >= 0, PF_EFORMAT,

@@ -345,9 +345,10 @@ pf_status pf_h5_members(hid_t where, const char *path, const char *group, int *n
     return PF_OK;
 }
 
-pf_status pf_h5_join(char *buf, size_t n, const char *group, const char *name)
+pf_status pf_h5_join(char *buf, size_t n, const char *path, const char *group, const char *name)
 {
     int k = snprintf(buf, n, "%s%s%s", group, strcmp(group, "/") ? "/" : "", name);
-    PF_REQUIRE(k > 0 && (size_t)k < n, PF_EFORMAT, "a name under %.60s is too long", group);
+    PF_REQUIRE(k > 0 && (size_t)k < n, PF_EFORMAT, "%s: a name under %.60s is too long", path,
+               group);
     return PF_OK;
 }

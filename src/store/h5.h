@@ -155,8 +155,9 @@ PF_MUST_USE pf_status pf_h5_verify(hid_t dataset, const char *path, const char *
 PF_MUST_USE pf_status pf_h5_members(hid_t where, const char *path, const char *group, int *n,
                                     char ***names);
 void pf_h5_names_free(char **names, int n);
-/* "group/name" into buf. */
-PF_MUST_USE pf_status pf_h5_join(char *buf, size_t n, const char *group, const char *name);
+/* "group/name" into buf; path is for messages. */
+PF_MUST_USE pf_status pf_h5_join(char *buf, size_t n, const char *path, const char *group,
+                                 const char *name);
 /* Is member a dataset (1) or a group (0)? -1: neither. */
 int pf_h5_is_dataset(hid_t where, const char *name);
 

@@ -70,7 +70,7 @@ static PF_MUST_USE pf_status print_member(const page *p, hid_t group, const char
                                           const char *name, int depth)
 {
     char full[1024];
-    PF_TRY(pf_h5_join(full, sizeof full, group_name, name));
+    PF_TRY(pf_h5_join(full, sizeof full, p->path, group_name, name));
     hid_t o = H5Oopen(group, name, H5P_DEFAULT);
     H5I_type_t type = o > 0 ? H5Iget_type(o) : H5I_BADID;
     pf_status st = PF_OK;

@@ -1,0 +1,21 @@
+/* What `probflow bpd` prints when it is done. */
+#ifndef PROBFLOW_SRC_CLI_BPD_H
+#define PROBFLOW_SRC_CLI_BPD_H
+
+#include <probflow/likelihood.h>
+
+typedef struct pf_bpd_page {
+    const char *split, *dataset, *results; /* names */
+    const pf_likelihood_opt *o;
+    double speed;             /* images a second; 0: none was scored by this call */
+    int64_t groups, repeated; /* in the file; at a tenth of the tolerances */
+} pf_bpd_page;
+
+/* Fills groups and repeated from rows sorted by image. */
+void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows, int64_t n);
+void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s);
+
+/* A standard error as text; "?" where there is none, as of one image. */
+const char *pf_error_bar(double se, int digits, char buf[32]);
+
+#endif
