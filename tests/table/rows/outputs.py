@@ -80,7 +80,7 @@ def rows(add, random):
         refused("in a folder that is a file", lambda c: c.write("file", "x"), "file/o.x", ["file"])
         refused("in /proc", nothing, "/proc/probflow-o.x", ["/proc"])
         refused("a name of 300 letters", nothing, "n" * 300, ["nnnnnnnn"])
-        written("a name with spaces and quotes", nothing, "it's $(o) \"x\"")
+        if name != "csv": written("a name with spaces and quotes", nothing, "it's $(o) \"x\"")
         written("a link to a file that is missing", lambda c: (os.mkdir("deep"), os.symlink("deep/real", "o.x")), "o.x", target="deep/real")
 
         def through(c, words=words, own=own, also=also):
@@ -92,7 +92,7 @@ def rows(add, random):
             c.run(*command(words, "o.x"))
             if c.status: c.said("o.x|real")
             c.must(os.path.islink("o.x"), "the link is replaced")
-        row("a link to its own kind", through)
+        if name != "csv": row("a link to its own kind", through)
 
         def again(c, words=words):
             c.run(*command(words, "o.x"))
