@@ -58,9 +58,9 @@ def rows(add, random):
     hdf("info, 400 groups deep", deep, info, either=True)
 
     def wide(f):
-        for i in range(15000): f.create_group("g%d" % i)
-    hdf("info, 15000 groups", wide, info, either=True)
-    hdf("info twice, 15000 groups", wide, compare, either=True)
+        for i in range(10000): f.create_group("g%d" % i)
+    hdf("info, 10000 groups", wide, info, either=True)
+    hdf("info twice, 10000 groups", wide, compare, either=True)
     hdf("info, many attributes", lambda f: [f.attrs.__setitem__("a%d" % i, i) for i in range(5000)], info, either=True)
     hdf("info, a name of 60000 letters", lambda f: f.create_group("n" * 60000), info, either=True)
     hdf("info, an attribute of 50000 letters", lambda f: f.attrs.__setitem__("a", "n" * 50000), info, either=True)
