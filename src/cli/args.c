@@ -186,6 +186,7 @@ pf_status pf_with_comm(pf_body body, void *self)
     /* Before the end of MPI, where ranks wait for each other: the first one to leave with a non-zero
      * status makes the launcher kill the rest, the one that speaks among them. */
     if (st && !pf_comm_rank(c)) pf_tell_end(st);
+    pf_release_outputs();
     pf_comm_close(c);
     alarm(0);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

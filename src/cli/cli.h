@@ -66,6 +66,12 @@ enum { PF_EXIT_STOPPED = 75 };
  * there is none of that name.  Borrowed. */
 void pf_args_given(const pf_command *c, int argc, char **argv);
 
+/* Local, of the one rank that writes.  Checks path as pf_output_check does and locks it until the command
+ * ends, so that of two commands with one output the second waits a while and is then refused. */
+PF_MUST_USE pf_status pf_take_output(const char *path, const char *kind,
+                                     const char *const *inputs, int n);
+void pf_release_outputs(void); /* pf_with_comm does it */
+
 /* Opens the ranks, compares what they were started with, runs body, agrees on its status and closes.
  * A rank that fails alone ends the job within 10 seconds instead of leaving the others waiting. */
 typedef pf_status (*pf_body)(pf_comm *c, void *self);

@@ -62,7 +62,7 @@ static pf_status body(pf_comm *c, void *self)
     if (j->shrink) PF_TRY(pf_arg_int("--shrink", j->shrink, 1, 4096, &shrink));
     const char *out = j->args.positional[j->args.n_positional - 1];
     if (pf_comm_rank(c) != 0) return PF_OK;
-    PF_TRY(pf_output_check(out, "dataset", j->sources, j->n));
+    PF_TRY(pf_take_output(out, "dataset", j->sources, j->n));
     PF_TRY(pf_data_convert(j->sources, j->splits, j->n, (int)shrink, out));
     PF_TRY(pf_store_info(out, stdout));
     return PF_OK;

@@ -66,7 +66,7 @@ static PF_MUST_USE pf_status read_experiment(job *j)
 
 static PF_MUST_USE pf_status convert(job *j)
 {
-    PF_TRY(pf_output_check(j->dst, "checkpoint", &j->src, 1));
+    PF_TRY(pf_take_output(j->dst, "checkpoint", &j->src, 1));
     PF_TRY(read_experiment(j));
     PF_TRY(pf_net_create(&j->e.model, &j->e.sde, j->shape, &j->net));
     PF_TRY(pf_store_read_group(j->src, "params", &j->n_views, &j->views, &j->flat));

@@ -103,7 +103,7 @@ static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
     PF_TRY(pf_has_points(j->in, j->group, "probe", &has));
     if (has) PF_TRY(pf_read_points(&j->l, j->in, j->group, "probe", j->n, &j->probe));
     const char *const used[] = {j->l.path, j->in};
-    if (pf_comm_rank(c) == 0) PF_TRY(pf_output_check(j->out, "arrays/logp", used, 2));
+    if (pf_comm_rank(c) == 0) PF_TRY(pf_take_output(j->out, "arrays/logp", used, 2));
     j->per_group = j->l.e.likelihood.group < j->n ? j->l.e.likelihood.group : (int)j->n;
     j->threads = pf_comm_threads(c);
     size_t n = (size_t)j->n * sizeof(double);

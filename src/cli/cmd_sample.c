@@ -122,8 +122,8 @@ static pf_status prepare(job *j, int threads, int root)
 static pf_status check_outputs(const job *j)
 {
     const char *const used[] = {j->model.path, j->out};
-    PF_TRY(pf_output_check(j->out, "arrays/x", used, 1));
-    if (j->png) PF_TRY(pf_output_check(j->png, PF_OUTPUT_PNG, used, 2));
+    PF_TRY(pf_take_output(j->out, "arrays/x", used, 1));
+    if (j->png) PF_TRY(pf_take_output(j->png, PF_OUTPUT_PNG, used, 2));
     return PF_OK;
 }
 

@@ -62,7 +62,7 @@ static PF_MUST_USE pf_status work(job *j)
 {
     PF_TRY(read_input(j));
     const char *const used[] = {j->l.path, j->in};
-    PF_TRY(pf_output_check(j->out, "arrays/score", used, 2));
+    PF_TRY(pf_take_output(j->out, "arrays/score", used, 2));
     PF_TRY(evaluate(j));
 
     pf_out_array a[3] = {{.name = "score", .f64 = j->score}};

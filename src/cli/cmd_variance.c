@@ -23,7 +23,7 @@ static pf_status prepare(job *j, int root)
     if (j->data != e->data.path)
         PF_TRY(pf_opt_set(pf_data_opts, "data", "path", j->data, &e->data));
     const char *const used[] = {j->model.path, e->data.path};
-    if (j->out && root) PF_TRY(pf_output_check(j->out, "arrays/loss", used, 2));
+    if (j->out && root) PF_TRY(pf_take_output(j->out, "arrays/loss", used, 2));
     size_t bytes = (size_t)j->n * sizeof(double);
     j->v = (pf_variance){
         .batches = (int)j->n, .loss = pf_zalloc(bytes), .grad_sq = pf_zalloc(bytes)};

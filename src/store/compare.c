@@ -302,8 +302,8 @@ pf_status pf_store_compare(const char *a, const char *b, FILE *f, int *same)
 {
     pair p = {.path = {a, b}, .f = f, .same = 1};
     *same = 0;
-    pf_status st = pf_h5_open(a, PF_H5_ALL, NULL, &p.file[0]);
-    if (!st) st = pf_h5_open(b, PF_H5_ALL, NULL, &p.file[1]);
+    pf_status st = pf_h5_open(a, PF_H5_COPY, NULL, &p.file[0]);
+    if (!st) st = pf_h5_open(b, PF_H5_COPY, NULL, &p.file[1]);
     /* The data first: where they differ tells more than that the configurations do. */
     if (!st) st = compare_group(&p, "/", 0);
     if (!st && p.same) st = compare_attrs(&p, "/", p.file);

@@ -27,3 +27,24 @@ refuses "b.h5 is being written by process $job on" "${bpd[@]}"
 gone
 "${bpd[@]}" --limit 2 --out "$tmp/c.h5" >/dev/null || fail "bpd"
 [ -z "$(ls "$tmp"/run/lock "$tmp"/c.h5.lock 2>/dev/null)" ] || fail "a lock outlives its job"
+# two commands of one output: the second is refused while the first holds it, whatever it writes
+for command in "data $root/tests/data/train-images-idx3-ubyte.gz" "sample $tmp/run -n 1 --set sample.steps=2 --out"; do
+    o=$tmp/taken.h5
+    /usr/bin/python3 - "$o.lock" <<'P' &
+import fcntl, sys, time
+f = open(sys.argv[1], "w")
+f.write("process 1 on elsewhere\n"); f.flush()
+fcntl.lockf(f, fcntl.LOCK_EX)
+time.sleep(30)
+P
+    holder=$!
+    for _ in $(seq 100); do [ -s "$o.lock" ] && break; sleep 0.02; done
+    "$probflow" $command "$o" --quiet >"$tmp/out" 2>&1 && fail "two writers of one output: $command"
+    grep -q "taken.h5 is being written by process 1 on elsewhere" "$tmp/out" || { cat "$tmp/out"; fail "another sentence: $command"; }
+    [ ! -e "$o" ] || fail "the second writer wrote: $command"
+    kill $holder; wait $holder 2>/dev/null
+    "$probflow" $command "$o" --quiet >"$tmp/out" 2>&1 || { cat "$tmp/out"; fail "the holder is gone: $command"; }
+    [ -s "$o" ] && [ ! -e "$o.lock" ] || fail "no output, or its lock is left: $command"
+    rm "$o"
+done
+exit 0
