@@ -72,10 +72,20 @@ static const char *kind_of(mode_t m)
                          : "special file";
 }
 
+/* Are both names of one file?  Another writer may replace it between two looks. */
+static int same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    for (int tries = 0; tries < 100; tries++)
+        if (!stat(a, &x) && !stat(b, &y) && x.st_ino == y.st_ino && x.st_dev == y.st_dev)
+            return 1;
+    return 0;
+}
+
 pf_status pf_file_target(const char *path, char target[PATH_MAX])
 {
     char dir[PATH_MAX];
-    struct stat here, there;
+    struct stat here;
     int links = 0, more = 1, absent = stat(path, &here) ? errno : 0;
     PF_REQUIRE(strlen(path) + sizeof pattern < PATH_MAX, PF_EARG,
                "the path %.60s... is too long", path);
@@ -90,9 +100,8 @@ pf_status pf_file_target(const char *path, char target[PATH_MAX])
                strerror(ELOOP));
     PF_REQUIRE(*pf_file_folder(target, dir), PF_EARG, "\"%s\" does not name a file", path);
     /* Links of the kernel's own (/proc/self/fd) say a name that need not be one. */
-    PF_REQUIRE(absent || (!stat(target, &there) && there.st_ino == here.st_ino &&
-                          there.st_dev == here.st_dev),
-               PF_EARG, "%s cannot be replaced: its file has no name", path);
+    PF_REQUIRE(absent || links == 0 || same_file(path, target), PF_EARG,
+               "%s cannot be replaced: its file has no name", path);
     return PF_OK;
 }
 
