@@ -19,7 +19,10 @@ pf_status pf_take_output(const char *path, const char *kind, const char *const *
     snprintf(lock, sizeof lock, "%s.lock", target);
     PF_REQUIRE(n_held < OUTPUTS_MAX, PF_EARG, "a command has more than %d outputs",
                OUTPUTS_MAX);
-    PF_TRY(pf_lock_take(lock, path, &held[n_held]));
+    /* A file of somebody else's under the lock's name stays, and is no reason to stop: a file is put whole. */
+    pf_status st = pf_lock_take(lock, path, &held[n_held]);
+    if (st == PF_EARG) return PF_OK;
+    PF_TRY(st);
     n_held++;
     return PF_OK;
 }
