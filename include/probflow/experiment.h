@@ -42,8 +42,8 @@ typedef struct pf_run_opt { /* top level */
 } pf_run_opt;
 extern const pf_opt pf_run_opts[];
 
-typedef struct
-    pf_given { /* whether the user gave a key whose absence has a meaning of its own */
+/* Whether the user gave a key whose absence has a meaning of its own. */
+typedef struct pf_given {
     int attention, ema_warmup;
 } pf_given;
 

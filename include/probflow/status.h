@@ -2,7 +2,8 @@
  *
  * Library code returns a pf_status and never exits, aborts or prints.  The first failure
  * stores one clear sentence in a thread-local record; each caller that passes the status on
- * adds its place.  `main` prints the record: the sentence, and with --trail the places.  Only the three macros below return early. */
+ * adds its place.  `main` prints the record: the sentence, and with --trail the places.  Only the
+ * three macros below return early. */
 #ifndef PROBFLOW_STATUS_H
 #define PROBFLOW_STATUS_H
 

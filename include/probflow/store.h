@@ -46,7 +46,8 @@ PF_MUST_USE pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, doub
 PF_MUST_USE pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
 /* SHA-256 of what the split holds: kind, levels, shape, number of rows, values, labels.  Neither path,
  * name nor sources are in it.  Stored with the split, which spares reading large ones (from 64 MiB)
- * again; all others are read, in blocks, and so are files made before it was stored.  Fails  PF_EIO, PF_EFORMAT: damaged; PF_EMEM.
+ * again; all others are read, in blocks, and so are files made before it was stored.
+ * Fails  PF_EIO, PF_EFORMAT: damaged; PF_EMEM.
  * Test   the_content_is_that_of_the_pixels_and_labels */
 PF_MUST_USE pf_status pf_dataset_content(pf_dataset *d, char hex[65]);
 
@@ -81,8 +82,7 @@ typedef struct pf_checkpoint {
 /* Fails PF_EIO; the old file is then intact. */
 PF_MUST_USE pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c);
 /* Reads everything into owned memory; free with pf_checkpoint_free.  Verifies the checksum of
- * every dataset: PF_EFORMAT names the file and the dataset that is damaged, and so does a file named
- * checkpoint-STEP.h5 that holds another step.  with_state = 0
+ * every dataset: PF_EFORMAT names the file and the dataset that is damaged.  with_state = 0
  * checks the Adam moments but does not keep them. */
 PF_MUST_USE pf_status pf_checkpoint_read(const char *path, int with_state, pf_checkpoint *out);
 void pf_checkpoint_free(pf_checkpoint *c);
@@ -186,7 +186,8 @@ PF_MUST_USE pf_status pf_store_info(const char *path, FILE *f);
 
 /* Compares two files: members and their order, types, shapes and values of datasets, attributes of all
  * objects.  Prints the first difference to f, what cannot be compared included, or "identical", and
- * then which attributes of the root tell another machine, build or checkpoint path; sets *same. */
+ * then what tells another making and is no difference: machine, build, path of the checkpoint, data.path
+ * in the configuration, a digest that one file lacks; sets *same.  Both are read by a child, as copies. */
 PF_MUST_USE pf_status pf_store_compare(const char *a, const char *b, FILE *f, int *same);
 
 #endif

@@ -68,19 +68,17 @@ static PF_MUST_USE pf_status read_data(pf_experiment *e, int fresh, char content
 
 pf_status pf_data_agree(pf_comm *c, const char *path, const char *split, const char hex[65])
 {
-    int ranks = pf_comm_size(c), other = 0;
-    char(*all)[65] = pf_zalloc((size_t)ranks * sizeof *all);
-    pf_status st = all ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d ranks", ranks);
-    st = pf_comm_agree(c, st);
-    if (!st) st = pf_comm_allgather(c, hex, sizeof *all, all);
-    for (int r = 1; !st && r < ranks && !other; r++)
-        if (memcmp(all[r], all[0], sizeof *all)) other = r;
-    pf_free(all);
-    PF_TRY(st);
-    PF_REQUIRE(!other, PF_EARG,
-               "the %s split of %s is not the same on all ranks: rank %d reads other data than "
-               "rank 0; give every host the same file",
-               split, path, other);
+    char *first = NULL;
+    size_t n = 0;
+    PF_TRY(pf_comm_first(c, hex, 65, &first, &n));
+    pf_status st = PF_OK;
+    if (strcmp(hex, first))
+        st = pf_raise(PF_EARG, PF_WHERE,
+                      "the %s split of %s is not the same on all ranks: rank %d reads other "
+                      "data than rank 0; give every host the same file",
+                      split, path, pf_comm_rank(c));
+    pf_free(first);
+    PF_TRY(pf_comm_agree(c, st));
     return PF_OK;
 }
 
