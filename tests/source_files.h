@@ -87,7 +87,7 @@ static inline void put_text(const char *name, const char *text)
 static inline pf_status convert(const char *source, const char *out)
 {
     const char *path = in_dir(source);
-    return pf_data_convert(&path, NULL, 1, 1, in_dir(out));
+    return pf_data_convert(&path, NULL, 1, NULL, in_dir(out));
 }
 
 /* Rows of a split are the patterns of these salts, with these labels (NULL: none). */

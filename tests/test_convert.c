@@ -129,7 +129,7 @@ static void idx_files_come_back_plain_and_compressed(void **state)
     const char *src[] = {in_dir("train-images-idx3-ubyte"),
                          in_dir("train-labels-idx1-ubyte.gz"),
                          in_dir("t10k-images-idx3-ubyte.gz")};
-    assert_int_equal(pf_data_convert(src, NULL, 3, 1, in_dir("idx.h5")), PF_OK);
+    assert_int_equal(pf_data_convert(src, NULL, 3, NULL, in_dir("idx.h5")), PF_OK);
     expect_split(in_dir("idx.h5"), "train", a + 16, N, (pf_shape){H, W, 1});
     expect_split(in_dir("idx.h5"), "test", b + 16, M, (pf_shape){H, W, 1});
     pf_dataset *d = NULL;
@@ -149,10 +149,10 @@ static void truncated_source_is_refused_and_the_old_dataset_stays(void **state)
     size_t na = idx_images(a, N, 1);
     const char *good[] = {in_dir("good-idx3")}, *bad[] = {in_dir("bad-idx3")};
     spill(good[0], a, na);
-    assert_int_equal(pf_data_convert(good, NULL, 1, 1, in_dir("kept.h5")), PF_OK);
+    assert_int_equal(pf_data_convert(good, NULL, 1, NULL, in_dir("kept.h5")), PF_OK);
     for (size_t keep = 0; keep < na; keep += 11) {
         spill(bad[0], a, keep);
-        pf_status st = pf_data_convert(bad, NULL, 1, 1, in_dir("kept.h5"));
+        pf_status st = pf_data_convert(bad, NULL, 1, NULL, in_dir("kept.h5"));
         assert_true(st == PF_EFORMAT || st == PF_EIO);
         assert_non_null(strstr(pf_error_message(), "bad-idx3"));
     }
@@ -161,13 +161,13 @@ static void truncated_source_is_refused_and_the_old_dataset_stays(void **state)
     size_t n = fread(gz, 1, sizeof gz, f);
     fclose(f);
     spill(bad[0], gz, n - 9);
-    assert_int_equal(pf_data_convert(bad, NULL, 1, 1, in_dir("kept.h5")), PF_EIO);
+    assert_int_equal(pf_data_convert(bad, NULL, 1, NULL, in_dir("kept.h5")), PF_EIO);
     assert_non_null(strstr(pf_error_message(), "bad-idx3"));
     expect_split(in_dir("kept.h5"), "train", a + 16, N, (pf_shape){H, W, 1});
     const char *absent[] = {in_dir("absent")};
-    assert_int_equal(pf_data_convert(absent, NULL, 1, 1, in_dir("kept.h5")), PF_EIO);
+    assert_int_equal(pf_data_convert(absent, NULL, 1, NULL, in_dir("kept.h5")), PF_EIO);
     spill(bad[0], "nothing that is known", 21);
-    assert_int_equal(pf_data_convert(bad, NULL, 1, 1, in_dir("kept.h5")), PF_EFORMAT);
+    assert_int_equal(pf_data_convert(bad, NULL, 1, NULL, in_dir("kept.h5")), PF_EFORMAT);
 }
 
 static void labels_must_be_as_many_as_images(void **state)
@@ -177,7 +177,7 @@ static void labels_must_be_as_many_as_images(void **state)
     spill(in_dir("some-images"), a, idx_images(a, N, 1));
     spill(in_dir("some-labels"), l, idx_labels(l, N - 1));
     const char *src[] = {in_dir("some-images"), in_dir("some-labels")};
-    assert_int_equal(pf_data_convert(src, NULL, 2, 1, in_dir("x.h5")), PF_EFORMAT);
+    assert_int_equal(pf_data_convert(src, NULL, 2, NULL, in_dir("x.h5")), PF_EFORMAT);
     assert_non_null(strstr(pf_error_message(), "7 images and 6 labels"));
     assert_int_equal(access(in_dir("x.h5"), F_OK), -1);
 }
@@ -205,8 +205,8 @@ static void cifar_binary_and_png_sheets_give_the_same_rows(void **state)
         assert_int_equal(pf_png_grid(pngs[k], batch, CN, (pf_shape){1, 1024, 3}, 1), PF_OK);
     }
     spill(pngs[2], "[0, 1,2,\n3,4,5]", 15);
-    assert_int_equal(pf_data_convert(bins, NULL, 2, 1, in_dir("bin.h5")), PF_OK);
-    assert_int_equal(pf_data_convert(pngs, NULL, 3, 1, in_dir("png.h5")), PF_OK);
+    assert_int_equal(pf_data_convert(bins, NULL, 2, NULL, in_dir("bin.h5")), PF_OK);
+    assert_int_equal(pf_data_convert(pngs, NULL, 3, NULL, in_dir("png.h5")), PF_OK);
     for (int k = 0; k < 2; k++) {
         const char *path = in_dir(k ? "png.h5" : "bin.h5");
         int32_t y[2 * CN];
@@ -218,9 +218,9 @@ static void cifar_binary_and_png_sheets_give_the_same_rows(void **state)
         pf_dataset_close(d);
     }
     spill(bins[0], bin, sizeof bin - 1);
-    assert_int_equal(pf_data_convert(bins, NULL, 1, 1, in_dir("bin.h5")), PF_EFORMAT);
+    assert_int_equal(pf_data_convert(bins, NULL, 1, NULL, in_dir("bin.h5")), PF_EFORMAT);
     spill(pngs[2], "[0, 1,2,\n3,4,5", 14);
-    assert_int_equal(pf_data_convert(pngs, NULL, 3, 1, in_dir("png.h5")), PF_EFORMAT);
+    assert_int_equal(pf_data_convert(pngs, NULL, 3, NULL, in_dir("png.h5")), PF_EFORMAT);
 }
 
 static void png_folders_become_splits_and_classes(void **state)
@@ -238,7 +238,7 @@ static void png_folders_become_splits_and_classes(void **state)
                          PF_OK);
     }
     const char *src[] = {in_dir("f")};
-    assert_int_equal(pf_data_convert(src, NULL, 1, 1, in_dir("f.h5")), PF_OK);
+    assert_int_equal(pf_data_convert(src, NULL, 1, NULL, in_dir("f.h5")), PF_OK);
     expect_split(in_dir("f.h5"), "train", im[0], 3, (pf_shape){H, W, 3});
     expect_split(in_dir("f.h5"), "test", im[3], 1, (pf_shape){H, W, 3});
     int32_t y[3];
@@ -251,7 +251,7 @@ static void png_folders_become_splits_and_classes(void **state)
     assert_int_equal(
         pf_png_grid(in_dir("f/train/dog/odd.png"), im[0], 1, (pf_shape){H * W, 1, 3}, 1),
         PF_OK);
-    assert_int_equal(pf_data_convert(src, NULL, 1, 1, in_dir("f.h5")), PF_EFORMAT);
+    assert_int_equal(pf_data_convert(src, NULL, 1, NULL, in_dir("f.h5")), PF_EFORMAT);
     assert_non_null(strstr(pf_error_message(), "odd.png"));
 }
 
@@ -286,7 +286,7 @@ static void text_is_cut_in_three_and_spells_itself(void **state)
         text[i] = " abcdefghijklmnopqrstuvwxyz"[(i * 7 + i / 100) % 27];
     spill(in_dir("t.txt"), text, CHARS);
     const char *src[] = {in_dir("t.txt")};
-    assert_int_equal(pf_data_convert(src, NULL, 1, 1, in_dir("t.h5")), PF_OK);
+    assert_int_equal(pf_data_convert(src, NULL, 1, NULL, in_dir("t.h5")), PF_OK);
     static const char *const splits[] = {"train", "valid", "test"};
     int64_t at = 0;
     char *vocabulary = NULL;
@@ -321,7 +321,7 @@ static void points_of(const char *spec, double *entropy, double *se, double mome
     const char *src[] = {spec}, *out = in_dir("points.h5");
     pf_array logp = {0}, x = {0};
     double sum = 0, sum2 = 0;
-    must(pf_data_convert(src, NULL, 1, 1, out));
+    must(pf_data_convert(src, NULL, 1, NULL, out));
     must(pf_store_read_array(out, "train/logp", &logp));
     must(pf_store_read_array(out, "train/x", &x));
     assert_int_equal(logp.size, POINTS);
@@ -365,7 +365,7 @@ static void points_depend_on_seed_and_number_alone(void **state)
     double first[3][100];
     for (int i = 0; i < 3; i++) {
         pf_array x = {0};
-        must(pf_data_convert(&src[i], NULL, 1, 1, in_dir("p.h5")));
+        must(pf_data_convert(&src[i], NULL, 1, NULL, in_dir("p.h5")));
         must(pf_store_read_array(in_dir("p.h5"), "train/x", &x));
         memcpy(first[i], x.v, sizeof first[i]);
         pf_array_free(&x);
@@ -380,7 +380,7 @@ static void points_depend_on_seed_and_number_alone(void **state)
                                       "density:ring:99999999999999999999",
                                       "density:ring:50:99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        assert_int_equal(pf_data_convert(&bad[i], NULL, 1, 1, in_dir("bad.h5")), PF_EARG);
+        assert_int_equal(pf_data_convert(&bad[i], NULL, 1, NULL, in_dir("bad.h5")), PF_EARG);
         assert_non_null(strstr(pf_error_message(), bad[i]));
     }
     assert_false(access(in_dir("bad.h5"), F_OK) == 0);
@@ -402,9 +402,11 @@ static void shrunk_pixels_are_means(void **state)
             small[i * WIDE / 2 + x / 2] = (unsigned char)floor(mean + 0.5);
         }
     const char *src[] = {in_dir("train-images-idx3-ubyte")};
-    must(pf_data_convert(src, NULL, 1, 2, in_dir("small.h5")));
+    must(pf_data_convert(src, NULL, 1, &(pf_convert_opt){.shrink = 2}, in_dir("small.h5")));
     expect_split(in_dir("small.h5"), "train", small, N, (pf_shape){1, WIDE / 2, 1});
-    assert_int_equal(pf_data_convert(src, NULL, 1, 5, in_dir("small5.h5")), PF_EARG);
+    assert_int_equal(
+        pf_data_convert(src, NULL, 1, &(pf_convert_opt){.shrink = 5}, in_dir("small5.h5")),
+        PF_EARG);
 }
 
 int main(void)

@@ -30,14 +30,14 @@ static void the_same_content_twice_is_refused(void **state)
     spill(z, gz, packed(b, n, gz, sizeof gz));
     const char *pairs[][2] = {{x, x}, {x, z}, {x, copy}};
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(pf_data_convert(pairs[i], NULL, 2, 1, in_dir("x.h5")), PF_EFORMAT);
+        assert_int_equal(pf_data_convert(pairs[i], NULL, 2, NULL, in_dir("x.h5")), PF_EFORMAT);
         assert_non_null(strstr(pf_error_message(), pairs[i][0]));
         assert_non_null(strstr(pf_error_message(), pairs[i][1]));
     }
     put_png("once/a.png", 1);
     put_png("again/b.png", 1);
     const char *folders[] = {in_dir("once"), in_dir("again")};
-    assert_int_equal(pf_data_convert(folders, NULL, 2, 1, in_dir("x.h5")), PF_EFORMAT);
+    assert_int_equal(pf_data_convert(folders, NULL, 2, NULL, in_dir("x.h5")), PF_EFORMAT);
     assert_int_equal(access(in_dir("x.h5"), F_OK), -1);
     /* labels of two splits may be the same */
     static const unsigned char one[] = {0, 0, 8, 1, 0, 0, 0, 1, 7};
@@ -45,7 +45,7 @@ static void the_same_content_twice_is_refused(void **state)
                          spill_idx("test-i", 1, 2), in_dir("test-l")};
     spill(src[1], one, sizeof one);
     spill(src[3], one, sizeof one);
-    must(pf_data_convert(src, NULL, 4, 1, in_dir("l.h5")));
+    must(pf_data_convert(src, NULL, 4, NULL, in_dir("l.h5")));
     holds("l.h5", "test", 1, (unsigned[]){2}, (int32_t[]){7});
 }
 
@@ -137,12 +137,12 @@ static void json_labels_are_one_flat_array(void **state)
     const char *src[] = {spill_idx("train-i", 1, 1), in_dir("labels.json")};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         spill(src[1], good[i], strlen(good[i]));
-        must(pf_data_convert(src, NULL, 2, 1, in_dir("j.h5")));
+        must(pf_data_convert(src, NULL, 2, NULL, in_dir("j.h5")));
         holds("j.h5", "train", 1, (unsigned[]){1}, (int32_t[]){3});
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         spill(src[1], bad[i], strlen(bad[i]));
-        if (pf_data_convert(src, NULL, 2, 1, in_dir("x.h5")) != PF_EFORMAT)
+        if (pf_data_convert(src, NULL, 2, NULL, in_dir("x.h5")) != PF_EFORMAT)
             fail_msg("taken: %s", bad[i]);
         assert_non_null(strstr(pf_error_message(), "labels.json"));
     }
@@ -262,10 +262,10 @@ static void kinds_of_sources_do_not_mix(void **state)
                *points = "density:ring:50";
     const char *pairs[][2] = {{text, images},   {images, text}, {points, images},
                               {images, points}, {text, points}, {points, text}};
-    must(pf_data_convert(&text, NULL, 1, 1, in_dir("k.h5")));
-    must(pf_data_convert(&images, NULL, 1, 1, in_dir("k.h5")));
+    must(pf_data_convert(&text, NULL, 1, NULL, in_dir("k.h5")));
+    must(pf_data_convert(&images, NULL, 1, NULL, in_dir("k.h5")));
     for (int i = 0; i < 6; i++) {
-        assert_int_equal(pf_data_convert(pairs[i], NULL, 2, 1, in_dir("x.h5")), PF_EFORMAT);
+        assert_int_equal(pf_data_convert(pairs[i], NULL, 2, NULL, in_dir("x.h5")), PF_EFORMAT);
         assert_non_null(strstr(pf_error_message(), pairs[i][1]));
     }
 }
@@ -284,7 +284,7 @@ static void fails_everywhere(const char *const *src, int n)
             reads = 0;
             failing_read = memory ? 0 : at;
             pf_alloc_fail_at(memory ? at : 0);
-            pf_status st = pf_data_convert(src, NULL, n, 1, never);
+            pf_status st = pf_data_convert(src, NULL, n, NULL, never);
             int due = memory ? st != PF_OK : reads >= at;
             failing_read = 0;
             pf_alloc_fail_at(0);

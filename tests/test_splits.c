@@ -65,13 +65,13 @@ static void a_source_belongs_to_the_split_it_names(void **state)
                          spill_idx("latest", 1, 3)};
     put_png("imagenet_test/a.png", 4);
     const char *all[] = {src[0], src[1], src[2], in_dir("imagenet_test")};
-    must(pf_data_convert(all, NULL, 4, 1, in_dir("s.h5")));
+    must(pf_data_convert(all, NULL, 4, NULL, in_dir("s.h5")));
     holds("s.h5", "train", 2, (unsigned[]){1, 3}, NULL);
     holds("s.h5", "valid", 1, (unsigned[]){2}, NULL);
     holds("s.h5", "test", 1, (unsigned[]){4}, NULL);
     /* outright: whatever the names say */
     const int splits[] = {PF_TEST, PF_TRAIN, PF_SPLIT_UNSAID, PF_VALID};
-    must(pf_data_convert(all, splits, 4, 1, in_dir("s.h5")));
+    must(pf_data_convert(all, splits, 4, NULL, in_dir("s.h5")));
     holds("s.h5", "test", 1, (unsigned[]){1}, NULL);
     holds("s.h5", "train", 2, (unsigned[]){2, 3}, NULL);
     holds("s.h5", "valid", 1, (unsigned[]){4}, NULL);
@@ -122,7 +122,7 @@ static void folders_name_splits_above_classes(void **state)
     put_png("vehicles/bus/a.png", 1);
     put_png("vehicles/train/a.png", 2);
     const char *src[] = {in_dir("vehicles")};
-    must(pf_data_convert(src, (const int[]){PF_VALID}, 1, 1, in_dir("f.h5")));
+    must(pf_data_convert(src, (const int[]){PF_VALID}, 1, NULL, in_dir("f.h5")));
     holds("f.h5", "valid", 2, (unsigned[]){1, 2}, (int32_t[]){0, 1});
     classes_are("f.h5", "bus\ntrain");
 }
@@ -173,7 +173,7 @@ static void classes_have_one_order_over_splits_and_sources(void **state)
     put_text("more_val/.hidden/a.png", "x");
     put_text("more_val/notes/readme.txt", "x");
     const char *src[] = {in_dir("turns"), in_dir("more_val")};
-    must(pf_data_convert(src, NULL, 2, 1, in_dir("c.h5")));
+    must(pf_data_convert(src, NULL, 2, NULL, in_dir("c.h5")));
     classes_are("c.h5", "-5\n0\n2.5\n090\n90\n180\n270\n1e3\nZebra\napple");
     holds("c.h5", "test", 2, (unsigned[]){4, 5}, (int32_t[]){6, 4});
     holds("c.h5", "valid", 6, (unsigned[]){10, 15, 13, 14, 11, 12},
@@ -186,11 +186,11 @@ static void labels_without_names_store_none(void **state)
     static const unsigned char two[] = {0, 0, 8, 1, 0, 0, 0, 1, 7};
     const char *src[] = {spill_idx("train-i", 1, 1), in_dir("train-l"), in_dir("named")};
     spill(src[1], two, sizeof two);
-    must(pf_data_convert(src, NULL, 2, 1, in_dir("l.h5")));
+    must(pf_data_convert(src, NULL, 2, NULL, in_dir("l.h5")));
     holds("l.h5", "train", 1, (unsigned[]){1}, (int32_t[]){7});
     classes_are("l.h5", NULL);
     put_png("named/cat/a.png", 2);
-    assert_int_equal(pf_data_convert(src, NULL, 3, 1, in_dir("x.h5")), PF_EFORMAT);
+    assert_int_equal(pf_data_convert(src, NULL, 3, NULL, in_dir("x.h5")), PF_EFORMAT);
     assert_non_null(strstr(pf_error_message(), "named"));
     put_png("part/cat/a.png", 2);
     put_png("part/b.png", 3);

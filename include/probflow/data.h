@@ -23,14 +23,19 @@ int pf_split_of_name(const char *name);
 /* "train", "valid" or "test". */
 const char *pf_split_name(int split);
 
+/* What becomes of the data on their way; zeroed: as they are. */
+typedef struct pf_convert_opt {
+    int shrink; /* > 1: pixels become the means of squares of that side, rounded to whole levels; a size
+                   it does not divide fails PF_EARG */
+} pf_convert_opt;
+
 /* Converts sources (guessed from names and magic numbers: IDX and CIFAR-10 binary batches, with or
  * without .gz, PNG sheets of CIFAR-10 and their JSON labels, PNG folders, text, or points drawn from
  * density:NAME:N[:SEED], see src/data/density.c) into out.
  *
  * splits  [n] a pf_split each, PF_SPLIT_UNSAID: by the name of the source (or of the folders in it,
  *         see src/data/pngfolder.c), else train; NULL: all by name
- * shrink  > 1: pixels become the means of squares of that side, rounded to whole levels; a size it
- *         does not divide fails PF_EARG
+ * opt     NULL: the defaults
  *
  * Classes are numbered in one order over all sources.  A log line a source says what was taken for
  * what, others what was not read.  Local; reads each file once and everything before out is touched.
@@ -39,7 +44,24 @@ const char *pf_split_name(int split);
  * Test   points_lie_in_the_support_and_their_entropy_is_the_stated_one, shrunk_pixels_are_means,
  *        test_sources.c */
 PF_MUST_USE pf_status pf_data_convert(const char *const *sources, const int *splits, int n,
-                                      int shrink, const char *out);
+                                      const pf_convert_opt *opt, const char *out);
+
+/* The rows of one source in memory, whatever splits they are of, in the order of the source. */
+typedef struct pf_points {
+    int kind, levels; /* pf_data_kind, never tokens; levels 0: continuous */
+    pf_shape shape;
+    int64_t n;
+    uint8_t *pixels;    /* [n,h,w,c], owned; NULL when continuous */
+    double *x;          /* [n,h*w*c], owned; NULL for pixels */
+    int32_t *labels;    /* [n], owned; NULL: none */
+    int n_conditions;   /* of each row */
+    double *conditions; /* [n,n_conditions], owned; NULL: none */
+} pf_points;
+/* Reads any source that pf_data_convert does, but no text and no density.  Local.  Fails as that one;
+ * PF_EFORMAT: tokens.  Free with pf_points_free, also after a failure. */
+PF_MUST_USE pf_status pf_points_read(const char *source, const pf_convert_opt *opt,
+                                     pf_points *out);
+void pf_points_free(pf_points *p);
 
 /* Grid of n images [n,h,w,c], values 0..255, as a PNG with `columns` a row. */
 PF_MUST_USE pf_status pf_png_grid(const char *path, const uint8_t *images, int n, pf_shape s,

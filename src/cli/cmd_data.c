@@ -59,11 +59,13 @@ static pf_status body(pf_comm *c, void *self)
 {
     const job *j = self;
     long shrink = 1;
+    pf_convert_opt opt = {0};
     if (j->shrink) PF_TRY(pf_arg_int("--shrink", j->shrink, 1, 4096, &shrink));
+    opt.shrink = (int)shrink;
     const char *out = j->args.positional[j->args.n_positional - 1];
     if (pf_comm_rank(c) != 0) return PF_OK;
     PF_TRY(pf_take_output(out, "dataset", j->sources, j->n));
-    PF_TRY(pf_data_convert(j->sources, j->splits, j->n, (int)shrink, out));
+    PF_TRY(pf_data_convert(j->sources, j->splits, j->n, &opt, out));
     PF_TRY(pf_store_info(out, stdout));
     return PF_OK;
 }

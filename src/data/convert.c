@@ -20,7 +20,8 @@ typedef struct part {
 
 typedef struct work {
     const char *const *sources;
-    const int *splits;              /* NULL: by name */
+    const int *splits; /* NULL: by name */
+    const pf_convert_opt *opt;
     int n, with_labels, rows_count; /* rows_count: rows are part of the fingerprint */
     part *parts;                    /* [n] */
     pf_table t;
@@ -119,6 +120,7 @@ static PF_MUST_USE pf_status read_source(work *w, int i)
     pf_status st =
         pf_source_open(&s, w->sources[i], w->splits ? w->splits[i] : PF_SPLIT_UNSAID);
     s.with_labels = w->with_labels;
+    s.opt = w->opt;
     if (!st) st = read_open(w, &s, i);
     pf_source_close(&s);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -195,7 +197,7 @@ static PF_MUST_USE pf_status check_labels(const pf_rows *r, int kind, const char
     PF_REQUIRE(r->n > 0, PF_EFORMAT,
                "%s gives %lld labels for the split %s, for which no source gives images",
                r->of_labels, (long long)r->n_labels, split);
-    PF_REQUIRE(kind == PF_DATA_IMAGES, PF_EFORMAT, "%s gives labels, but %s holds no images",
+    PF_REQUIRE(kind != PF_DATA_TOKENS, PF_EFORMAT, "%s gives labels, but %s holds text",
                r->of_labels, r->of_rows);
     PF_REQUIRE(
         r->n_labels == r->n, PF_EFORMAT,
@@ -239,7 +241,8 @@ static int has_labels(const char *path)
     return n > 5 && !strncasecmp(path + n - 5, ".json", 5);
 }
 
-static PF_MUST_USE pf_status convert(work *w, int shrink, const char *out)
+/* Everything before the output. */
+static PF_MUST_USE pf_status read_all(work *w)
 {
     PF_REQUIRE(w->n > 0, PF_EARG, "no sources to convert");
     w->parts = pf_zalloc((size_t)w->n * sizeof *w->parts);
@@ -249,17 +252,68 @@ static PF_MUST_USE pf_status convert(work *w, int shrink, const char *out)
     for (int i = 0; i < w->n; i++) PF_TRY(read_source(w, i));
     PF_TRY(pf_table_settle(&w->t));
     PF_TRY(tell_repeats(&w->t));
-    if (shrink > 1) PF_TRY(shrink_table(&w->t, shrink));
-    PF_TRY(write_table(w, out));
+    if (w->opt->shrink > 1) PF_TRY(shrink_table(&w->t, w->opt->shrink));
     return PF_OK;
 }
 
-pf_status pf_data_convert(const char *const *sources, const int *splits, int n, int shrink,
-                          const char *out)
+static void release(work *w)
 {
-    work w = {.sources = sources, .splits = splits, .n = n};
-    pf_status st = convert(&w, shrink, out);
-    pf_table_free(&w.t);
-    pf_free(w.parts);
+    pf_table_free(&w->t);
+    pf_free(w->parts);
+}
+
+static const pf_convert_opt as_it_is = {0};
+
+pf_status pf_data_convert(const char *const *sources, const int *splits, int n,
+                          const pf_convert_opt *opt, const char *out)
+{
+    work w = {.sources = sources, .splits = splits, .n = n, .opt = opt ? opt : &as_it_is};
+    pf_status st = read_all(&w);
+    if (!st) st = write_table(&w, out);
+    release(&w);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- one source in memory ---- */
+
+static PF_MUST_USE pf_status take_points(work *w, pf_points *out)
+{
+    PF_TRY(read_all(w));
+    pf_rows *r = &w->t.split[PF_TEST];
+    PF_REQUIRE(r->n > 0, PF_EFORMAT, "%s holds no data", w->sources[0]);
+    PF_REQUIRE(w->t.layout.kind != PF_DATA_TOKENS, PF_EFORMAT,
+               "%s holds text; images or points are wanted", w->sources[0]);
+    PF_TRY(check_labels(r, w->t.layout.kind, pf_split_name(PF_TEST)));
+    out->kind = w->t.layout.kind;
+    out->levels = w->t.layout.levels;
+    out->shape = w->t.layout.shape;
+    out->n = r->n;
+    if (out->kind == PF_DATA_IMAGES) out->pixels = r->values;
+    else out->x = (double *)(void *)r->values;
+    out->labels = r->labels;
+    out->conditions = r->conditions;
+    out->n_conditions = r->conditions ? w->t.conditions : 0;
+    r->values = NULL;
+    r->labels = NULL;
+    r->conditions = NULL;
+    return PF_OK;
+}
+
+pf_status pf_points_read(const char *source, const pf_convert_opt *opt, pf_points *out)
+{
+    static const int whole = PF_TEST;
+    work w = {.sources = &source, .splits = &whole, .n = 1, .opt = opt ? opt : &as_it_is};
+    *out = (pf_points){0};
+    pf_status st = take_points(&w, out);
+    release(&w);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+void pf_points_free(pf_points *p)
+{
+    pf_free(p->pixels);
+    pf_free(p->x);
+    pf_free(p->labels);
+    pf_free(p->conditions);
+    *p = (pf_points){0};
 }

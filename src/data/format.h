@@ -37,6 +37,8 @@ typedef struct pf_rows {
     int32_t *labels;                 /* [n_labels], owned */
     const char *of_rows, *of_labels; /* the last sources, borrowed */
     double *logp; /* [n] log-density of each row [nats], owned; NULL: not known */
+    int64_t n_conditioned, cap_conditioned;
+    double *conditions; /* [n_conditioned,conditions of the table], owned */
 } pf_rows;
 
 typedef struct pf_layout {
@@ -51,6 +53,7 @@ typedef struct pf_table {
     int has_entropy;
     double entropy; /* of the density the rows were drawn from [nats] */
     int shrink;     /* see pf_dataset_info */
+    int conditions; /* values that condition each row; 0: none */
     char vocabulary[1025];
     pf_labelling labelling;
     char **
@@ -69,6 +72,10 @@ size_t pf_table_row_bytes(const pf_table *t);
  * are of the other kind. */
 PF_MUST_USE pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n,
                                       pf_labelling how, int32_t **labels);
+/* Room for n more rows of conditions, `width` finite numbers each.  Fails PF_EFORMAT when earlier ones are
+ * of another width. */
+PF_MUST_USE pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t n,
+                                          int width, double **conditions);
 /* One more class name (copied) and its index for now. */
 PF_MUST_USE pf_status pf_table_class(pf_table *t, const char *path, const char *name,
                                      int32_t *label);
@@ -87,9 +94,10 @@ typedef struct pf_source {
     unsigned char head[64]; /* first bytes, decompressed */
     size_t n_head;
     int is_folder;
-    int given;       /* split said outright; PF_SPLIT_UNSAID */
-    int with_labels; /* one of the sources is JSON */
-    const char *how; /* what decided the split, for the log */
+    int given;                 /* split said outright; PF_SPLIT_UNSAID */
+    int with_labels;           /* one of the sources is JSON */
+    const pf_convert_opt *opt; /* never NULL while it is read; borrowed */
+    const char *how;           /* what decided the split, for the log */
 } pf_source;
 
 /* Opens what is a file and reads its head. */

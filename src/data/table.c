@@ -78,12 +78,31 @@ pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n, p
     return PF_OK;
 }
 
+pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t n, int width,
+                              double **conditions)
+{
+    pf_rows *r = &t->split[split];
+    PF_REQUIRE(width > 0 && width <= 1 << 20, PF_EFORMAT, "%s: %d conditions a row", path,
+               width);
+    if (!t->conditions) t->conditions = width;
+    PF_REQUIRE(t->conditions == width, PF_EFORMAT,
+               "%s has %d conditions a row, the sources before it %d", path, width,
+               t->conditions);
+    PF_REQUIRE(!grow((void **)&r->conditions, r->n_conditioned, &r->cap_conditioned,
+                     r->n_conditioned + n, (size_t)width * sizeof *r->conditions),
+               PF_EMEM, "no memory for the conditions of %s", path);
+    *conditions = r->conditions + r->n_conditioned * width;
+    r->n_conditioned += n;
+    return PF_OK;
+}
+
 void pf_table_free(pf_table *t)
 {
     for (int s = 0; s < PF_SPLITS; s++) {
         pf_free(t->split[s].values);
         pf_free(t->split[s].labels);
         pf_free(t->split[s].logp);
+        pf_free(t->split[s].conditions);
     }
     for (int64_t i = 0; i < t->n_classes; i++) pf_free(t->class_of[i]);
     pf_free(t->class_of);

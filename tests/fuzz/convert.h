@@ -13,7 +13,7 @@ static inline void convert(const char *const *sources, int n)
     static const char *const splits[] = {"train", "valid", "test"};
     const char *out = fuzz_path("out.h5");
     unlink(out);
-    pf_status st = pf_data_convert(sources, NULL, n, 1, out);
+    pf_status st = pf_data_convert(sources, NULL, n, NULL, out);
     if (st) {
         if (!pf_error_message()[0]) fuzz_finding("refused without a sentence");
         if (!access(out, F_OK)) fuzz_finding("refused, but a file is left");
