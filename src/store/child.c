@@ -42,7 +42,7 @@ typedef struct limits {
  * gigabyte a second. */
 static limits limits_of(uint64_t size)
 {
-    uint64_t mb = size >> 20, seconds = 5 + (SANITIZED ? 2 * mb : mb / 2);
+    uint64_t mb = size >> 20, seconds = 2 + (SANITIZED ? 4 * mb : mb);
     if (seconds > 100000) seconds = 100000;
     return (limits){(unsigned)seconds, (unsigned)(30 + 4 * seconds),
                     ((uint64_t)512 << 20) + 4 * size};

@@ -1,5 +1,5 @@
 """metrics.h5: info refuses or shows it, train sets a damaged one aside and goes on."""
-import os, shutil
+import gzip, os, shutil
 import h5py, numpy as np
 from make import edit, flip, read, replace, seal, strip, unsealed
 
@@ -32,6 +32,18 @@ def info(change, pattern=r"m\.h5"):
 def edited(change): return lambda path: edit(path, change)
 
 
+def without_end(path):
+    """libhdf5 counts the chunks of a dataset of it for hours"""
+    data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../damaged/metrics_without_end.h5.gz")
+    with open(path, "wb") as f: f.write(gzip.open(data).read())
+
+
+def compared_without_end(c):  # a child each
+    without_end("m.h5")
+    shutil.copy("m.h5", "n.h5")
+    c.refused(r"[mn]\.h5", "info", "m.h5", "n.h5")
+
+
 def without_seal(path):
     edit(path, lambda f: None)
     strip(path)
@@ -48,6 +60,9 @@ def foreign(change):
 
 def rows(add, random):
     add("good", goes_on(lambda p: None, [1, 2, 3, 4, 5]))
+    add("info, without end", info(without_end))
+    add("info A B, without end", compared_without_end)
+    add("train, without end", foreign(without_end))
     add("missing", goes_on(os.unlink, [5]))
     add("without its seal", goes_on(strip, [1, 2, 3, 4, 5]))
     add("empty", goes_on(lambda p: os.truncate(p, 0)))
