@@ -37,4 +37,12 @@ typedef struct pf_summary {
     double evaluations, steps; /* mean a group */
 } pf_summary;
 
+/* Of two models on the same images with the same draws: the first minus the second. */
+typedef struct pf_difference {
+    int64_t images;                      /* that are in both ledgers */
+    double nll, nll_se, bound, bound_se; /* standard errors of the difference itself */
+    /* Root of the sum of squares of the two standard errors: what two separate numbers would give. */
+    double nll_alone_se, bound_alone_se;
+} pf_difference;
+
 #endif

@@ -106,6 +106,30 @@ size_t pf_likelihood_bytes(const pf_likelihood_opt *opt, int dim);
  * All NaN when n = 0 or memory is exhausted. */
 void pf_likelihood_summary(const pf_ledger *rows, int64_t n, pf_summary *out);
 
+/* Paired difference over the images that both ledgers have, draw by draw; NaN where there is none.
+ * Both are sorted by image and draw, as pf_results_rows gives them.  Local.
+ * Fails  PF_EMEM.
+ * Test   a_paired_difference_is_that_of_the_images */
+PF_MUST_USE pf_status pf_likelihood_difference(const pf_ledger *a, int64_t n_a,
+                                               const pf_ledger *b, int64_t n_b,
+                                               pf_difference *out);
+
+/* The variance of each of n independent estimates from what repeats of some of them say.
+ *
+ *     variance_i = (n0 m + dof_i spread_i) / (n0 + dof_i)
+ *
+ * spread [n]   sample variance of row i's repeats, as of the estimate itself; read where dof > 0
+ * dof    [n]   repeats less one; 0: none
+ * out    [n]   NaN everywhere when no row has repeats
+ * m is the mean of the spreads by their degrees of freedom, and n0 = 2 + 2/c^2 weighs it by how much the
+ * variances differ from row to row, c their coefficient of variation, from the spread of the spreads
+ * beyond 2/dof: the posterior mean under a scaled inverse chi-squared prior, whose two parameters are
+ * those moments.  Rows without repeats get m.  Local.
+ * Source  Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1), section 3 (the
+ *         prior there is fitted by the moments of log spread)
+ * Test    repeats_give_each_row_its_variance */
+void pf_moderate_variance(int64_t n, const double *spread, const int *dof, double *out);
+
 /* Dequantises pixel values k of `levels` into model scale [-1,1]: x = 2 (k + u)/levels - 1.
  * Writes x [D] and log q(u|x) summed over the D entries [nats, in units of u].
  * truncated_normal: u - 1/2 = N(0, s^2) cut to +-1/2, s set so that it matches the model's std
