@@ -14,6 +14,7 @@ typedef struct pf_bpd_page {
 /* Fills groups and repeated from rows sorted by image. */
 void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows, int64_t n);
 void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s);
+void pf_bpd_print_difference(int estimand, const pf_difference *d);
 
 /* A standard error as text; "?" where there is none, as of one image. */
 const char *pf_error_bar(double se, int digits, char buf[32]);

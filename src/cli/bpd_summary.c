@@ -53,3 +53,23 @@ void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s)
     if (p->speed > 0.0) printf("speed         %.2f images/s\n", p->speed);
     printf("results       %s\n", p->results);
 }
+
+static void print_one(const char *what, double mean, double se, double alone)
+{
+    char paired[32], unpaired[32];
+    printf("  %-11s %+.5f +- %s bits/dim, paired (of two unpaired numbers: +- %s)\n", what,
+           mean, pf_error_bar(se, 5, paired), pf_error_bar(alone, 5, unpaired));
+}
+
+void pf_bpd_print_difference(int estimand, const pf_difference *d)
+{
+    if (!d->images) {
+        printf("difference    none: no image is in both files\n");
+        return;
+    }
+    printf("difference    the first model minus the second, %lld images; below 0 the first is "
+           "better\n",
+           (long long)d->images);
+    if (estimand != PF_BOUND) print_one("nll_ode", d->nll, d->nll_se, d->nll_alone_se);
+    if (estimand != PF_NLL_ODE) print_one("bound", d->bound, d->bound_se, d->bound_alone_se);
+}

@@ -1,0 +1,373 @@
+/* The workers of a likelihood evaluation and its results file. */
+#include "cli/scoring.h"
+#include "cli/bpd.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+#include <probflow/sha256.h>
+#include <probflow/stop.h>
+#include <probflow/train.h>
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+int64_t pf_scoring_groups(const pf_scoring *s)
+{
+    return (s->data->n + s->opt->group - 1) / s->opt->group;
+}
+
+int pf_scoring_draws(const pf_scoring *s)
+{
+    return s->pilots ? 2 : s->opt->draws;
+}
+
+static int group_size(const pf_scoring *s, int64_t group)
+{
+    int64_t left = s->data->n - group * s->opt->group;
+    return (int)(left < s->opt->group ? left : s->opt->group);
+}
+
+/* The last of each of n equal ranges of the groups, since the last of all is the one that may be
+ * shorter. */
+static int is_one_of(const pf_scoring *s, int64_t n, int64_t group)
+{
+    int64_t all = pf_scoring_groups(s);
+    if (n > all) n = all;
+    return (group + 1) * n / all > group * n / all;
+}
+
+/* ---- one group ---- */
+
+static pf_status read_rows(pf_scoring *s, pf_group *g, void *values, int32_t *labels)
+{
+    int continuous = s->data->kind == PF_DATA_CONTINUOUS;
+    PF_TRY(continuous ? pf_dataset_x(s->data->set, g->first, g->B, values)
+                      : pf_dataset_images(s->data->set, g->first, g->B, values));
+    if (s->data->has_labels) PF_TRY(pf_dataset_labels(s->data->set, g->first, g->B, labels));
+    return PF_OK;
+}
+
+/* *owned: the rows, where they had to be read; the caller's to free after a failure too. */
+static pf_status read_group(pf_scoring *s, int64_t group, pf_group *g, void **owned,
+                            int32_t *labels)
+{
+    const pf_scored *d = s->data;
+    size_t dim = (size_t)d->shape.h * (size_t)d->shape.w * (size_t)d->shape.c;
+    size_t at = (size_t)group * (size_t)s->opt->group * dim;
+    int continuous = d->kind == PF_DATA_CONTINUOUS;
+    *g = (pf_group){.first = group * s->opt->group,
+                    .B = group_size(s, group),
+                    .levels = d->levels,
+                    .shape = d->shape,
+                    .repeat = is_one_of(s, s->opt->check_groups, group)};
+    if (!d->set) {
+        if (continuous) g->x = d->x + at;
+        else g->pixels = d->pixels + at;
+        return PF_OK;
+    }
+    *owned = pf_zalloc((size_t)g->B * dim * (continuous ? sizeof(double) : 1));
+    PF_REQUIRE(*owned, PF_EMEM, "no memory for %d images", g->B);
+    if (continuous) g->x = *owned;
+    else g->pixels = *owned;
+    pthread_mutex_lock(&s->io);
+    pf_status st = read_rows(s, g, *owned, labels);
+    pthread_mutex_unlock(&s->io);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* On one thread, as all work is here, so that its bits do not depend on their number; the other
+ * workers wait, having nothing to do without it. */
+static pf_status share_control(pf_scoring *s, const pf_control **out)
+{
+    pthread_mutex_lock(&s->io);
+    pf_status st =
+        s->control ? PF_OK : pf_control_of_split(s->train, &s->model->e.data, &s->control);
+    *out = s->control;
+    pthread_mutex_unlock(&s->io);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* The first worker's score has the prepared weights of all. */
+static pf_status open_score(const pf_scoring *s, pf_score *score)
+{
+    int64_t group = s->opt->group, n = s->data->n;
+    const pf_score *with = score == s->scores ? NULL : s->scores;
+    PF_TRY(pf_net_score(s->model->net, (int)(n < group ? n : group), 1, with, score));
+    return PF_OK;
+}
+
+/* What another probe alone would change, from a pair of sets: two solves of one draw. */
+static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, pf_ledger *rows)
+{
+    pf_likelihood_opt pair = *s->opt;
+    pf_ledger *two = pf_zalloc((size_t)g.B * sizeof *two);
+    PF_REQUIRE(two, PF_EMEM, "no memory for %d rows", g.B);
+    pair.probes *= 2;
+    pair.estimand = PF_NLL_ODE;
+    g.repeat = 0;
+    pf_status st = pf_likelihood_group(&s->model->net->sde, score, &pair, &g, two);
+    for (int b = 0; !st && b < g.B; b++) rows[b].probe_variance = 2.0 * two[b].probe_variance;
+    pf_free(two);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static int has_one_set(const pf_likelihood_opt *o)
+{
+    return o->probe != PF_EXACT && o->probes == o->colours && o->estimand != PF_BOUND;
+}
+
+static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const pf_group *g,
+                            pf_ledger *rows)
+{
+    pf_likelihood_opt o = *s->opt;
+    int pilot = s->pilots && is_one_of(s, s->pilots, group);
+    if (pilot) o.draws = 2;
+    PF_TRY(pf_likelihood_group(&s->model->net->sde, score, &o, g, rows));
+    if (pilot && has_one_set(s->opt)) PF_TRY(add_probe_variance(s, score, *g, rows));
+    for (int d = o.draws; d < pf_scoring_draws(s); d++)
+        for (int b = 0; b < g->B; b++) {
+            pf_ledger *r = &rows[d * g->B + b];
+            *r = rows[b];
+            r->draw = d;
+            r->prior = r->integral = r->dequantisation = r->nll = r->bound = NAN;
+            r->probe_variance = r->solver_error = NAN;
+        }
+    return PF_OK;
+}
+
+static pf_status work(void *self, int worker, int64_t item, void *result)
+{
+    pf_scoring *s = self;
+    pf_score *score = &s->scores[worker];
+    PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped before group %lld", (long long)item);
+    if (!score->eval) PF_TRY(open_score(s, score));
+    int32_t *labels = pf_zalloc(sizeof *labels * (size_t)s->opt->group);
+    PF_REQUIRE(labels, PF_EMEM, "no memory for %d labels", s->opt->group);
+    pf_group g = {0};
+    void *owned = NULL;
+    pf_ledger *rows = result;
+    pf_status st = read_group(s, item, &g, &owned, labels);
+    if (!st && s->train) st = share_control(s, &g.control);
+    if (!st) st = score_rows(s, score, item, &g, rows);
+    for (int r = 0; !st && r < pf_scoring_draws(s) * g.B; r++)
+        rows[r].label = s->data->has_labels ? labels[rows[r].image - g.first] : -1;
+    pf_free(owned);
+    pf_free(labels);
+    st = pf_hint_at_noise(s->model, st);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- rank 0 ---- */
+
+static int is_mine(const pf_scoring *s, int64_t group)
+{
+    return group >= s->first && group < s->last;
+}
+
+/* The mean over draws of n rows, image_step from one to the next, joins the running mean.
+ * Source: Welford 1962. */
+static void account(pf_scoring *s, const pf_ledger *rows, int64_t n, int64_t image_step,
+                    int64_t draw_step)
+{
+    for (int64_t i = 0; i < n; i++, rows += image_step) {
+        double v = 0.0, before = s->mean;
+        for (int d = 0; d < s->opt->draws; d++) {
+            const pf_ledger *r = rows + d * draw_step;
+            v += (s->opt->estimand == PF_BOUND ? r->bound : r->nll) / s->opt->draws;
+        }
+        s->scored++;
+        s->mean += (v - before) / (double)s->scored;
+        s->spread += (v - before) * (v - s->mean);
+        s->mine += is_mine(s, rows->image / s->opt->group);
+    }
+}
+
+void pf_scoring_report(const pf_scoring *s, int last)
+{
+    double n = (double)s->scored, se = n > 1 ? sqrt(s->spread / (n - 1) / n) : NAN;
+    double left =
+        (pf_seconds() - s->started) * (double)(s->last - s->first - s->done) / (double)s->fresh;
+    int64_t end = s->last * s->opt->group, begin = s->first * s->opt->group;
+    char eta[32], error[32];
+    pf_progress(last, "%s %lld/%lld %s  %.4f +- %s bits/dim  eta %s", s->verb,
+                (long long)s->mine, (long long)((end < s->data->n ? end : s->data->n) - begin),
+                s->unit, s->mean, pf_error_bar(se, 4, error),
+                pf_duration(left, eta, sizeof eta));
+}
+
+static pf_status done(void *self, int64_t item, const void *result)
+{
+    pf_scoring *s = self;
+    int n = pf_scoring_draws(s) * group_size(s, item);
+    pthread_mutex_lock(&s->io);
+    pf_status st = pf_results_put(s->results, item, result, n);
+    pthread_mutex_unlock(&s->io);
+    PF_TRY(st);
+    account(s, result, group_size(s, item), 1, group_size(s, item));
+    s->done++;
+    s->fresh++;
+    if (pf_progress_due()) pf_scoring_report(s, 0);
+    return PF_OK;
+}
+
+static int skip(void *self, int64_t item)
+{
+    pf_scoring *s = self;
+    return !is_mine(s, item) || pf_results_done(s->results, item);
+}
+
+static pf_status define_data(const pf_scoring *s, int before, pf_text *t)
+{
+    const pf_scored *d = s->data;
+    if (before)
+        PF_TRY(pf_text_add(t, "  dataset: %s\n  dataset_sha256: %s\n", d->name, d->sources));
+    else PF_TRY(pf_text_add(t, "  data_content: %s\n", d->content));
+    if (d->split) PF_TRY(pf_text_add(t, "  split: %s\n", d->split));
+    PF_TRY(pf_text_add(t, "  images: %lld\n", (long long)d->n));
+    if (s->pilots) PF_TRY(pf_text_add(t, "  pilots: %lld\n", (long long)s->pilots));
+    return PF_OK;
+}
+
+/* Everything that defines the numbers; a result file is continued only under the same text.
+ * before: as earlier versions wrote it, by the data's name and sources in place of their content. */
+static pf_status define(const pf_scoring *s, int before, pf_text *t)
+{
+    const pf_experiment *e = &s->model->e;
+    char sum[65];
+    PF_TRY(pf_sha256_file(s->model->held, sum));
+    PF_TRY(pf_text_add(t, "%s:\n  checkpoint_sha256: %s\n  checkpoint_step: %lld\n", s->verb,
+                       sum, (long long)s->model->file.step));
+    PF_TRY(define_data(s, before, t));
+    if (s->model->raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
+    PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, s->opt));
+    PF_TRY(pf_config_write(t, "sde", e->sde.ops->name, e->sde.ops->opts, &e->sde.opt));
+    PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
+    if (!before && s->train)
+        PF_TRY(pf_text_add(t, "control:\n  data_content: %s\n", s->train_content));
+    return PF_OK;
+}
+
+static pf_status adopt(pf_scoring *s)
+{
+    for (int i = 0; i < s->n_from; i++) {
+        int64_t n = 0;
+        PF_TRY(pf_results_adopt(s->results, s->from[i], &n));
+        pf_log("%s: %lld groups from %s", s->path, (long long)n, s->from[i]);
+    }
+    return PF_OK;
+}
+
+static pf_status open_file(pf_scoring *s)
+{
+    pf_text t = {0}, before = {0};
+    pf_results_info info = {s->data->n, pf_scoring_draws(s), s->opt->group, NULL, NULL};
+    pf_status st = define(s, 0, &t);
+    if (!st && s->data->name) st = define(s, 1, &before);
+    info.config = t.s;
+    info.before = before.s;
+    s->created = access(s->path, F_OK) != 0;
+    if (!st) st = pf_results_open(s->path, &info, &s->results);
+    if (st == PF_EARG)
+        st = pf_raise(st, PF_WHERE, "%s; name another file with --out", pf_error_message());
+    pf_free(t.s);
+    pf_free(before.s);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static pf_status open_results(pf_scoring *s)
+{
+    int64_t group = s->opt->group, begin = s->first * group, end = s->last * group, n = 0;
+    PF_TRY(pf_output_check(s->path, "results", s->inputs, s->n_inputs));
+    PF_TRY(pf_output_check(s->path, "results", s->from, s->n_from));
+    /* A bad row is told now, and not after hours, with a file begun. */
+    if (s->data->set)
+        PF_TRY(pf_dataset_check(s->data->set, begin,
+                                (end < s->data->n ? end : s->data->n) - begin));
+    PF_TRY(open_file(s));
+    PF_TRY(adopt(s));
+    pf_ledger *rows = NULL;
+    PF_TRY(pf_results_rows(s->results, &rows, &n));
+    int draws = pf_scoring_draws(s);
+    account(s, rows, n / draws, draws, 1); /* sorted by image */
+    pf_free(rows);
+    for (int64_t g = s->first; g < s->last; g++) s->done += pf_results_done(s->results, g);
+    if (s->done)
+        pf_log("%s: continues, %lld of %lld groups are done", s->path, (long long)s->done,
+               (long long)(s->last - s->first));
+    return PF_OK;
+}
+
+/* ---- all groups ---- */
+
+/* Opens the scores of the first two workers: the others will hold what the second one does. */
+static pf_status open_scores(pf_scoring *s, int workers)
+{
+    size_t model = pf_alloc_live(), first, other = 0;
+    size_t libraries = pf_resident_bytes() > model ? pf_resident_bytes() - model : 0;
+    PF_TRY(open_score(s, &s->scores[0]));
+    first = pf_alloc_live() - model;
+    if (workers > 1) {
+        PF_TRY(open_score(s, &s->scores[1]));
+        other = pf_alloc_live() - model - first;
+    }
+    double mb = 1e-6, n = workers, scores = (double)first + (n - 1) * (double)other;
+    double solver = n * (double)pf_likelihood_bytes(s->opt, s->scores[0].dim);
+    if (s->train) model += pf_control_bytes(s->scores[0].dim);
+    pf_log("memory a rank [MB]: model and results %.1f, activations and prepared weights %.1f, "
+           "solver %.1f, libraries %.1f; %.0f in all with %d workers",
+           mb * (double)model, mb * scores, mb * solver, mb * (double)libraries,
+           mb * ((double)model + scores + solver + (double)libraries), workers);
+    return PF_OK;
+}
+
+static pf_status open_all(pf_comm *c, pf_scoring *s)
+{
+    int64_t groups = pf_scoring_groups(s);
+    s->threads = pf_comm_threads(c);
+    s->scores = pf_zalloc(sizeof *s->scores * (size_t)s->threads);
+    PF_REQUIRE(s->scores, PF_EMEM, "no memory for %d workers", s->threads);
+    if (pf_comm_rank(c) == 0) PF_TRY(open_results(s));
+    PF_TRY(open_scores(s, (int)(s->threads < groups ? s->threads : groups)));
+    return PF_OK;
+}
+
+pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
+{
+    pthread_mutex_init(&s->io, NULL);
+    PF_TRY(pf_comm_agree(c, open_all(c, s)));
+    s->started = pf_seconds();
+    size_t rows = (size_t)pf_scoring_draws(s) * (size_t)s->opt->group;
+    pf_queue_job q = {
+        .n = pf_scoring_groups(s),
+        .result_bytes = sizeof(pf_ledger) * rows,
+        .threads = s->threads,
+        .self = s,
+        .work = work,
+        .done = done,
+        .skip = skip,
+    };
+    pf_status st = pf_queue_run(c, &q);
+    for (int i = 0; i < s->threads; i++) pf_score_free(&s->scores[i]);
+    PF_REQUIRE(st != PF_ESTOP, PF_ESTOP,
+               "stopped with %lld of %lld groups done; the same command continues",
+               (long long)s->done, (long long)(s->last - s->first));
+    PF_TRY(st);
+    return PF_OK;
+}
+
+pf_status pf_scoring_end(pf_scoring *s, pf_status st)
+{
+    if (s->results) {
+        if (st && st != PF_ESTOP && s->created && !s->scored) unlink(s->path);
+        pf_status closed = pf_results_close(s->results);
+        if (!st) st = closed;
+    }
+    for (int i = 0; s->scores && i < s->threads; i++) pf_score_free(&s->scores[i]);
+    pf_free(s->scores);
+    pf_control_free(s->control);
+    s->results = NULL;
+    s->scores = NULL;
+    s->control = NULL;
+    return st;
+}

@@ -1,0 +1,72 @@
+/* A likelihood evaluation of many rows: groups of consecutive rows, one solve each, taken by the
+ * workers of all ranks from a queue, into a results file that an interrupted command continues. */
+#ifndef PROBFLOW_SRC_CLI_SCORING_H
+#define PROBFLOW_SRC_CLI_SCORING_H
+
+#include <probflow/likelihood.h>
+#include "cli/common.h"
+
+#include <pthread.h>
+
+/* What is scored: a split of a data set, or points in memory. */
+typedef struct pf_scored {
+    const char *file; /* for sentences */
+    int kind, levels, has_labels;
+    pf_shape shape;
+    int64_t n;
+    char content[65];      /* digest of the rows */
+    pf_dataset *set;       /* borrowed; NULL: points, */
+    const double *x;       /* [n,D] in model scale, or */
+    const uint8_t *pixels; /* [n,D] */
+    /* A split: */
+    const char *split, *name, *sources; /* the last two as older result files name the data */
+} pf_scored;
+
+typedef struct pf_scoring {
+    /* Given; borrowed. */
+    const char *verb, *unit; /* "bpd", "images" */
+    const pf_loaded *model;
+    const pf_likelihood_opt *opt; /* of this model or of the one it is compared with */
+    const pf_scored *data;
+    pf_dataset *train; /* source of the control variate; NULL: none */
+    const char *train_content;
+    int64_t first, last; /* groups of this part */
+    /* Groups, evenly spread, that are drawn a second time where opt asks for one draw, and whose
+     * rows say what another probe alone changes; 0: none.  The ledger then has two draws a row,
+     * and those that were not made are NaN. */
+    int64_t pilots;
+    const char *path; /* results file */
+    const char *const *inputs,
+        *const *from; /* never replaced; result files whose groups are taken over */
+    int n_inputs, n_from;
+
+    /* Rank 0, once it runs. */
+    pf_results *results;
+    int64_t done, fresh;  /* groups of this part; of them by this call */
+    int64_t mine, scored; /* rows of this part; of the whole file */
+    double mean, spread;  /* of all scored rows; squared distances from it */
+    double started;       /* see pf_seconds */
+    int created;          /* the results file was not there before */
+
+    /* Private. */
+    pf_score *scores; /* [threads], each made by its worker */
+    int threads;
+    pf_control *control; /* made by the first worker that needs it */
+    pthread_mutex_t io;  /* HDF5 is not thread-safe */
+} pf_scoring;
+
+int64_t pf_scoring_groups(const pf_scoring *s);
+/* The draws a row that the ledger has: opt->draws, or 2 with pilots. */
+int pf_scoring_draws(const pf_scoring *s);
+
+/* Collective.  Opens or continues the results file and fills it; afterwards rank 0 may read
+ * s->results.  Fails PF_ESTOP when a stop was asked for (the same command continues), and as
+ * pf_likelihood_group, pf_results_open and pf_queue_run do. */
+PF_MUST_USE pf_status pf_scoring_run(pf_comm *c, pf_scoring *s);
+/* Prints a progress line. */
+void pf_scoring_report(const pf_scoring *s, int last);
+/* Closes the results file, or removes it when this call made it and failed before any row was in
+ * it.  Returns st, or how the closing failed.  Once, after pf_scoring_run or without it. */
+PF_MUST_USE pf_status pf_scoring_end(pf_scoring *s, pf_status st);
+
+#endif
