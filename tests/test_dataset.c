@@ -84,6 +84,53 @@ static void continuous_and_token_datasets_come_back(void **state)
     pf_dataset_close(d);
 }
 
+static void columns_beside_the_values_come_back(void **state)
+{
+    (void)state;
+    double x[6] = {1, 2, 3, 4, 5, 6}, c[9] = {0.1, -2, 3e300, 4, 5, 6, 7, 8, 9}, got[9];
+    int32_t y[3] = {-1, 7, INT32_MAX}, coarse[3] = {3, 1, 2}, labels_got[3];
+    char bare[65], full[65];
+    pf_dataset *d = NULL;
+    pf_dataset_info info = {
+        .name = "p", .kind = PF_DATA_CONTINUOUS, .shape = {1, 1, 2}, .conditions = 3};
+    pf_dataset_split s[] = {
+        {.split = "train", .n = 3, .values = x, .labels = y, .coarse = coarse, .conditions = c},
+        {.split = "test", .n = 3, .values = x}};
+    must(pf_dataset_write(in_dir("c.h5"), &info, s, 2));
+    must(pf_dataset_open(in_dir("c.h5"), "train", &d));
+    assert_true(pf_dataset_about(d)->has_labels && pf_dataset_about(d)->has_coarse);
+    assert_int_equal(pf_dataset_about(d)->conditions, 3);
+    must(pf_dataset_labels(d, 0, 3, labels_got));
+    assert_memory_equal(labels_got, y, sizeof y);
+    must(pf_dataset_coarse(d, 1, 2, labels_got));
+    assert_memory_equal(labels_got, coarse + 1, 2 * sizeof *coarse);
+    must(pf_dataset_conditions(d, 1, 2, got));
+    assert_memory_equal(got, c + 3, 6 * sizeof *c);
+    assert_int_equal(pf_dataset_conditions(d, 2, 2, got), PF_EARG);
+    must(pf_dataset_content(d, full));
+    pf_dataset_close(d);
+    must(pf_dataset_open(in_dir("c.h5"), "test", &d));
+    assert_int_equal(pf_dataset_about(d)->conditions, 0);
+    assert_int_equal(pf_dataset_conditions(d, 0, 1, got), PF_EARG);
+    assert_int_equal(pf_dataset_coarse(d, 0, 1, labels_got), PF_EARG);
+    must(pf_dataset_content(d, bare));
+    pf_dataset_close(d);
+    /* as it was before there were conditions */
+    assert_string_equal(bare,
+                        "246256ba6fefa702428430f6f993e631d25d91374c6a206af042a07f36f3fc89");
+    for (int k = 0; k < 3; k++) { /* each is part of the content, and of the sum stored */
+        char other[65];
+        y[0] = k == 0, coarse[0] = k == 1 ? 9 : 3, c[8] = k == 2 ? NAN : 9;
+        must(pf_dataset_write(in_dir("c.h5"), &info, s, 1));
+        must(pf_dataset_open(in_dir("c.h5"), "train", &d));
+        must(pf_dataset_content(d, other));
+        assert_string_not_equal(other, full);
+        if (k == 2) assert_int_equal(pf_dataset_conditions(d, 0, 3, got), PF_EFORMAT);
+        if (k == 2) assert_non_null(strstr(pf_error_message(), "row 2"));
+        pf_dataset_close(d);
+    }
+}
+
 typedef struct made { /* a split of 6 rows of 2x3x4 values, as a case changes it */
     pf_dataset_info info;
     uint8_t x[144];
@@ -191,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dataset_rows_come_back),
         cmocka_unit_test(continuous_and_token_datasets_come_back),
+        cmocka_unit_test(columns_beside_the_values_come_back),
         cmocka_unit_test(the_content_is_that_of_the_pixels_and_labels),
         cmocka_unit_test(damaged_or_truncated_datasets_are_not_believed),
         cmocka_unit_test(info_tells_what_a_dataset_holds),

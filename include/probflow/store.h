@@ -11,7 +11,8 @@
 #include <probflow/ledger.h>
 
 /* ---- datasets: /<split>/images uint8 [N,H,W,C], or /<split>/tokens int32 [N,L], or
- *      /<split>/x float64 [N,D] for continuous data; optional /<split>/labels int32 [N], and
+ *      /<split>/x float64 [N,D] for continuous data; optional /<split>/labels int32 [N],
+ *      /<split>/coarse_labels int32 [N], /<split>/conditions float64 [N,C], and
  *      /<split>/logp float64 [N] where the density is known.  Attributes of the root: name,
  *      version, levels, source, sha256; entropy [nats], shrink and classes (see pf_dataset_info)
  *      where they apply. ---- */
@@ -19,10 +20,11 @@ typedef struct pf_dataset pf_dataset;
 typedef enum pf_data_kind { PF_DATA_IMAGES, PF_DATA_TOKENS, PF_DATA_CONTINUOUS } pf_data_kind;
 typedef struct pf_dataset_info {
     char name[64], source[512], sha256[65];
-    int kind, levels; /* levels 0: continuous */
-    int64_t n;        /* of this split */
-    pf_shape shape;   /* tokens: {1,1,L} */
-    int has_labels;
+    int kind, levels;           /* levels 0: continuous */
+    int64_t n;                  /* of this split */
+    pf_shape shape;             /* tokens: {1,1,L} */
+    int has_labels, has_coarse; /* of this split, only read */
+    int conditions;             /* C, values that condition each row; 0: none */
     const char
         *classes; /* names of the labels 0, 1, .., a line each; NULL: not known.  Borrowed by
                             pf_dataset_write; owned by an open dataset */
@@ -39,16 +41,19 @@ PF_MUST_USE pf_status pf_dataset_open(const char *path, const char *split, pf_da
 void pf_dataset_close(pf_dataset *d);
 const pf_dataset_info *pf_dataset_about(const pf_dataset *d);
 /* Rows first .. first+n-1: images as bytes [n,H,W,C]; tokens and continuous as doubles [n,D]; labels
- * [n].  Fails PF_EIO (damaged), PF_EFORMAT (a value at or above the levels, or not finite: names the
- * row). */
+ * and coarse labels [n]; conditions [n,C].  Fails PF_EIO (damaged), PF_EFORMAT (a value at or above the
+ * levels, or not finite: names the row), PF_EARG (there are none). */
 PF_MUST_USE pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out);
 PF_MUST_USE pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out);
 PF_MUST_USE pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
-/* SHA-256 of what the split holds: kind, levels, shape, number of rows, values, labels.  Neither path,
- * name nor sources are in it.  Stored with the split, which spares reading large ones (from 64 MiB)
+PF_MUST_USE pf_status pf_dataset_coarse(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
+PF_MUST_USE pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_t n,
+                                            double *out);
+/* SHA-256 of what the split holds: kind, levels, shape, number of rows, values, labels, coarse labels
+ * and conditions.  Neither path, name nor sources are in it.  Stored with the split, which spares reading large ones (from 64 MiB)
  * again; all others are read, in blocks, and so are files made before it was stored.
  * Fails  PF_EIO, PF_EFORMAT: damaged; PF_EMEM.
- * Test   the_content_is_that_of_the_pixels_and_labels */
+ * Test   the_content_is_that_of_the_pixels_and_labels, columns_beside_the_values_come_back */
 PF_MUST_USE pf_status pf_dataset_content(pf_dataset *d, char hex[65]);
 
 /* Reads these rows in pieces and keeps none: fails as they would. */
@@ -61,6 +66,8 @@ typedef struct pf_dataset_split {
     const void *values;    /* uint8 [n,h,w,c], int32 [n,c] or double [n,h*w*c] by info->kind */
     const int32_t *labels; /* NULL: none */
     const double *logp;    /* [n] log-density of each row [nats]; NULL: not known */
+    const int32_t *coarse; /* [n] labels of larger classes; NULL: none */
+    const double *conditions; /* [n,info->conditions]; NULL: none */
 } pf_dataset_split;
 PF_MUST_USE pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
                                        const pf_dataset_split *splits, int n_splits);

@@ -37,37 +37,54 @@ static const char *unit(const pf_table *t)
                                               : "point";
 }
 
+/* "10 images with labels and conditions", "10 labels": what came to a split since before; 0: nothing. */
+static int added(const pf_table *t, const pf_rows *r, const pf_rows *b, char *text, size_t room)
+{
+    int64_t rows = r->n - b->n, labels = r->n_labels - b->n_labels;
+    int64_t conditions = r->n_conditioned - b->n_conditioned;
+    int64_t n = rows ? rows : labels ? labels : conditions;
+    const char *what = rows ? unit(t) : labels ? "label" : "row";
+    if (n)
+        snprintf(text, room, "%lld %s%s%s%s", (long long)n, what, n == 1 ? "" : "s",
+                 rows && labels ? " with labels" : "",
+                 !conditions      ? ""
+                 : rows && labels ? " and conditions"
+                 : rows || labels ? " with conditions"
+                                  : " of conditions");
+    return n != 0;
+}
+
 /* One line: what was taken for what. */
 static void tell(const pf_source *s, const pf_format *f, const pf_table *t,
                  const pf_rows *before)
 {
-    char line[512] = "";
+    char line[512] = "", what[128];
     size_t at = 0;
-    for (int k = 0; k < PF_SPLITS; k++) {
-        int64_t rows = t->split[k].n - before[k].n;
-        int64_t labels = t->split[k].n_labels - before[k].n_labels, n = rows ? rows : labels;
-        if (n)
-            at += (size_t)snprintf(line + at, sizeof line - at, ", %lld %s%s%s for %s",
-                                   (long long)n, rows ? unit(t) : "label", n == 1 ? "" : "s",
-                                   rows && labels ? " with labels" : "", pf_split_name(k));
-    }
+    for (int k = 0; k < PF_SPLITS; k++)
+        if (added(t, &t->split[k], &before[k], what, sizeof what))
+            at += (size_t)snprintf(line + at, sizeof line - at, ", %s for %s", what,
+                                   pf_split_name(k));
     pf_log("data: %s: %s%s; %s", s->path, f->name, line, s->how);
 }
 
 static void sum_part(const pf_table *t, const pf_rows *before, part *p)
 {
     pf_sha256 sum;
-    size_t row = pf_table_row_bytes(t);
+    size_t row = pf_table_row_bytes(t), width = (size_t)t->conditions * sizeof(double);
     p->of_labels = 1;
     for (int k = 0; k < PF_SPLITS; k++) p->of_labels &= t->split[k].n == before[k].n;
     pf_sha256_init(&sum);
     for (int k = 0; k < PF_SPLITS; k++) {
         const pf_rows *r = &t->split[k], *b = &before[k];
-        if (r->n > b->n || (p->of_labels && r->n_labels > b->n_labels)) p->split = k;
         int64_t rows = r->n - b->n, labels = r->n_labels - b->n_labels;
+        int64_t conditions = r->n_conditioned - b->n_conditioned;
+        if (rows || (p->of_labels && (labels || conditions))) p->split = k;
         if (rows) pf_sha256_add(&sum, r->values + (size_t)b->n * row, (size_t)rows * row);
         if (p->of_labels && labels)
             pf_sha256_add(&sum, r->labels + b->n_labels, (size_t)labels * sizeof *r->labels);
+        if (p->of_labels && conditions)
+            pf_sha256_add(&sum, r->conditions + b->n_conditioned * t->conditions,
+                          (size_t)conditions * width);
     }
     pf_sha256_hex(&sum, p->sum);
 }
@@ -191,19 +208,29 @@ static void describe(const work *w, const char *out, pf_dataset_info *info)
                                i ? " " : "", pf_base_name(w->sources[i]));
 }
 
-static PF_MUST_USE pf_status check_labels(const pf_rows *r, int kind, const char *split)
+/* n of what belongs to each row of a split. */
+static PF_MUST_USE pf_status check_number(const pf_rows *r, int64_t n, const char *what,
+                                          int kind, const char *split)
 {
-    if (r->n_labels == 0) return PF_OK;
+    const char *rows = kind == PF_DATA_CONTINUOUS ? "points" : "images";
+    if (n == 0) return PF_OK;
     PF_REQUIRE(r->n > 0, PF_EFORMAT,
-               "%s gives %lld labels for the split %s, for which no source gives images",
-               r->of_labels, (long long)r->n_labels, split);
-    PF_REQUIRE(kind != PF_DATA_TOKENS, PF_EFORMAT, "%s gives labels, but %s holds text",
-               r->of_labels, r->of_rows);
-    PF_REQUIRE(
-        r->n_labels == r->n, PF_EFORMAT,
-        "the sources give %lld images and %lld labels for the split %s, the last of them "
-        "%s and %s",
-        (long long)r->n, (long long)r->n_labels, split, r->of_rows, r->of_labels);
+               "%s gives %lld %s for the split %s, for which no source gives %s", r->of_labels,
+               (long long)n, what, split, rows);
+    PF_REQUIRE(kind != PF_DATA_TOKENS, PF_EFORMAT, "%s gives %s, but %s holds text",
+               r->of_labels, what, r->of_rows);
+    PF_REQUIRE(n == r->n, PF_EFORMAT,
+               "the sources give %lld %s and %lld %s for the split %s, the last of them "
+               "%s and %s",
+               (long long)r->n, rows, (long long)n, what, split, r->of_rows, r->of_labels);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status check_columns(const pf_rows *r, int kind, const char *split)
+{
+    PF_TRY(check_number(r, r->n_labels, "labels", kind, split));
+    PF_TRY(check_number(r, r->n_coarse, "coarse labels", kind, split));
+    PF_TRY(check_number(r, r->n_conditioned, "rows of conditions", kind, split));
     return PF_OK;
 }
 
@@ -216,15 +243,21 @@ static PF_MUST_USE pf_status write_table(work *w, const char *out)
                             .shape = t->layout.shape,
                             .classes = t->classes,
                             .shrink = t->shrink,
+                            .conditions = t->conditions,
                             .has_entropy = t->has_entropy,
                             .entropy = t->entropy};
     int k = 0;
     for (int s = 0; s < PF_SPLITS; s++) {
         const pf_rows *r = &t->split[s];
-        PF_TRY(check_labels(r, info.kind, pf_split_name(s)));
+        PF_TRY(check_columns(r, info.kind, pf_split_name(s)));
         if (r->n)
-            splits[k++] = (pf_dataset_split){pf_split_name(s), r->n, r->values,
-                                             r->n_labels ? r->labels : NULL, r->logp};
+            splits[k++] = (pf_dataset_split){.split = pf_split_name(s),
+                                             .n = r->n,
+                                             .values = r->values,
+                                             .labels = r->labels,
+                                             .coarse = r->coarse,
+                                             .conditions = r->conditions,
+                                             .logp = r->logp};
     }
     PF_REQUIRE(k > 0, PF_EFORMAT, "the sources hold no data");
     describe(w, out, &info);
@@ -283,7 +316,7 @@ static PF_MUST_USE pf_status take_points(work *w, pf_points *out)
     PF_REQUIRE(r->n > 0, PF_EFORMAT, "%s holds no data", w->sources[0]);
     PF_REQUIRE(w->t.layout.kind != PF_DATA_TOKENS, PF_EFORMAT,
                "%s holds text; images or points are wanted", w->sources[0]);
-    PF_TRY(check_labels(r, w->t.layout.kind, pf_split_name(PF_TEST)));
+    PF_TRY(check_columns(r, w->t.layout.kind, pf_split_name(PF_TEST)));
     out->kind = w->t.layout.kind;
     out->levels = w->t.layout.levels;
     out->shape = w->t.layout.shape;

@@ -39,6 +39,8 @@ typedef struct pf_rows {
     double *logp; /* [n] log-density of each row [nats], owned; NULL: not known */
     int64_t n_conditioned, cap_conditioned;
     double *conditions; /* [n_conditioned,conditions of the table], owned */
+    int64_t n_coarse, cap_coarse;
+    int32_t *coarse; /* [n_coarse] labels of larger classes, owned */
 } pf_rows;
 
 typedef struct pf_layout {
@@ -72,6 +74,9 @@ size_t pf_table_row_bytes(const pf_table *t);
  * are of the other kind. */
 PF_MUST_USE pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n,
                                       pf_labelling how, int32_t **labels);
+/* Room for n more labels of larger classes, numbers. */
+PF_MUST_USE pf_status pf_table_coarse(pf_table *t, const char *path, int split, int64_t n,
+                                      int32_t **coarse);
 /* Room for n more rows of conditions, `width` finite numbers each.  Fails PF_EFORMAT when earlier ones are
  * of another width. */
 PF_MUST_USE pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t n,

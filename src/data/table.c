@@ -78,6 +78,18 @@ pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n, p
     return PF_OK;
 }
 
+pf_status pf_table_coarse(pf_table *t, const char *path, int split, int64_t n, int32_t **coarse)
+{
+    pf_rows *r = &t->split[split];
+    PF_REQUIRE(!grow((void **)&r->coarse, r->n_coarse, &r->cap_coarse, r->n_coarse + n,
+                     sizeof *r->coarse),
+               PF_EMEM, "no memory for the labels of %s", path);
+    r->of_labels = path;
+    *coarse = r->coarse + r->n_coarse;
+    r->n_coarse += n;
+    return PF_OK;
+}
+
 pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t n, int width,
                               double **conditions)
 {
@@ -91,6 +103,7 @@ pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t 
     PF_REQUIRE(!grow((void **)&r->conditions, r->n_conditioned, &r->cap_conditioned,
                      r->n_conditioned + n, (size_t)width * sizeof *r->conditions),
                PF_EMEM, "no memory for the conditions of %s", path);
+    r->of_labels = path;
     *conditions = r->conditions + r->n_conditioned * width;
     r->n_conditioned += n;
     return PF_OK;
@@ -103,6 +116,7 @@ void pf_table_free(pf_table *t)
         pf_free(t->split[s].labels);
         pf_free(t->split[s].logp);
         pf_free(t->split[s].conditions);
+        pf_free(t->split[s].coarse);
     }
     for (int64_t i = 0; i < t->n_classes; i++) pf_free(t->class_of[i]);
     pf_free(t->class_of);

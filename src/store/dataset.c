@@ -3,31 +3,22 @@
 #include <probflow/memory.h>
 #include <probflow/sha256.h>
 #include <probflow/store.h>
-#include "store/h5.h"
+#include "store/dataset.h"
 #include <float.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct pf_dataset {
     char path[4096];
     pf_dataset_info about;
-    char *classes;              /* owned */
-    hid_t file, values, labels; /* 0: not open */
-    size_t row;                 /* values a row */
-    char content[65];           /* "": not stored */
-    int summed;                 /* content is that of the rows read */
+    char *classes;                                  /* owned */
+    hid_t file, values, labels, coarse, conditions; /* 0: not open */
+    size_t row;                                     /* values a row */
+    char content[65];                               /* "": not stored */
+    int summed;                                     /* content is that of the rows read */
 };
-
-/* By pf_data_kind. */
-static const char *const value_names[] = {"images", "tokens", "x"};
-
-static hid_t value_type(int kind)
-{
-    return kind == PF_DATA_IMAGES   ? H5T_NATIVE_UINT8
-           : kind == PF_DATA_TOKENS ? H5T_NATIVE_INT32
-                                    : H5T_NATIVE_DOUBLE;
-}
 
 static PF_MUST_USE pf_status read_label(hid_t file, const char *path, const char *name,
                                         char *buf, size_t n)
@@ -58,7 +49,7 @@ static PF_MUST_USE pf_status open_values(pf_dataset *d, const char *split)
     char name[160];
     int kind = 0;
     for (; kind < 3; kind++) {
-        snprintf(name, sizeof name, "/%s/%s", split, value_names[kind]);
+        snprintf(name, sizeof name, "/%s/%s", split, pf_dataset_values[kind]);
         if (pf_h5_has(d->file, name)) break;
     }
     if (kind == 3) {
@@ -91,22 +82,36 @@ static PF_MUST_USE pf_status open_values(pf_dataset *d, const char *split)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status open_labels(pf_dataset *d, const char *split)
+/* A dataset of one row a row of values, when it is there; *width: values a row. */
+static PF_MUST_USE pf_status open_column(pf_dataset *d, const char *split, const char *what,
+                                         int want, hid_t *column, int *width)
 {
     char name[160];
-    snprintf(name, sizeof name, "/%s/labels", split);
+    snprintf(name, sizeof name, "/%s/%s", split, what);
     if (!pf_h5_has(d->file, name)) return PF_OK;
-    d->labels = H5Dopen2(d->file, name, H5P_DEFAULT);
-    PF_REQUIRE(d->labels > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", d->path,
-               name);
+    *column = H5Dopen2(d->file, name, H5P_DEFAULT);
+    PF_REQUIRE(*column > 0, PF_EIO, "%s is damaged: cannot open the dataset %s", d->path, name);
     pf_h5_shape s = {0};
     size_t n = 0;
-    PF_TRY(pf_h5_want(d->labels, d->path, name, PF_H5_INTEGERS));
-    PF_TRY(pf_h5_backed(d->labels, d->path, name, &s, &n));
-    PF_REQUIRE(s.rank == 1 && (int64_t)n == d->about.n, PF_EFORMAT,
-               "%s: %s has %zu labels for %lld rows", d->path, name, n, (long long)d->about.n);
-    PF_TRY(pf_h5_verify(d->labels, d->path, name));
-    d->about.has_labels = 1;
+    int rank = want == PF_H5_FLOATS ? 2 : 1;
+    PF_TRY(pf_h5_want(*column, d->path, name, want));
+    PF_TRY(pf_h5_backed(*column, d->path, name, &s, &n));
+    PF_REQUIRE(s.rank == rank && (int64_t)s.dim[0] == d->about.n, PF_EFORMAT,
+               "%s: %s has %zu %s for %lld rows", d->path, name, n, what,
+               (long long)d->about.n);
+    PF_REQUIRE(rank == 1 || (s.dim[1] > 0 && s.dim[1] <= 1 << 20), PF_EFORMAT,
+               "%s: the dataset %s has an impossible shape", d->path, name);
+    PF_TRY(pf_h5_verify(*column, d->path, name));
+    *width = rank == 1 ? 1 : (int)s.dim[1];
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status open_columns(pf_dataset *d, const char *split)
+{
+    pf_dataset_info *a = &d->about;
+    PF_TRY(open_column(d, split, "labels", PF_H5_INTEGERS, &d->labels, &a->has_labels));
+    PF_TRY(open_column(d, split, "coarse_labels", PF_H5_INTEGERS, &d->coarse, &a->has_coarse));
+    PF_TRY(open_column(d, split, "conditions", PF_H5_FLOATS, &d->conditions, &a->conditions));
     return PF_OK;
 }
 
@@ -138,7 +143,7 @@ static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const ch
         PF_TRY(pf_h5_get_text(d->file, path, "classes", &d->classes));
     a->classes = d->classes;
     PF_TRY(open_values(d, split));
-    PF_TRY(open_labels(d, split));
+    PF_TRY(open_columns(d, split));
     PF_TRY(read_content(d, split));
     return PF_OK;
 }
@@ -207,31 +212,7 @@ static PF_MUST_USE pf_status check_numbers(const pf_dataset *d, int64_t first, s
     PF_FAIL(PF_EFORMAT, "%s: row %lld holds a value that is not finite", d->path, row);
 }
 
-/* ---- content: a header, the values, the labels, little-endian as all files of this format are ---- */
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "digests are of little-endian values");
-
-static void begin_content(pf_sha256 *sum, const pf_dataset_info *a, int64_t n, int labels)
-{
-    char head[256];
-    pf_shape s = a->shape;
-    int len = snprintf(head, sizeof head,
-                       "probflow split\nvalues %s\nlevels %d\nshape %d %d %d\nrows %lld\n"
-                       "labels %s\n",
-                       value_names[a->kind], a->levels, s.h, s.w, s.c, (long long)n,
-                       labels ? "yes" : "no");
-    pf_sha256_init(sum);
-    pf_sha256_add(sum, head, (size_t)len);
-}
-
-static size_t row_bytes(const pf_dataset_info *a)
-{
-    size_t value = a->kind == PF_DATA_IMAGES   ? sizeof(uint8_t)
-                   : a->kind == PF_DATA_TOKENS ? sizeof(int32_t)
-                                               : sizeof(double);
-    return value * (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
-}
+/* ---- content ---- */
 
 static PF_MUST_USE pf_status add_rows(const pf_dataset *d, hid_t from, hid_t type, size_t row,
                                       pf_sha256 *sum)
@@ -257,13 +238,18 @@ pf_status pf_dataset_content(pf_dataset *d, char hex[65])
      * sealed again shows what it holds; for a large one the stored sum stands. */
     enum { BELIEVED_FROM = 1 << 26 };
     const pf_dataset_info *a = &d->about;
-    int large = (size_t)a->n > BELIEVED_FROM / row_bytes(a);
+    int large = (size_t)a->n > BELIEVED_FROM / pf_dataset_row_bytes(a);
     if (!d->summed && !(large && d->content[0])) {
         pf_sha256 sum;
-        begin_content(&sum, a, a->n, a->has_labels);
-        PF_TRY(add_rows(d, d->values, value_type(a->kind), row_bytes(a), &sum));
+        pf_dataset_begin_content(&sum, a);
+        PF_TRY(add_rows(d, d->values, pf_dataset_type(a->kind), pf_dataset_row_bytes(a), &sum));
         if (a->has_labels)
             PF_TRY(add_rows(d, d->labels, H5T_NATIVE_INT32, sizeof(int32_t), &sum));
+        if (a->has_coarse)
+            PF_TRY(add_rows(d, d->coarse, H5T_NATIVE_INT32, sizeof(int32_t), &sum));
+        if (a->conditions)
+            PF_TRY(add_rows(d, d->conditions, H5T_NATIVE_DOUBLE,
+                            (size_t)a->conditions * sizeof(double), &sum));
         pf_sha256_hex(&sum, d->content);
         d->summed = 1;
     }
@@ -271,88 +257,11 @@ pf_status pf_dataset_content(pf_dataset *d, char hex[65])
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status put_content(hid_t group, const pf_dataset_info *a,
-                                         const pf_dataset_split *s)
-{
-    pf_sha256 sum;
-    char hex[65];
-    begin_content(&sum, a, s->n, s->labels != NULL);
-    pf_sha256_add(&sum, s->values, (size_t)s->n * row_bytes(a));
-    if (s->labels) pf_sha256_add(&sum, s->labels, (size_t)s->n * sizeof *s->labels);
-    pf_sha256_hex(&sum, hex);
-    PF_TRY(pf_h5_put_text(group, "content", hex));
-    return PF_OK;
-}
-
-/* A point is small: about 8 KB of them share a chunk. */
-static int64_t points_a_chunk(const pf_dataset_info *a, int64_t n)
-{
-    int64_t many = 1024 / ((int64_t)a->shape.h * a->shape.w * a->shape.c);
-    return many < 1 ? 1 : many < n ? many : n;
-}
-
-static PF_MUST_USE pf_status put_split(hid_t file, const pf_dataset_info *a,
-                                       const pf_dataset_split *s)
-{
-    hid_t type = value_type(a->kind), group = 0;
-    hsize_t dim[4] = {(hsize_t)s->n, (hsize_t)a->shape.h, (hsize_t)a->shape.w,
-                      (hsize_t)a->shape.c};
-    int rank = 4;
-    if (a->kind != PF_DATA_IMAGES) {
-        rank = 2;
-        dim[1] = (hsize_t)a->shape.h * (hsize_t)a->shape.w * (hsize_t)a->shape.c;
-    }
-    hsize_t chunk[4] = {1, dim[1], dim[2], dim[3]};
-    if (a->kind == PF_DATA_CONTINUOUS) chunk[0] = (hsize_t)points_a_chunk(a, s->n);
-    PF_TRY(pf_h5_group(file, s->split, &group));
-    hid_t p = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(rank, dim, NULL);
-    H5Pset_obj_track_times(p, 0);
-    H5Pset_chunk(p, rank, chunk);
-    if (H5Tget_size(type) > 1) H5Pset_shuffle(p);
-    H5Pset_deflate(p, 4);
-    H5Pset_fletcher32(p);
-    hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
-    H5Pset_chunk_cache(access, 0, 0, 0); /* chunks reach the file in order */
-    hid_t d = H5Dcreate2(group, value_names[a->kind], type, space, H5P_DEFAULT, p, access);
-    H5Pclose(access);
-    herr_t bad =
-        d <= 0 || (s->n && H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, s->values) < 0);
-    if (d > 0) H5Dclose(d);
-    H5Sclose(space);
-    H5Pclose(p);
-    pf_status st =
-        bad ? pf_raise(PF_EEXT, PF_WHERE, "HDF5 cannot write the split %s", s->split) : PF_OK;
-    if (!st && s->labels)
-        st = pf_h5_put(group, "labels", H5T_NATIVE_INT32, (pf_h5_shape){1, {(hsize_t)s->n}},
-                       s->labels, PF_H5_CHECKSUM);
-    if (!st && s->logp)
-        st = pf_h5_put(group, "logp", H5T_NATIVE_DOUBLE, (pf_h5_shape){1, {(hsize_t)s->n}},
-                       s->logp, PF_H5_CHECKSUM);
-    if (!st) st = put_content(group, a, s);
-    H5Gclose(group);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
-}
-
-static PF_MUST_USE pf_status put_all(hid_t file, const pf_dataset_info *a,
-                                     const pf_dataset_split *splits, int n)
-{
-    int64_t levels = a->levels;
-    PF_TRY(pf_h5_put_text(file, "name", a->name));
-    PF_TRY(pf_h5_put_text(file, "source", a->source));
-    PF_TRY(pf_h5_put_text(file, "sha256", a->sha256));
-    PF_TRY(pf_h5_put_i64(file, "levels", 1, &levels));
-    int64_t shrink = a->shrink;
-    if (shrink > 1) PF_TRY(pf_h5_put_i64(file, "shrink", 1, &shrink));
-    if (a->has_entropy) PF_TRY(pf_h5_put_f64(file, "entropy", a->entropy));
-    if (a->vocabulary[0]) PF_TRY(pf_h5_put_text(file, "vocabulary", a->vocabulary));
-    if (a->classes) PF_TRY(pf_h5_put_lines(file, "classes", a->classes));
-    for (int i = 0; i < n; i++) PF_TRY(put_split(file, a, &splits[i]));
-    return PF_OK;
-}
-
 void pf_dataset_close(pf_dataset *d)
 {
     if (!d) return;
+    if (d->conditions > 0) H5Dclose(d->conditions);
+    if (d->coarse > 0) H5Dclose(d->coarse);
     if (d->labels > 0) H5Dclose(d->labels);
     if (d->values > 0) H5Dclose(d->values);
     pf_h5_close(d->file);
@@ -393,12 +302,12 @@ pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out)
     return PF_OK;
 }
 
-pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
+static PF_MUST_USE pf_status read_integers(pf_dataset *d, hid_t from, int64_t first, int64_t n,
+                                           int32_t *out)
 {
-    PF_REQUIRE(d->about.has_labels, PF_EARG, "%s holds no labels", d->path);
     int64_t *wide = pf_zalloc((size_t)(n > 0 ? n : 0) * sizeof *wide), bad = -1;
     PF_REQUIRE(wide, PF_EMEM, "no memory for %lld labels", (long long)n);
-    pf_status st = read_rows(d, d->labels, H5T_NATIVE_INT64, sizeof *wide, first, n, wide);
+    pf_status st = read_rows(d, from, H5T_NATIVE_INT64, sizeof *wide, first, n, wide);
     for (int64_t i = 0; !st && i < n && bad < 0; i++) {
         out[i] = (int32_t)wide[i];
         if (out[i] != wide[i]) bad = i;
@@ -409,6 +318,32 @@ pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *ou
                      d->path, (long long)(first + bad), (long long)wide[bad]);
     pf_free(wide);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
+{
+    PF_REQUIRE(d->about.has_labels, PF_EARG, "%s holds no labels", d->path);
+    PF_TRY(read_integers(d, d->labels, first, n, out));
+    return PF_OK;
+}
+
+pf_status pf_dataset_coarse(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
+{
+    PF_REQUIRE(d->about.has_coarse, PF_EARG, "%s holds no coarse labels", d->path);
+    PF_TRY(read_integers(d, d->coarse, first, n, out));
+    return PF_OK;
+}
+
+pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_t n, double *out)
+{
+    size_t width = (size_t)d->about.conditions;
+    PF_REQUIRE(width, PF_EARG, "%s holds no conditions", d->path);
+    PF_TRY(read_rows(d, d->conditions, H5T_NATIVE_DOUBLE, width * sizeof *out, first, n, out));
+    for (size_t i = 0; i < (size_t)n * width; i++)
+        PF_REQUIRE(isfinite(out[i]), PF_EFORMAT,
+                   "%s: row %lld has a condition that is not finite", d->path,
+                   (long long)(first + (int64_t)(i / width)));
+    return PF_OK;
 }
 
 pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n)
@@ -426,21 +361,4 @@ pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n)
     }
     pf_free(v);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
-}
-
-pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
-                           const pf_dataset_split *splits, int n_splits)
-{
-    size_t bytes = 0, chunks = 0,
-           row = (size_t)info->shape.h * (size_t)info->shape.w * (size_t)info->shape.c;
-    PF_REQUIRE(row > 0 && n_splits > 0, PF_EARG, "%s: nothing to write", path);
-    for (int i = 0; i < n_splits; i++) {
-        bytes += (size_t)splits[i].n * (row * (info->kind == PF_DATA_IMAGES ? 1 : 8) + 64);
-        int64_t many = info->kind == PF_DATA_CONTINUOUS ? points_a_chunk(info, splits[i].n) : 1;
-        chunks += (size_t)(splits[i].n / many) + 1;
-    }
-    pf_h5_image im;
-    PF_TRY(pf_h5_begin(&im, bytes, chunks, "dataset"));
-    PF_TRY(pf_h5_end(&im, path, put_all(im.file, info, splits, n_splits)));
-    return PF_OK;
 }
