@@ -67,6 +67,28 @@ void pf_points_free(pf_points *p);
 PF_MUST_USE pf_status pf_png_grid(const char *path, const uint8_t *images, int n, pf_shape s,
                                   int columns);
 
+/* ---- results as tables ---- */
+/* A column of n rows: one of the three, borrowed.  width > 1: the columns NAME_0, NAME_1, ... */
+typedef struct pf_column {
+    const char *name;
+    int width;
+    const double *f64;       /* [n,width] */
+    const int64_t *i64;      /* [n,width] */
+    const char *const *text; /* [n,width] */
+} pf_column;
+/* Columns side by side as CSV (RFC 4180, lines end with \n): a line of names, a line a row; doubles with
+ * 17 digits, which give back every bit, with a point whatever the locale says.
+ *
+ * kind  what the table is known by, as in pf_output_check: PF_OUTPUT_CSV and the names of its first
+ *       columns; or PF_OUTPUT_CSV "# ...\n", a comment that is written before the names
+ *
+ * Local.  A whole new file, or the old one as it was.
+ * Fails PF_EARG: the file that is there is no table of this kind, or the names are not those of the
+ * kind; PF_EIO, PF_EMEM.
+ * Test   a_table_of_results_gives_every_bit_back, a_table_replaces_its_own_kind_alone */
+PF_MUST_USE pf_status pf_csv_write(const char *path, const char *kind, int64_t n,
+                                   const pf_column *c, int n_columns);
+
 /* Section `data` of an experiment. */
 typedef struct pf_data_opt {
     char path[PF_STR_MAX];

@@ -169,11 +169,11 @@ PF_MUST_USE pf_status pf_results_summary(pf_results *r, const pf_summary *s);
 PF_MUST_USE pf_status pf_results_close(pf_results *r);
 
 /* ---- outputs ---- */
-/* Kinds of outputs that are no HDF5 files, and how they are known: a comment inside a PNG image, the
- * first line of a table. */
+/* Kinds of outputs that are no HDF5 files, and how they are known: a comment inside a PNG image; the
+ * beginning of a table, up to 512 bytes, which stands in its kind: PF_OUTPUT_CSV "point,logp,". */
 #define PF_OUTPUT_PNG   "PNG"
 #define PF_PNG_SOFTWARE "tEXtSoftware\0probflow"
-#define PF_OUTPUT_CSV   "CSV"
+#define PF_OUTPUT_CSV   "CSV/"
 #define PF_BENCH_HEAD   "what,unit,min,median,max\n"
 
 /* May a command with these inputs [n] (files, folders that are read whole, or NULL; those that do not

@@ -126,7 +126,7 @@ static PF_MUST_USE pf_status open_csv(job *j)
     const char *const used[] = {j->args.positional[0], j->b.e.data.path};
     char target[PATH_MAX];
     if (!j->csv) return PF_OK;
-    PF_TRY(pf_take_output(j->csv, PF_OUTPUT_CSV, used, 2));
+    PF_TRY(pf_take_output(j->csv, PF_OUTPUT_CSV PF_BENCH_HEAD, used, 2));
     PF_TRY(pf_file_target(j->csv, target));
     j->b.csv = fopen(target, "we");
     PF_REQUIRE(j->b.csv, PF_EIO, "cannot write %s: %s", j->csv, strerror(errno));

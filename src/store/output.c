@@ -15,16 +15,12 @@
 /* All our HDF5 files begin so: signature, superblock of version 2 or 3. */
 static const unsigned char h5_signature[8] = "\211HDF\r\n\032\n";
 
-/* Bytes by which other files of ours are known. */
+/* Bytes by which another file of ours is known. */
 typedef struct known {
-    const char *kind, *what;
+    const char *what;
     size_t at, n;
     const char *bytes;
 } known;
-static const known others[] = {
-    {PF_OUTPUT_PNG, "PNG image", 37, sizeof PF_PNG_SOFTWARE - 1, PF_PNG_SOFTWARE},
-    {PF_OUTPUT_CSV, "table of bench", 0, sizeof PF_BENCH_HEAD - 1, PF_BENCH_HEAD},
-};
 
 static int same_inode(const struct stat *a, const struct stat *b)
 {
@@ -141,7 +137,8 @@ pf_status pf_h5_replaces(const char *path, const char *kind, const char *first)
 
 static PF_MUST_USE pf_status check_other(const char *path, const known *k)
 {
-    char b[64] = "";
+    char b[512] = "";
+    PF_REQUIRE(k->n <= sizeof b, PF_EARG, "a %s is known by too many bytes", k->what);
     ssize_t n = peek(path, b, k->n, (off_t)k->at);
     if (n < 0 && errno == ENOENT) return PF_OK;
     PF_REQUIRE(n == (ssize_t)k->n && !memcmp(b, k->bytes, k->n), PF_EARG,
@@ -152,12 +149,16 @@ static PF_MUST_USE pf_status check_other(const char *path, const known *k)
 static PF_MUST_USE pf_status check_old(const char *path, const char *kind)
 {
     char root[32];
-    const char *first = strchr(kind, '/');
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (!strcmp(kind, others[i].kind)) {
-            PF_TRY(check_other(path, &others[i]));
-            return PF_OK;
-        }
+    const char *first = strchr(kind, '/'), *head = kind + sizeof PF_OUTPUT_CSV - 1;
+    if (!strcmp(kind, PF_OUTPUT_PNG)) {
+        const known png = {"PNG image", 37, sizeof PF_PNG_SOFTWARE - 1, PF_PNG_SOFTWARE};
+        PF_TRY(check_other(path, &png));
+        return PF_OK;
+    }
+    if (!strncmp(kind, PF_OUTPUT_CSV, sizeof PF_OUTPUT_CSV - 1)) {
+        PF_TRY(check_other(path, &(known){"such table", 0, strlen(head), head}));
+        return PF_OK;
+    }
     snprintf(root, sizeof root, "%.*s", (int)strcspn(kind, "/"), kind);
     PF_TRY(pf_h5_replaces(path, root, first ? first + 1 : NULL));
     return PF_OK;
