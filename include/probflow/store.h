@@ -169,10 +169,14 @@ PF_MUST_USE pf_status pf_results_summary(pf_results *r, const pf_summary *s);
 PF_MUST_USE pf_status pf_results_close(pf_results *r);
 
 /* ---- outputs ---- */
-/* Kinds of outputs that are no HDF5 files, and how they are known: a comment inside a PNG image; the
- * beginning of a table, up to 512 bytes, which stands in its kind: PF_OUTPUT_CSV "point,logp,". */
+/* Kinds of outputs that are no HDF5 files, and how they are known: a comment inside a PNG image or of a
+ * .npz archive; the first field of a .npy array; the beginning of a table, up to 512 bytes, which stands
+ * in its kind: PF_OUTPUT_CSV "point,logp,". */
 #define PF_OUTPUT_PNG   "PNG"
 #define PF_PNG_SOFTWARE "tEXtSoftware\0probflow"
+#define PF_OUTPUT_NPY   "NPY" /* "NPY/NAME": a structured array whose first field is NAME */
+#define PF_OUTPUT_NPZ   "NPZ"
+#define PF_NPZ_COMMENT  "probflow" /* of the archive, its last bytes */
 #define PF_OUTPUT_CSV   "CSV/"
 #define PF_BENCH_HEAD   "what,unit,min,median,max\n"
 

@@ -18,7 +18,8 @@ static const unsigned char h5_signature[8] = "\211HDF\r\n\032\n";
 /* Bytes by which another file of ours is known. */
 typedef struct known {
     const char *what;
-    size_t at, n;
+    off_t at; /* below 0: from the end */
+    size_t n;
     const char *bytes;
 } known;
 
@@ -70,11 +71,12 @@ static PF_MUST_USE pf_status check_input(const char *path, const char *target,
     return PF_OK;
 }
 
-/* Up to n bytes at `at`: their number, -1 when the file cannot be read. */
+/* Up to n bytes at `at`, below 0 from the end: their number, -1 when the file cannot be read. */
 static ssize_t peek(const char *path, void *b, size_t n, off_t at)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    ssize_t k = fd < 0 ? -1 : pread(fd, b, n, at);
+    off_t from = fd >= 0 && at < 0 ? lseek(fd, at, SEEK_END) : at;
+    ssize_t k = fd < 0 ? -1 : from < 0 ? 0 : pread(fd, b, n, from);
     if (fd >= 0) close(fd);
     return k;
 }
@@ -139,10 +141,24 @@ static PF_MUST_USE pf_status check_other(const char *path, const known *k)
 {
     char b[512] = "";
     PF_REQUIRE(k->n <= sizeof b, PF_EARG, "a %s is known by too many bytes", k->what);
-    ssize_t n = peek(path, b, k->n, (off_t)k->at);
+    ssize_t n = peek(path, b, k->n, k->at);
     if (n < 0 && errno == ENOENT) return PF_OK;
     PF_REQUIRE(n == (ssize_t)k->n && !memcmp(b, k->bytes, k->n), PF_EARG,
                "%s exists and is no %s of probflow: choose another output", path, k->what);
+    return PF_OK;
+}
+
+/* An array whose first field has this name, spelled as we spell it. */
+static PF_MUST_USE pf_status check_npy(const char *path, const char *first)
+{
+    enum { HEAD = 10 }; /* magic, version, length */
+    char b[256] = "", want[128];
+    ssize_t n = peek(path, b, sizeof b - 1, 0);
+    if (n < 0 && errno == ENOENT) return PF_OK;
+    snprintf(want, sizeof want, "{'descr': [('%s', '<", first);
+    PF_REQUIRE(
+        n > HEAD && !memcmp(b, "\x93NUMPY\1\0", 8) && !strncmp(b + HEAD, want, strlen(want)),
+        PF_EARG, "%s exists and is no NPY array of probflow: choose another output", path);
     return PF_OK;
 }
 
@@ -155,11 +171,20 @@ static PF_MUST_USE pf_status check_old(const char *path, const char *kind)
         PF_TRY(check_other(path, &png));
         return PF_OK;
     }
+    if (!strcmp(kind, PF_OUTPUT_NPZ)) {
+        enum { N = sizeof PF_NPZ_COMMENT - 1 };
+        PF_TRY(check_other(path, &(known){"NPZ archive", -N, N, PF_NPZ_COMMENT}));
+        return PF_OK;
+    }
     if (!strncmp(kind, PF_OUTPUT_CSV, sizeof PF_OUTPUT_CSV - 1)) {
         PF_TRY(check_other(path, &(known){"such table", 0, strlen(head), head}));
         return PF_OK;
     }
     snprintf(root, sizeof root, "%.*s", (int)strcspn(kind, "/"), kind);
+    if (first && !strcmp(root, PF_OUTPUT_NPY)) {
+        PF_TRY(check_npy(path, first + 1));
+        return PF_OK;
+    }
     PF_TRY(pf_h5_replaces(path, root, first ? first + 1 : NULL));
     return PF_OK;
 }

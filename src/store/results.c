@@ -33,7 +33,7 @@ static void transpose(pf_ledger *rows, int64_t n, unsigned char *packed, int to_
     for (int c = 0; c < PF_COLUMNS; c++) {
         size_t size = pf_column_size(c);
         for (int64_t i = 0; i < n; i++, packed += size) {
-            unsigned char *cell = (unsigned char *)&rows[i] + pf_columns[c].offset;
+            unsigned char *cell = (unsigned char *)&rows[i] + pf_results_columns[c].offset;
             if (to_rows) memcpy(cell, packed, size);
             else memcpy(packed, cell, size);
         }

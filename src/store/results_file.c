@@ -13,7 +13,7 @@
 
 /* clang-format off */
 #define COLUMN(type, name) { #name, PF_FIELD_##type, offsetof(pf_ledger, name) }
-const pf_column pf_columns[PF_COLUMNS] = {
+const pf_results_column pf_results_columns[PF_COLUMNS] = {
     COLUMN(I64, image),  COLUMN(I32, draw),  COLUMN(I32, label),          COLUMN(F64, prior),
     COLUMN(F64, integral), COLUMN(F64, dequantisation), COLUMN(F64, offset), COLUMN(F64, nll),
     COLUMN(F64, bound),  COLUMN(F64, probe_variance),   COLUMN(F64, solver_error),
@@ -30,7 +30,7 @@ static hid_t type_of(pf_field f)
 
 size_t pf_column_size(int column)
 {
-    return pf_columns[column].type == PF_FIELD_I32 ? 4 : 8;
+    return pf_results_columns[column].type == PF_FIELD_I32 ? 4 : 8;
 }
 
 size_t pf_packed_size(int64_t n_rows)
@@ -66,9 +66,9 @@ static PF_MUST_USE pf_status put_layout(hid_t file, const pf_results *r, const p
     for (int c = 0; c < PF_COLUMNS && !st; c++) {
         size_t size = pf_column_size(c);
         for (int64_t i = 0; i < r->rows; i++)
-            memcpy(v + (size_t)i * size, (const unsigned char *)&rows[i] + pf_columns[c].offset,
-                   size);
-        st = pf_h5_put(file, pf_columns[c].name, type_of(pf_columns[c].type),
+            memcpy(v + (size_t)i * size,
+                   (const unsigned char *)&rows[i] + pf_results_columns[c].offset, size);
+        st = pf_h5_put(file, pf_results_columns[c].name, type_of(pf_results_columns[c].type),
                        (pf_h5_shape){1, {(hsize_t)r->rows}}, v, 0);
     }
     pf_free(v);
@@ -165,8 +165,8 @@ static PF_MUST_USE pf_status read_places(hid_t file, pf_results *r)
     PF_TRY(pf_h5_get_text(file, r->path, "config", &r->config));
     PF_TRY(read_counts(file, r));
     for (int c = 0; c < PF_COLUMNS; c++)
-        PF_TRY(place_of(file, r->path, pf_columns[c].name, type_of(pf_columns[c].type), r->rows,
-                        &r->at[c]));
+        PF_TRY(place_of(file, r->path, pf_results_columns[c].name,
+                        type_of(pf_results_columns[c].type), r->rows, &r->at[c]));
     PF_TRY(place_of(file, r->path, "done", H5T_NATIVE_UINT8, r->groups, &r->at_done));
     PF_TRY(place_of(file, r->path, "rows_crc32", H5T_NATIVE_UINT32, r->groups, &r->at_crc));
     r->done = pf_zalloc((size_t)r->groups);

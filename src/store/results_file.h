@@ -8,13 +8,13 @@
 #include <sys/types.h>
 
 typedef enum pf_field { PF_FIELD_I64, PF_FIELD_I32, PF_FIELD_F64 } pf_field;
-typedef struct pf_column {
+typedef struct pf_results_column {
     const char *name;
     pf_field type;
     size_t offset; /* in pf_ledger */
-} pf_column;
+} pf_results_column;
 enum { PF_COLUMNS = 13 };
-extern const pf_column pf_columns[PF_COLUMNS];
+extern const pf_results_column pf_results_columns[PF_COLUMNS];
 
 struct pf_results {
     char path[PATH_MAX];
