@@ -114,6 +114,30 @@ PF_MUST_USE pf_status pf_likelihood_difference(const pf_ledger *a, int64_t n_a,
                                                const pf_ledger *b, int64_t n_b,
                                                pf_difference *out);
 
+/* What a ledger says of one image, with the variance that the draws, probes and times of this evaluation
+ * give the number.  Bits per dimension; variances their squares. */
+typedef struct pf_estimate {
+    int64_t image;
+    double nll, nll_variance; /* NaN when not asked for; of the nll as reported */
+    double bound, bound_variance;
+    double probe_variance; /* of the nll: what other probes alone would change */
+    double solver_error;   /* |.| against a tenth of the tolerances; NaN: not repeated */
+    double prior, integral, dequantisation, offset;
+} pf_estimate;
+/* Groups to be drawn a second time so that each image's variance is known: enough for 512 images, or all;
+ * 0 where the rows say it themselves.  paired: of the difference between two models. */
+int64_t pf_likelihood_pilots(const pf_likelihood_opt *opt, int pixels, int paired,
+                             int64_t images);
+/* Rows sorted by image and draw, `draws` of each, those not made NaN; from the second draw on they are
+ * repeats where opt asks for one draw.  minus: of another model, in the same order; the nll, the bound and their
+ * variances are then of the difference, and the rest NaN.  Variances by pf_moderate_variance.
+ * out [rows/draws].  Local.
+ * Fails  PF_EMEM.
+ * Test   stated_errors_are_those_of_the_estimates */
+PF_MUST_USE pf_status pf_likelihood_estimates(const pf_likelihood_opt *opt, int pixels,
+                                              const pf_ledger *rows, const pf_ledger *minus,
+                                              int64_t n_rows, int draws, pf_estimate *out);
+
 /* The variance of each of n independent estimates from what repeats of some of them say.
  *
  *     variance_i = (n0 m + dof_i spread_i) / (n0 + dof_i)

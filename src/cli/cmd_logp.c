@@ -1,221 +1,134 @@
-/* probflow logp: log-density of given points by the probability-flow ODE. */
+/* probflow logp: log-likelihood of given points. */
 #include "cli/common.h"
-
-#include <probflow/log.h>
-#include <probflow/memory.h>
-#include <probflow/sha256.h>
+#include "cli/logp.h"
 
 #include <string.h>
+#include <strings.h>
 
-typedef struct worker {
-    pf_score score;
-    pf_flow *flow;
-} worker;
-
-typedef struct job {
-    pf_args args;
-    const char *in, *group, *out, *params;
-    pf_loaded l;
-    pf_array x, probe;
-    int64_t n;
-    int D, per_group, threads;
-    worker *workers; /* [threads] */
-    double *z, *prior, *delta, *logp;
-    pf_ode_stat stat;
-} job;
-
-/* One group's result: statistics, then z [B,D], prior [B], delta [B]. */
-typedef struct result {
-    pf_ode_stat stat;
-    double v[];
-} result;
-
-static int group_size(const job *j, int64_t g)
+static int ends(const char *path, const char *with)
 {
-    int64_t left = j->n - g * j->per_group;
-    return left < j->per_group ? (int)left : j->per_group;
+    size_t n = strlen(path), k = strlen(with);
+    return n > k && !strcasecmp(path + n - k, with);
 }
 
-/* The first worker, opened before the others start, has the prepared weights of all. */
-static PF_MUST_USE pf_status open_worker(const job *j, worker *k)
+/* HDF5 to HDF5, and nothing asked for that came later: x in model scale, probe where it is there. */
+static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
 {
-    const pf_score *with = k == j->workers ? NULL : &j->workers[0].score;
-    PF_TRY(pf_net_score(j->l.net, j->per_group, 1, with, &k->score));
-    PF_TRY(pf_flow_create(&j->l.e.sde, &k->score, &k->flow));
-    return PF_OK;
-}
-
-static pf_status solve(void *self, int w, int64_t g, void *out)
-{
-    job *j = self;
-    worker *k = &j->workers[w];
-    result *r = out;
-    int B = group_size(j, g);
-    size_t n = (size_t)B * (size_t)j->D, at = (size_t)g * (size_t)j->per_group * (size_t)j->D;
-    double *z = r->v, *prior = z + n, *delta = prior + B;
-    const pf_ode_opt *ode = &j->l.e.likelihood.ode;
-    pf_ode_problem p = {.B = B,
-                        .K = 1,
-                        .t0 = ode->t_min,
-                        .t1 = 1.0,
-                        .what = "point",
-                        .first = g * j->per_group};
-
-    if (!k->flow) PF_TRY(open_worker(j, k)); /* its first group */
-    p.flow = k->flow;
-    p.exact = !j->probe.v;
-    p.probe = j->probe.v ? j->probe.v + at : NULL;
-    memcpy(z, j->x.v + at, n * sizeof *z);
-    PF_TRY(pf_hint_at_noise(&j->l, pf_ode_solve(&p, ode, z, delta, &r->stat)));
-    for (int b = 0; b < B; b++)
-        prior[b] = pf_sde_prior_logp(&j->l.e.sde, j->D, z + (size_t)b * (size_t)j->D);
-    return PF_OK;
-}
-
-static pf_status collect(void *self, int64_t g, const void *in)
-{
-    job *j = self;
-    const result *r = in;
-    int B = group_size(j, g);
-    size_t n = (size_t)B * (size_t)j->D, row = (size_t)g * (size_t)j->per_group;
-    const double *prior = r->v + n, *delta = prior + B;
-
-    memcpy(j->z + row * (size_t)j->D, r->v, n * sizeof *j->z);
-    for (int b = 0; b < B; b++) {
-        j->prior[row + (size_t)b] = prior[b];
-        j->delta[row + (size_t)b] = delta[b];
-        j->logp[row + (size_t)b] = prior[b] + delta[b];
+    int h5 = ends(a->in, ".h5") && ends(a->out, ".h5"), x = 0;
+    *is = 0;
+    if (h5 && !a->against && !a->gradient && !a->scale && !a->dequantisation) {
+        PF_TRY(pf_has_points(a->in, a->group, "x", &x));
+        *is = x || a->group;
     }
-    j->stat.steps += r->stat.steps;
-    j->stat.evaluations += r->stat.evaluations;
-    if (pf_progress_due())
-        pf_progress(0, "logp: %zu of %lld points", row + (size_t)B, (long long)j->n);
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
-{
-    PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->l));
-    PF_TRY(pf_read_points(&j->l, j->in, j->group, "x", 0, &j->x));
-    j->n = j->x.dim[0];
-    j->D = (int)(j->x.size / (size_t)j->n);
-    int has = 0;
-    PF_TRY(pf_has_points(j->in, j->group, "probe", &has));
-    if (has) PF_TRY(pf_read_points(&j->l, j->in, j->group, "probe", j->n, &j->probe));
-    const char *const used[] = {j->l.path, j->in};
-    if (pf_comm_rank(c) == 0) PF_TRY(pf_take_output(j->out, "arrays/logp", used, 2));
-    j->per_group = j->l.e.likelihood.group < j->n ? j->l.e.likelihood.group : (int)j->n;
-    j->threads = pf_comm_threads(c);
-    size_t n = (size_t)j->n * sizeof(double);
-    j->workers = pf_zalloc((size_t)j->threads * sizeof *j->workers);
-    j->z = pf_zalloc(n * (size_t)j->D);
-    j->prior = pf_zalloc(n);
-    j->delta = pf_zalloc(n);
-    j->logp = pf_zalloc(n);
-    PF_REQUIRE(j->workers && j->z && j->prior && j->delta && j->logp, PF_EMEM,
-               "no memory for the results of %lld points", (long long)j->n);
-    PF_TRY(open_worker(j, &j->workers[0]));
-    return PF_OK;
-}
-
-/* Collective. */
-static PF_MUST_USE pf_status same_points(pf_comm *c, const job *j)
-{
-    char sum[PF_SHA256_HEX];
-    pf_sha256 s;
-    pf_sha256_init(&s);
-    pf_sha256_add(&s, j->x.v, j->x.size * sizeof *j->x.v);
-    if (j->probe.v) pf_sha256_add(&s, j->probe.v, j->probe.size * sizeof *j->probe.v);
-    pf_sha256_hex(&s, sum);
-    PF_TRY(pf_ranks_same_text(c, "reads points of SHA-256", sum));
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status write_output(const job *j)
-{
-    pf_out_array a[4] = {
-        {.name = "logp", .rank = 1, .dim = {j->n}, .f64 = j->logp},
-        {.name = "prior_logp", .rank = 1, .dim = {j->n}, .f64 = j->prior},
-        {.name = "delta_logp", .rank = 1, .dim = {j->n}, .f64 = j->delta},
-        {.name = "z", .rank = j->x.rank, .f64 = j->z},
-    };
-    memcpy(a[3].dim, j->x.dim, sizeof a[3].dim);
-    pf_out_attr attrs[] = {{"evaluations", NULL, (double)j->stat.evaluations},
-                           {"steps", NULL, (double)j->stat.steps},
-                           {"trace", j->probe.v ? "probe" : "exact", 0},
-                           {"checkpoint", j->l.path, 0},
-                           {"params", "raw", 0}};
-    PF_TRY(pf_store_write(j->out, a, 4, attrs, j->l.raw ? 5 : 4));
-    pf_log("%s: %lld points, %lld steps, %lld evaluations", j->out, (long long)j->n,
-           (long long)j->stat.steps, (long long)j->stat.evaluations);
+    PF_REQUIRE(*is || !a->group, PF_EARG,
+               "--group names a group of an HDF5 file whose results go into an HDF5 file");
     return PF_OK;
 }
 
 static pf_status body(pf_comm *c, void *self)
 {
-    job *j = self;
-    PF_TRY(pf_hold_checkpoint(c, j->args.positional[0], &j->args));
-    PF_TRY(pf_comm_agree(c, prepare(c, j)));
-    PF_TRY(pf_ranks_same_model(c, &j->l));
-    PF_TRY(same_points(c, j));
-    size_t doubles = (size_t)j->per_group * (size_t)(j->D + 2);
-    pf_queue_job q = {.n = (j->n + j->per_group - 1) / j->per_group,
-                      .result_bytes = sizeof(result) + doubles * sizeof(double),
-                      .threads = j->threads,
-                      .self = j,
-                      .work = solve,
-                      .done = collect};
-    PF_TRY(pf_queue_run(c, &q));
-    PF_TRY(pf_comm_agree(c, pf_comm_rank(c) == 0 ? write_output(j) : PF_OK));
+    const pf_logp *a = self;
+    int arrays = 0;
+    PF_TRY(pf_comm_agree(c, is_of_arrays(a, &arrays)));
+    if (!arrays) pf_catch_signals();
+    PF_TRY(arrays ? pf_logp_arrays(c, a) : pf_logp_points(c, a));
     return PF_OK;
-}
-
-static void job_free(job *j)
-{
-    for (int i = 0; j->workers && i < j->threads; i++) {
-        pf_flow_free(j->workers[i].flow);
-        pf_score_free(&j->workers[i].score);
-    }
-    pf_free(j->workers);
-    pf_free(j->z);
-    pf_free(j->prior);
-    pf_free(j->delta);
-    pf_free(j->logp);
-    pf_array_free(&j->x);
-    pf_array_free(&j->probe);
-    pf_loaded_free(&j->l);
 }
 
 static pf_status run(int argc, char **argv)
 {
-    job j = {0};
-    const pf_arg flags[] = {{"--in", &j.in, NULL},
-                            {"--group", &j.group, NULL},
-                            {"--out", &j.out, NULL},
-                            {"--params", &j.params, NULL},
+    static pf_logp a;
+    const char *minutes = NULL;
+    const pf_arg flags[] = {{"--in", &a.in, NULL},
+                            {"--group", &a.group, NULL},
+                            {"--out", &a.out, NULL},
+                            {"--against", &a.against, NULL},
+                            {"--scale", &a.scale, NULL},
+                            {"--dequantisation", &a.dequantisation, NULL},
+                            {"--gradient", NULL, &a.gradient},
+                            {"--data", &a.data, NULL},
+                            {"--params", &a.params, NULL},
+                            {"--max-minutes", &minutes, NULL},
                             {0}};
-    PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
-    if (!j.in || !j.out) return pf_usage_error(PF_WHERE, "logp needs --in P.h5 and --out F.h5");
-    pf_status st = pf_with_comm(body, &j);
-    job_free(&j);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &a.args));
+    if (!a.in || !a.out)
+        return pf_usage_error(PF_WHERE, "logp needs --in POINTS and --out TABLE");
+    if (!pf_logp_kind(a.out))
+        return pf_usage_error(PF_WHERE, "--out: %s ends in none of .csv, .npy, .npz and .h5",
+                              a.out);
+    PF_TRY(pf_arg_minutes(minutes));
+    PF_TRY(pf_with_comm(body, &a));
+    return PF_OK;
 }
 
 const pf_command pf_command_logp = {
     .name = "logp",
-    .usage = "CKPT --in P.h5 [--group G] --out F.h5 [--params ema|raw] [--set "
-             "section.key=value]... [--quiet]",
+    .usage =
+        "RUN_OR_CKPT --in POINTS --out TABLE [--scale model|pixels] [--dequantisation D] "
+        "[--gradient] [--against RUN_OR_CKPT] [--data D.h5] [--group G] [--params ema|raw] "
+        "[--max-minutes M] [--set section.key=value]... [--quiet]",
     .help =
-        "log-density of given points by the probability-flow ODE\n\n"
-        "  CKPT         checkpoint or run directory (the newest good checkpoint)\n"
-        "  --in P.h5    reads x [N,H,W,C] in model scale, placed at likelihood.t_min, and\n"
-        "               where it is there probe (shape of x); without it the trace is exact,\n"
-        "               D products an evaluation\n"
-        "  --group G    group of P.h5 that holds them\n"
-        "  --out F.h5   writes logp, prior_logp, delta_logp [nats], z; attributes evaluations\n"
-        "               and steps, summed over solves of likelihood.group points\n"
-        "  --params P   ema: averaged parameters, the default where there are any; raw: the "
+        "log-likelihood of given points, each with its error\n\n"
+        "  --in POINTS   any source that `probflow data` reads: .csv, .npy, .npz, images, .h5. "
+        " "
+        "Pixels of\n"
+        "                8 bits are dequantised as bpd does; floating-point numbers are in "
+        "model "
+        "scale\n"
+        "  --scale S     model (default); or pixels: numbers from 0 to 255, scored as pixels "
+        "when "
+        "they\n"
+        "                are whole, else as pixels that were dequantised\n"
+        "  --dequantisation D  of pixels: uniform or truncated_normal; default "
+        "likelihood.dequantisation\n"
+        "  --out TABLE   .csv, .npy, .npz or .h5, a row a point; an interrupted command "
+        "continues\n"
+        "                from TABLE.progress.h5\n"
+        "  --gradient    adds d log p/dx, the score at likelihood.t_min, of the first draw\n"
+        "  --against M   another run or checkpoint, scored with the same probes, "
+        "dequantisation "
+        "and times:\n"
+        "                adds its log-likelihood and the difference with the error of the "
+        "difference\n"
+        "  --data D.h5   training data for a control variate; default: those the model names\n"
+        "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"
-        "  --set K=V    overrides, for example --set likelihood.rtol=1e-6",
+        "  --max-minutes M  stops in time for a batch system's limit: exit status 75\n"
+        "  --set K=V     likelihood options, for example --set likelihood.probes=4,\n"
+        "                likelihood.estimand=nll_and_bound, likelihood.check_groups=1 (the "
+        "solver's error\n"
+        "                of one group instead of each point, in half the time)\n\n"
+        "Columns of TABLE [nats, unless the name says bits_per_dim]:\n\n"
+        "  log_likelihood        of pixels a probability (a bound from below with uniform "
+        "dequantisation), of other\n"
+        "                        numbers a density in the units of the input\n"
+        "  error                 standard error of this number: probes, dequantisation, times\n"
+        "  probe_error           the share of the probes\n"
+        "  solver_error          distance from a solve at a tenth of the tolerances\n"
+        "  weight_correction     half the variance of the probes: subtract it before "
+        "exponentiating, whose\n"
+        "                        mean is else too large\n"
+        "  prior, integral, dequantisation, offset  the parts of log_likelihood\n"
+        "  bound                 lower bound of the SDE, where likelihood.estimand asks for "
+        "it\n"
+        "  against_, difference  see --against\n"
+        "  gradient_0, ...       see --gradient\n"
+        "  remark                grid, outside, negative bits/dim, density above 1 (text in "
+        ".csv; "
+        "else the sum of\n"
+        "                        1, 2, 4, 8)\n\n"
+        "Where one draw and one set of probes are asked for, some points are drawn twice, and "
+        "their spread\n"
+        "gives the error of all; more of them give each point an error of its own.\n\n"
+        "From x [N,H,W,C] of an .h5 file to an .h5 file the older form stands: x in model "
+        "scale "
+        "at\n"
+        "likelihood.t_min, where it is there probe (shape of x), else the exact trace, D "
+        "products "
+        "an\n"
+        "evaluation; --group G names the group that holds them.  It writes logp, prior_logp, "
+        "delta_logp\n"
+        "[nats], z; attributes evaluations and steps, summed over solves of likelihood.group "
+        "points.",
     .run = run,
 };

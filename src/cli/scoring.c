@@ -97,7 +97,7 @@ static pf_status open_score(const pf_scoring *s, pf_score *score)
     return PF_OK;
 }
 
-/* What another probe alone would change, from a pair of sets: two solves of one draw. */
+/* What another probe alone would change, which for pixels is not all that is random, from a pair of sets: two solves of one draw. */
 static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, pf_ledger *rows)
 {
     pf_likelihood_opt pair = *s->opt;
@@ -124,7 +124,8 @@ static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const
     int pilot = s->pilots && is_one_of(s, s->pilots, group);
     if (pilot) o.draws = 2;
     PF_TRY(pf_likelihood_group(&s->model->net->sde, score, &o, g, rows));
-    if (pilot && has_one_set(s->opt)) PF_TRY(add_probe_variance(s, score, *g, rows));
+    if (pilot && g->pixels && has_one_set(s->opt))
+        PF_TRY(add_probe_variance(s, score, *g, rows));
     for (int d = o.draws; d < pf_scoring_draws(s); d++)
         for (int b = 0; b < g->B; b++) {
             pf_ledger *r = &rows[d * g->B + b];
@@ -190,10 +191,11 @@ void pf_scoring_report(const pf_scoring *s, int last)
         (pf_seconds() - s->started) * (double)(s->last - s->first - s->done) / (double)s->fresh;
     int64_t end = s->last * s->opt->group, begin = s->first * s->opt->group;
     char eta[32], error[32];
-    pf_progress(last, "%s %lld/%lld %s  %.4f +- %s bits/dim  eta %s", s->verb,
-                (long long)s->mine, (long long)((end < s->data->n ? end : s->data->n) - begin),
-                s->unit, s->mean, pf_error_bar(se, 4, error),
-                pf_duration(left, eta, sizeof eta));
+    double per = s->nats != 0.0 ? s->nats : 1.0;
+    pf_progress(last, "%s %lld/%lld %s  %.4f +- %s %s  eta %s", s->verb, (long long)s->mine,
+                (long long)((end < s->data->n ? end : s->data->n) - begin), s->unit,
+                per * s->mean, pf_error_bar(fabs(per) * se, 4, error),
+                s->nats != 0.0 ? "nats" : "bits/dim", pf_duration(left, eta, sizeof eta));
 }
 
 static pf_status done(void *self, int64_t item, const void *result)

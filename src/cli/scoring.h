@@ -25,6 +25,7 @@ typedef struct pf_scored {
 typedef struct pf_scoring {
     /* Given; borrowed. */
     const char *verb, *unit; /* "bpd", "images" */
+    double nats; /* of a row's log-likelihood for one bit/dim, for progress; 0: in bits/dim */
     const pf_loaded *model;
     const pf_likelihood_opt *opt; /* of this model or of the one it is compared with */
     const pf_scored *data;

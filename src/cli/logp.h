@@ -1,0 +1,49 @@
+/* The two forms of `probflow logp`. */
+#ifndef PROBFLOW_SRC_CLI_LOGP_H
+#define PROBFLOW_SRC_CLI_LOGP_H
+
+#include <probflow/data.h>
+#include <probflow/likelihood.h>
+#include "cli/cli.h"
+
+typedef struct pf_logp {
+    pf_args args;
+    const char *in, *group, *out, *params, *against, *scale, *dequantisation, *data;
+    int gradient;
+} pf_logp;
+
+/* Collective.  x and probe of an HDF5 file, to logp, prior_logp, delta_logp and z of another. */
+PF_MUST_USE pf_status pf_logp_arrays(pf_comm *c, const pf_logp *a);
+/* Collective.  Points of any format, to a table with errors, of one model or of two. */
+PF_MUST_USE pf_status pf_logp_points(pf_comm *c, const pf_logp *a);
+
+/* ---- the table ---- */
+typedef struct pf_logp_table {
+    int64_t n;
+    int D, pixels;
+    double
+        offset; /* beside that of the estimates, log-likelihood in the units of the input less that in
+                               model scale [nats] */
+    const int32_t *labels; /* NULL: none */
+    const pf_likelihood_opt *opt;
+    const pf_estimate *first, *second,
+        *difference;              /* [n]; the last two NULL without --against */
+    const double *gradient;       /* [n,D]; NULL: not asked for */
+    const unsigned char *remarks; /* [n] bits of pf_remark */
+} pf_logp_table;
+
+typedef enum pf_remark {
+    PF_REMARK_GRID = 1, /* values on a grid, scored as a density: it has no upper limit there */
+    PF_REMARK_OUTSIDE = 2,  /* outside the range of the training data */
+    PF_REMARK_NEGATIVE = 4, /* bits/dim below 0: more than all probability on one level */
+    PF_REMARK_DENSITY = 8   /* a density above 1, which no probability is */
+} pf_remark;
+
+/* Kind of output by the ending of its name, for pf_take_output; NULL: none of .csv .npy .npz .h5. */
+const char *pf_logp_kind(const char *out);
+/* Writes the table in the format of its name.  Local. */
+PF_MUST_USE pf_status pf_logp_write(const char *out, const pf_logp_table *t);
+/* Prints what it says of all points. */
+void pf_logp_print(const char *out, const pf_logp_table *t);
+
+#endif

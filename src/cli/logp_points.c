@@ -1,0 +1,472 @@
+/* probflow logp from points as people have them: read, scored as bpd scores a split, written as a table. */
+#include "cli/logp.h"
+#include "cli/scoring.h"
+
+#include <probflow/log.h>
+#include <probflow/memory.h>
+#include <probflow/sha256.h>
+#include <probflow/train.h>
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One of the models. */
+typedef struct side {
+    const char *given;
+    pf_args args;
+    pf_loaded model;
+    pf_scoring scoring;
+    char path[4200]; /* of the rows done so far */
+    pf_ledger *rows; /* rank 0; owned */
+    int64_t n_rows;
+    pf_estimate *estimates; /* [n], rank 0; owned */
+} side;
+
+typedef struct job {
+    const pf_logp *a;
+    side side[2]; /* the second: --against */
+    int sides;
+    pf_likelihood_opt opt; /* of both */
+    pf_points p;
+    pf_scored scored;
+    int D;
+    double offset; /* see pf_logp_table */
+    const char *data;
+    pf_dataset *train; /* source of the control variate; NULL: none */
+    char train_content[65];
+    const char *inputs[4];
+    /* rank 0 */
+    pf_estimate *difference;
+    unsigned char *remarks;
+    double *gradient; /* [n,D] */
+} job;
+
+enum { LEVELS = 256 };
+
+/* ---- what is scored ---- */
+
+/* Floats that are pixel values: whole numbers are pixels, others pixels that were dequantised. */
+static PF_MUST_USE pf_status from_pixel_scale(job *j)
+{
+    int64_t n = j->p.n * j->D;
+    int whole = 1;
+    for (int64_t i = 0; i < n; i++) {
+        double v = j->p.x[i];
+        PF_REQUIRE(
+            v >= 0.0 && v < LEVELS, PF_EARG,
+            "%s: point %lld holds %g, which is no pixel value from 0 to 255 (--scale pixels)",
+            j->a->in, (long long)(i / j->D), v);
+        whole &= v == floor(v);
+    }
+    if (!whole) {
+        j->offset = -j->D * log(0.5 * LEVELS);
+        for (int64_t i = 0; i < n; i++) j->p.x[i] = 2.0 * j->p.x[i] / LEVELS - 1.0;
+        return PF_OK;
+    }
+    j->p.pixels = pf_zalloc((size_t)n);
+    PF_REQUIRE(j->p.pixels, PF_EMEM, "no memory for %lld pixels", (long long)n);
+    for (int64_t i = 0; i < n; i++) j->p.pixels[i] = (uint8_t)j->p.x[i];
+    pf_free(j->p.x);
+    j->p.x = NULL;
+    j->p.kind = PF_DATA_IMAGES;
+    j->p.levels = LEVELS;
+    return PF_OK;
+}
+
+/* Points [n,D] serve a model of images of D values: rows of pixels, channels together. */
+static PF_MUST_USE pf_status fit_shape(job *j)
+{
+    pf_shape p = j->p.shape;
+    for (int i = 0; i < j->sides; i++) {
+        pf_shape m = j->side[i].model.net->shape;
+        int same = p.h == m.h && p.w == m.w && p.c == m.c;
+        int flat = p.h == 1 && p.w == 1 && p.c == m.h * m.w * m.c;
+        PF_REQUIRE(same || flat, PF_ESHAPE,
+                   "%s holds points of %dx%dx%d values, %s was made for %dx%dx%d", j->a->in,
+                   p.h, p.w, p.c, j->side[i].model.path, m.h, m.w, m.c);
+    }
+    j->p.shape = j->side[0].model.net->shape;
+    j->D = p.h * p.w * p.c;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status choose_scale(job *j)
+{
+    const char *scale = j->a->scale;
+    int pixels = scale && !strcmp(scale, "pixels");
+    if (scale && !pixels && strcmp(scale, "model"))
+        return pf_usage_error(PF_WHERE, "--scale is '%s'; want model or pixels", scale);
+    PF_REQUIRE(!scale || pixels || j->p.x, PF_EARG,
+               "%s holds pixels of 8 bits: --scale model is for floating-point numbers",
+               j->a->in);
+    if (pixels && j->p.x) PF_TRY(from_pixel_scale(j));
+    return PF_OK;
+}
+
+static int is_set(const pf_args *args, const char *key)
+{
+    size_t n = strlen(key);
+    for (int i = 0; i < args->n_sets; i++)
+        if (!strncmp(args->sets[i], key, n) && args->sets[i][n] == '=') return 1;
+    return 0;
+}
+
+static PF_MUST_USE pf_status choose_dequantisation(job *j)
+{
+    static const char *const words[] = {"none", "uniform", "truncated_normal"};
+    const char *given = j->a->dequantisation;
+    int *d = &j->opt.dequantisation, known = !given;
+    for (int i = 0; given && i < 3; i++)
+        if (!strcmp(given, words[i])) *d = i, known = 1;
+    if (!known)
+        return pf_usage_error(
+            PF_WHERE, "--dequantisation is '%s'; want uniform or truncated_normal", given);
+    if (j->p.pixels) {
+        PF_REQUIRE(*d != PF_DEQUANT_NONE, PF_EARG,
+                   "%s holds pixels, whose density has no bound without dequantisation: choose "
+                   "--dequantisation uniform or truncated_normal",
+                   j->a->in);
+        return PF_OK;
+    }
+    PF_REQUIRE(
+        !given || *d == PF_DEQUANT_NONE, PF_EARG,
+        "--dequantisation is for pixels, and %s holds floating-point numbers; if they are "
+        "pixel values, say --scale pixels",
+        j->a->in);
+    *d = PF_DEQUANT_NONE;
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status digest(job *j)
+{
+    pf_sha256 s;
+    size_t n = (size_t)j->p.n * (size_t)j->D;
+    char layout[128];
+    int len = snprintf(layout, sizeof layout, "points %d %d %d %d %lld ", j->p.levels,
+                       j->p.shape.h, j->p.shape.w, j->p.shape.c, (long long)j->p.n);
+    pf_sha256_init(&s);
+    pf_sha256_add(&s, layout, (size_t)len);
+    if (j->p.pixels) pf_sha256_add(&s, j->p.pixels, n);
+    else pf_sha256_add(&s, j->p.x, n * sizeof *j->p.x);
+    pf_sha256_hex(&s, j->scored.content);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status check_t_min(const job *j)
+{
+    for (int i = 1; i < j->sides; i++) {
+        double from = j->side[i].model.e.objective.t_min;
+        PF_REQUIRE(!j->side[i].model.e.model.ops->build || j->opt.ode.t_min >= from, PF_EARG,
+                   "likelihood.t_min is %g, but %s is trained from %g on; set "
+                   "likelihood.t_min=%g for both",
+                   j->opt.ode.t_min, j->side[i].model.path, from, from);
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_points(job *j)
+{
+    PF_TRY(pf_points_read(j->a->in, NULL, &j->p));
+    PF_TRY(fit_shape(j));
+    PF_TRY(choose_scale(j));
+    j->opt = j->side[0].model.e.likelihood;
+    if (!is_set(&j->a->args, "likelihood.check_groups")) j->opt.check_groups = 1000000;
+    PF_TRY(choose_dequantisation(j));
+    PF_TRY(check_t_min(j));
+    if (j->p.n < j->opt.group) j->opt.group = (int)j->p.n;
+    j->scored = (pf_scored){.file = j->a->in,
+                            .kind = j->p.kind,
+                            .levels = j->p.levels,
+                            .shape = j->p.shape,
+                            .n = j->p.n,
+                            .x = j->p.x,
+                            .pixels = j->p.pixels};
+    PF_TRY(digest(j));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status open_control(job *j)
+{
+    j->data = j->a->data;
+    if (!pf_likelihood_has_control(&j->opt)) return PF_OK;
+    PF_TRY(pf_data_or_stored(&j->side[0].model, &j->data));
+    PF_TRY(pf_control_open_split(j->data, j->p.shape, &j->train));
+    PF_TRY(pf_dataset_content(j->train, j->train_content));
+    return PF_OK;
+}
+
+/* Local. */
+static PF_MUST_USE pf_status prepare(job *j)
+{
+    for (int i = 0; i < j->sides; i++)
+        PF_TRY(pf_load(j->side[i].given, &j->side[i].args, j->a->params, &j->side[i].model));
+    PF_TRY(read_points(j));
+    PF_TRY(open_control(j));
+    j->inputs[0] = j->a->in;
+    j->inputs[1] = j->data; /* NULL counts for nothing */
+    int64_t pilots = pf_likelihood_pilots(&j->opt, j->p.pixels != NULL, j->sides > 1, j->p.n);
+    for (int i = 0; i < j->sides; i++) {
+        side *k = &j->side[i];
+        j->inputs[2 + i] = k->model.path;
+        snprintf(k->path, sizeof k->path, "%s%s.progress.h5", j->a->out, i ? ".against" : "");
+        k->scoring = (pf_scoring){.verb = "logp",
+                                  .unit = "points",
+                                  .nats = -j->D * M_LN2,
+                                  .model = &k->model,
+                                  .opt = &j->opt,
+                                  .data = &j->scored,
+                                  .train = j->train,
+                                  .train_content = j->train_content,
+                                  .pilots = pilots,
+                                  .path = k->path,
+                                  .inputs = j->inputs,
+                                  .n_inputs = 2 + j->sides};
+        k->scoring.last = pf_scoring_groups(&k->scoring);
+    }
+    return PF_OK;
+}
+
+/* ---- the score, d log p/dx at t_min ---- */
+
+typedef struct slope {
+    const job *j;
+    pf_score *scores; /* [threads] */
+} slope;
+
+static int size_of(const job *j, int64_t g)
+{
+    int64_t left = j->p.n - g * j->opt.group;
+    return left < j->opt.group ? (int)left : j->opt.group;
+}
+
+/* x at t_min, of the first draw where it is dequantised, and the factor from its scale to that of the
+ * input. */
+static double place(const job *j, int64_t first, int B, double *x)
+{
+    const pf_sde *sde = &j->side[0].model.net->sde;
+    size_t D = (size_t)j->D;
+    double mean = 1.0, std, log_q;
+    if (!j->p.pixels) {
+        memcpy(x, j->p.x + (size_t)first * D, (size_t)B * D * sizeof *x);
+        return j->offset != 0.0 ? 2.0 / LEVELS : 1.0;
+    }
+    if (j->opt.dequantisation == PF_DEQUANT_TRUNCATED_NORMAL)
+        pf_sde_marginal(sde, j->opt.ode.t_min, &mean, &std);
+    for (int b = 0; b < B; b++) {
+        pf_draw d = {(uint64_t)j->opt.seed, PF_STREAM_EVAL_DEQUANT, (uint64_t)(first + b), 0};
+        double *to = x + (size_t)b * D;
+        pf_dequantise(sde, &j->opt, &d, j->D, j->p.levels,
+                      j->p.pixels + ((size_t)first + (size_t)b) * D, to, &log_q);
+        for (size_t i = 0; i < D; i++) to[i] *= mean;
+    }
+    return 2.0 * mean / j->p.levels;
+}
+
+static pf_status find_slope(void *self, int w, int64_t g, void *out)
+{
+    slope *s = self;
+    const job *j = s->j;
+    int B = size_of(j, g);
+    double *score = out, *x = score + (size_t)j->opt.group * (size_t)j->D,
+           *t = x + (size_t)B * (size_t)j->D;
+    if (!s->scores[w].eval)
+        PF_TRY(pf_net_score(j->side[0].model.net, j->opt.group, 0, NULL, &s->scores[w]));
+    double to_input = place(j, g * j->opt.group, B, x);
+    for (int b = 0; b < B; b++) t[b] = j->opt.ode.t_min;
+    PF_TRY(s->scores[w].eval(s->scores[w].self, B, t, x, score));
+    for (size_t i = 0; i < (size_t)B * (size_t)j->D; i++) score[i] *= to_input;
+    return PF_OK;
+}
+
+static pf_status keep_slope(void *self, int64_t g, const void *in)
+{
+    const job *j = ((slope *)self)->j;
+    size_t at = (size_t)g * (size_t)j->opt.group * (size_t)j->D;
+    memcpy(j->gradient + at, in, (size_t)size_of(j, g) * (size_t)j->D * sizeof *j->gradient);
+    return PF_OK;
+}
+
+/* Collective. */
+static PF_MUST_USE pf_status find_slopes(pf_comm *c, job *j)
+{
+    int threads = pf_comm_threads(c);
+    size_t group = (size_t)j->opt.group, all = (size_t)j->p.n * (size_t)j->D;
+    slope s = {j, pf_zalloc((size_t)threads * sizeof *s.scores)};
+    if (pf_comm_rank(c) == 0) j->gradient = pf_zalloc(all * sizeof *j->gradient);
+    int failed = !s.scores || (pf_comm_rank(c) == 0 && !j->gradient);
+    pf_status st = pf_comm_agree(
+        c, failed ? pf_raise(PF_EMEM, PF_WHERE, "no memory for gradients") : PF_OK);
+    pf_queue_job q = {.n = (j->p.n + j->opt.group - 1) / j->opt.group,
+                      .result_bytes = group * (2 * (size_t)j->D + 1) * sizeof(double),
+                      .threads = threads,
+                      .self = &s,
+                      .work = find_slope,
+                      .done = keep_slope};
+    if (!st) st = pf_queue_run(c, &q);
+    for (int i = 0; s.scores && i < threads; i++) pf_score_free(&s.scores[i]);
+    pf_free(s.scores);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- remarks ---- */
+
+/* Grids that pixel values lie on when they were scaled and not dequantised: k, k/255, 2k/255 - 1,
+ * 2k/256 - 1. */
+static int on_a_grid(const double *x, int64_t n)
+{
+    static const double grids[][2] = {{1, 0}, {255, 0}, {127.5, 127.5}, {128, 128}};
+    for (int k = 0; k < 4; k++) {
+        int64_t i = 0;
+        for (; i < n; i++) {
+            double v = grids[k][0] * x[i] + grids[k][1];
+            if (fabs(v - rint(v)) > 1e-4) break; /* rounded to float32 */
+        }
+        if (i == n) return n >= 8; /* so many by accident: (2e-4)^8 */
+    }
+    return 0;
+}
+
+/* Smallest and largest value of the training data, where they can be read; images in model scale. */
+static void range_of_training(const job *j, double *low, double *high)
+{
+    enum { BLOCK = 4096 };
+    const char *path = j->data;
+    pf_dataset *set = NULL;
+    pf_shape s = j->p.shape;
+    *low = s.h * s.w > 1 ? -1.0 : -INFINITY;
+    *high = s.h * s.w > 1 ? 1.0 : INFINITY;
+    if (!path) path = j->side[0].model.e.data.path;
+    if (!path[0] || access(path, R_OK) || pf_dataset_open(path, "train", &set)) return;
+    const pf_dataset_info *a = pf_dataset_about(set);
+    size_t dim = (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
+    double *x = a->kind == PF_DATA_CONTINUOUS ? pf_zalloc(BLOCK * dim * sizeof *x) : NULL;
+    double from = INFINITY, to = -INFINITY;
+    int64_t at = 0;
+    for (; x && at < a->n; at += BLOCK) {
+        int64_t n = a->n - at < BLOCK ? a->n - at : BLOCK;
+        if (pf_dataset_x(set, at, n, x)) break;
+        for (size_t i = 0; i < (size_t)n * dim; i++)
+            from = fmin(from, x[i]), to = fmax(to, x[i]);
+    }
+    if (x && at >= a->n) *low = from, *high = to;
+    else if (a->kind == PF_DATA_IMAGES) *low = -1.0, *high = 1.0;
+    pf_free(x);
+    pf_dataset_close(set);
+}
+
+static void remark(job *j)
+{
+    const pf_estimate *e = j->side[0].estimates;
+    double low, high, per = j->D * M_LN2;
+    int bound = j->opt.estimand == PF_BOUND;
+    int grid = !j->p.pixels && on_a_grid(j->p.x, j->p.n * j->D);
+    range_of_training(j, &low, &high);
+    for (int64_t i = 0; i < j->p.n; i++) {
+        double bits = (bound ? e[i].bound : e[i].nll) - j->offset / per;
+        int outside = 0, is_mass = j->p.pixels || j->offset != 0.0;
+        for (int d = 0; j->p.x && d < j->D; d++)
+            outside |= j->p.x[i * j->D + d] < low || j->p.x[i * j->D + d] > high;
+        j->remarks[i] =
+            (unsigned char)((grid ? PF_REMARK_GRID : 0) | (outside ? PF_REMARK_OUTSIDE : 0) |
+                            (is_mass && bits < 0.0 ? PF_REMARK_NEGATIVE : 0) |
+                            (!is_mass && bits < 0.0 ? PF_REMARK_DENSITY : 0));
+    }
+}
+
+/* ---- rank 0 ---- */
+
+static PF_MUST_USE pf_status take_rows(const job *j, side *k)
+{
+    pf_scoring *s = &k->scoring;
+    PF_TRY(pf_results_rows(s->results, &k->rows, &k->n_rows));
+    if (s->fresh) pf_scoring_report(s, 1);
+    PF_TRY(pf_scoring_end(s, PF_OK));
+    PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, k->rows, NULL, k->n_rows,
+                                   pf_scoring_draws(s), k->estimates));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status write_all(job *j)
+{
+    side *a = &j->side[0], *b = &j->side[1];
+    if (j->sides > 1)
+        PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, a->rows, b->rows,
+                                       a->n_rows, pf_scoring_draws(&a->scoring),
+                                       j->difference));
+    remark(j);
+    pf_logp_table t = {.n = j->p.n,
+                       .D = j->D,
+                       .pixels = j->p.pixels != NULL,
+                       .offset = j->offset,
+                       .labels = j->p.labels,
+                       .opt = &j->opt,
+                       .first = a->estimates,
+                       .second = j->sides > 1 ? b->estimates : NULL,
+                       .difference = j->sides > 1 ? j->difference : NULL,
+                       .gradient = j->gradient,
+                       .remarks = j->remarks};
+    PF_TRY(pf_logp_write(j->a->out, &t));
+    for (int i = 0; i < j->sides; i++) unlink(j->side[i].path);
+    pf_logp_print(j->a->out, &t);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status begin(job *j)
+{
+    size_t n = (size_t)j->p.n + 1;
+    PF_TRY(pf_take_output(j->a->out, pf_logp_kind(j->a->out), j->inputs, 2 + j->sides));
+    for (int i = 0; i < j->sides; i++)
+        j->side[i].estimates = pf_zalloc(n * sizeof(pf_estimate));
+    j->difference = pf_zalloc(n * sizeof *j->difference);
+    j->remarks = pf_zalloc(n);
+    PF_REQUIRE(j->side[0].estimates && (j->sides < 2 || j->side[1].estimates) &&
+                   j->difference && j->remarks,
+               PF_EMEM, "no memory for the results of %lld points", (long long)j->p.n);
+    return PF_OK;
+}
+
+/* Collective. */
+static PF_MUST_USE pf_status work(pf_comm *c, job *j)
+{
+    int root = pf_comm_rank(c) == 0;
+    for (int i = 0; i < j->sides; i++)
+        PF_TRY(pf_hold_checkpoint(c, j->side[i].given, &j->side[i].args));
+    PF_TRY(pf_comm_agree(c, prepare(j)));
+    for (int i = 0; i < j->sides; i++) PF_TRY(pf_ranks_same_model(c, &j->side[i].model));
+    PF_TRY(pf_ranks_same_text(c, "reads points of SHA-256", j->scored.content));
+    if (j->train) PF_TRY(pf_data_agree(c, j->data, "train", j->train_content));
+    PF_TRY(pf_comm_agree(c, root ? begin(j) : PF_OK));
+    for (int i = 0; i < j->sides; i++) {
+        PF_TRY(pf_scoring_run(c, &j->side[i].scoring));
+        PF_TRY(pf_comm_agree(c, root ? take_rows(j, &j->side[i]) : PF_OK));
+    }
+    if (j->a->gradient) PF_TRY(find_slopes(c, j));
+    PF_TRY(pf_comm_agree(c, root ? write_all(j) : PF_OK));
+    return PF_OK;
+}
+
+pf_status pf_logp_points(pf_comm *c, const pf_logp *a)
+{
+    job *j = pf_zalloc(sizeof *j);
+    PF_REQUIRE(j, PF_EMEM, "no memory for logp");
+    j->a = a;
+    j->sides = a->against ? 2 : 1;
+    j->side[0].given = a->args.positional[0];
+    j->side[1].given = a->against;
+    for (int i = 0; i < j->sides; i++) j->side[i].args = a->args;
+    pf_status st = work(c, j);
+    for (int i = 0; i < j->sides; i++) {
+        st = pf_scoring_end(&j->side[i].scoring, st);
+        pf_free(j->side[i].rows);
+        pf_free(j->side[i].estimates);
+        pf_loaded_free(&j->side[i].model);
+    }
+    pf_dataset_close(j->train);
+    pf_points_free(&j->p);
+    pf_free(j->difference);
+    pf_free(j->remarks);
+    pf_free(j->gradient);
+    pf_free(j);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
