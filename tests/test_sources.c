@@ -318,6 +318,7 @@ static void every_reader_fails_once(void **state)
     spill(in_dir("f.bin.gz"), gz, packed(bin, 2 * 3073, gz, sizeof gz));
     spill(in_dir("f.txt"), text, sizeof text);
     spill(in_dir("f.json"), "[1,2]", 5);
+    put_text("f.csv", "# a comment\nu,class\n1,cat\n2,dog\n");
     must(pf_png_grid(in_dir("f_batch.png"), wide, 1, (pf_shape){2, 1024, 3}, 1));
     put_png("faults/train/cat/a.png", 1);
     put_png("faults/train/dog/b.png", 2);
@@ -326,12 +327,13 @@ static void every_reader_fails_once(void **state)
     const char *idx_gz[] = {in_dir("f-idx.gz")}, *cifar[] = {in_dir("f.bin")};
     const char *cifar_gz[] = {in_dir("f.bin.gz")}, *words[] = {in_dir("f.txt")};
     const char *sheet[] = {in_dir("f_batch.png"), in_dir("f.json")};
-    const char *folder[] = {in_dir("faults")};
+    const char *folder[] = {in_dir("faults")}, *csv[] = {in_dir("f.csv")};
     fails_everywhere(idx_file, 1);
     fails_everywhere(idx_gz, 1);
     fails_everywhere(cifar, 1);
     fails_everywhere(cifar_gz, 1);
     fails_everywhere(words, 1);
+    fails_everywhere(csv, 1);
     fails_everywhere(sheet, 2);
     fails_everywhere(folder, 1);
 }

@@ -27,6 +27,10 @@ const char *pf_split_name(int split);
 typedef struct pf_convert_opt {
     int shrink; /* > 1: pixels become the means of squares of that side, rounded to whole levels; a size
                    it does not divide fails PF_EARG */
+    /* Columns of a table of numbers, each a name or, unless it is one, a number from 1; borrowed. */
+    const char *label; /* the classes; "none"; NULL: by its name, see src/data/csv.c */
+    const char *const
+        *condition; /* NULL-terminated: what conditions a row; NULL: nothing does */
 } pf_convert_opt;
 
 /* Converts sources (guessed from names and magic numbers: IDX and CIFAR-10 binary batches, with or

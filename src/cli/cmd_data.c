@@ -5,8 +5,9 @@
 
 typedef struct job {
     pf_args args;
-    const char *shrink, *given[PF_CLI_MAX]; /* given: NAME=SOURCE of --split */
-    int n_given;
+    const char *shrink, *label, *condition[PF_CLI_MAX + 1],
+        *given[PF_CLI_MAX]; /* given: NAME=SOURCE of --split */
+    int n_given, n_condition;
     const char *sources[2 * PF_CLI_MAX];
     int splits[2 * PF_CLI_MAX], n;
 } job;
@@ -59,7 +60,7 @@ static pf_status body(pf_comm *c, void *self)
 {
     const job *j = self;
     long shrink = 1;
-    pf_convert_opt opt = {0};
+    pf_convert_opt opt = {.label = j->label, .condition = j->condition};
     if (j->shrink) PF_TRY(pf_arg_int("--shrink", j->shrink, 1, 4096, &shrink));
     opt.shrink = (int)shrink;
     const char *out = j->args.positional[j->args.n_positional - 1];
@@ -73,8 +74,11 @@ static pf_status body(pf_comm *c, void *self)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {
-        {"--shrink", &j.shrink, NULL}, {"--split", j.given, &j.n_given}, {0}};
+    const pf_arg flags[] = {{"--shrink", &j.shrink, NULL},
+                            {"--split", j.given, &j.n_given},
+                            {"--label", &j.label, NULL},
+                            {"--condition", j.condition, &j.n_condition},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, PF_CLI_MAX, &j.args));
     PF_TRY(collect(&j));
     PF_TRY(pf_with_comm(body, &j));
@@ -83,7 +87,8 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_data = {
     .name = "data",
-    .usage = "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--shrink K] [--quiet]",
+    .usage = "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--shrink K] [--label COLUMN]\n    "
+             "[--condition COLUMN]... [--quiet]",
     .help =
         "public files, or points of a known density -> dataset\n\n"
         "  SOURCE       one or more of: IDX files and CIFAR-10 binary batches (also .gz); "
@@ -101,6 +106,14 @@ const pf_command pf_command_data = {
         "valid or\n"
         "               test), whatever names say; may be repeated.  Folders in it are "
         "classes\n"
+        "  --label COLUMN\n"
+        "               of a table of numbers (.csv, .tsv; .txt and .dat of numbers): the "
+        "column of\n"
+        "               classes, by its name or its number from 1, or none; by default the one "
+        "that\n"
+        "               is called label, labels, class, target or y\n"
+        "  --condition COLUMN\n"
+        "               a column that conditions the others; may be repeated\n"
         "  --shrink K   images made smaller: a pixel is the mean of a K x K square, rounded;\n"
         "               K must divide height and width\n\n"
         "Without --split the name of a source says its split, if one of its words does: train "

@@ -94,15 +94,16 @@ void pf_table_free(pf_table *t);
 /* ---- source.c: one source, before it is read ---- */
 typedef struct pf_source {
     const char *path;
-    char name[256];         /* last component of the path, without .gz */
-    pf_input *file;         /* NULL: a folder, or drawn */
-    unsigned char head[64]; /* first bytes, decompressed */
+    char name[256];           /* last component of the path, without .gz */
+    pf_input *file;           /* NULL: a folder, or drawn */
+    unsigned char head[1024]; /* first bytes, decompressed */
     size_t n_head;
     int is_folder;
     int given;                 /* split said outright; PF_SPLIT_UNSAID */
     int with_labels;           /* one of the sources is JSON */
     const pf_convert_opt *opt; /* never NULL while it is read; borrowed */
     const char *how;           /* what decided the split, for the log */
+    char note[512];            /* room for more of it */
 } pf_source;
 
 /* Opens what is a file and reads its head. */
@@ -127,7 +128,8 @@ typedef struct pf_format {
 } pf_format;
 
 extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet, pf_format_png_file,
-    pf_format_labels_json, pf_format_png_folder, pf_format_text, pf_format_density;
+    pf_format_labels_json, pf_format_png_folder, pf_format_csv, pf_format_text,
+    pf_format_density;
 
 /* PNG as 8-bit samples, owned; shape.c is 1 or 3 (alpha refused, palette expanded).  Nothing is
  * allocated before the declared size is held against the file's. */

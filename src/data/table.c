@@ -34,7 +34,8 @@ static const char *kind_name(const pf_layout *l)
 static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_layout l)
 {
     const pf_shape s = l.shape, *b = &t->layout.shape;
-    PF_REQUIRE(s.h < 1 << 15 && s.w < 1 << 15 && s.c < 1 << 10 &&
+    PF_REQUIRE(s.h < 1 << 15 && s.w < 1 << 15 &&
+                   s.c < (l.kind == PF_DATA_CONTINUOUS ? 1 << 20 : 1 << 10) &&
                    (int64_t)s.h * s.w * s.c <= 1 << 28,
                PF_EFORMAT, "%s: images of %dx%dx%d are larger than any that are read", path,
                s.h, s.w, s.c);
