@@ -24,6 +24,7 @@ typedef struct work {
     const int *splits; /* NULL: by name */
     const pf_convert_opt *opt;
     int n, with_labels, rows_count; /* rows_count: rows are part of the fingerprint */
+    int one_split;                  /* nobody asks which */
     part *parts;                    /* [n] */
     pf_table t;
     pf_sha256 files; /* the sources' bytes as stored */
@@ -56,15 +57,16 @@ static int added(const pf_table *t, const pf_rows *r, const pf_rows *b, char *te
 }
 
 /* One line: what was taken for what. */
-static void tell(const pf_source *s, const pf_format *f, const pf_table *t,
-                 const pf_rows *before)
+static void tell(const work *w, const pf_source *s, const pf_format *f, const pf_rows *before)
 {
+    const pf_table *t = &w->t;
     char line[512] = "", what[128];
     size_t at = 0;
     for (int k = 0; k < PF_SPLITS; k++)
         if (added(t, &t->split[k], &before[k], what, sizeof what))
-            at += (size_t)snprintf(line + at, sizeof line - at, ", %s for %s", what,
-                                   pf_split_name(k));
+            at += (size_t)snprintf(line + at, sizeof line - at, ", %s%s%s", what,
+                                   w->one_split ? "" : " for ",
+                                   w->one_split ? "" : pf_split_name(k));
     pf_log("data: %s: %s%s; %s", s->path, f->name, line, s->how);
 }
 
@@ -113,7 +115,7 @@ static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *
     if (s->file) PF_TRY(pf_input_drain(s->file));
     if (w->n > 1) sum_part(&w->t, before, &w->parts[i]);
     PF_TRY(refuse_twice(w, i));
-    tell(s, f, &w->t, before);
+    tell(w, s, f, before);
     return PF_OK;
 }
 
@@ -138,6 +140,7 @@ static PF_MUST_USE pf_status read_source(work *w, int i)
     pf_status st =
         pf_source_open(&s, w->sources[i], w->splits ? w->splits[i] : PF_SPLIT_UNSAID);
     s.with_labels = w->with_labels;
+    s.whole = w->one_split;
     s.opt = w->opt;
     if (!st) st = read_open(w, &s, i);
     pf_source_close(&s);
@@ -336,7 +339,11 @@ static PF_MUST_USE pf_status take_points(work *w, pf_points *out)
 pf_status pf_points_read(const char *source, const pf_convert_opt *opt, pf_points *out)
 {
     static const int whole = PF_TEST;
-    work w = {.sources = &source, .splits = &whole, .n = 1, .opt = opt ? opt : &as_it_is};
+    work w = {.sources = &source,
+              .splits = &whole,
+              .n = 1,
+              .one_split = 1,
+              .opt = opt ? opt : &as_it_is};
     *out = (pf_points){0};
     pf_status st = take_points(&w, out);
     release(&w);

@@ -100,6 +100,7 @@ typedef struct pf_source {
     size_t n_head;
     int is_folder;
     int given;                 /* split said outright; PF_SPLIT_UNSAID */
+    int whole;                 /* given is one for all rows, and nobody asked for it */
     int with_labels;           /* one of the sources is JSON */
     const pf_convert_opt *opt; /* never NULL while it is read; borrowed */
     const char *how;           /* what decided the split, for the log */
