@@ -101,6 +101,7 @@ static PF_MUST_USE pf_status next_line(reader *r, char **text)
         if (is_empty(t)) {
             if (!r->gap) r->gap = r->l.number;
         } else if (!r->line && t[strspn(t, " \t")] == '#') {
+            if (r->columns) continue; /* the second pass: the last one may hold the names */
             pf_free(r->comment);
             r->comment = pf_strdup(t + strspn(t, " \t#"));
             PF_REQUIRE(r->comment, PF_EMEM, "no memory to read %s", r->s->path);
@@ -374,7 +375,7 @@ static PF_MUST_USE pf_status read_row(reader *r, pf_table *t, target *to)
         else if (r->role[i] == VALUE) *to->x++ = v;
         else to->conditions[r->role[i]] = v;
     }
-    to->conditions += r->conditions;
+    if (r->conditions) to->conditions += r->conditions;
     return PF_OK;
 }
 
@@ -396,6 +397,14 @@ static PF_MUST_USE pf_status fill(reader *r, pf_table *t, target *to)
     return PF_OK;
 }
 
+/* A column by its name, or else by its number. */
+static const char *called(const reader *r, int column, char word[64])
+{
+    if (r->name[column][0]) return shown(r->name[column], word);
+    snprintf(word, 64, "%d", column + 1);
+    return word;
+}
+
 /* What was taken for what, behind what decided the split. */
 static void note(reader *r)
 {
@@ -404,13 +413,12 @@ static void note(reader *r)
     at += (size_t)snprintf(to, room, "%s; %d value%s a point", r->s->how, r->values,
                            r->values == 1 ? "" : "s");
     if (r->label >= 0)
-        at += (size_t)snprintf(to + at, room - at, ", labels from column %d %s", r->label + 1,
-                               shown(r->name[r->label], word));
+        at += (size_t)snprintf(to + at, room - at, ", labels from column %s",
+                               called(r, r->label, word));
     for (int i = 0, n = 0; i < r->columns && at < room - 160; i++)
         if (r->role[i] >= 0)
-            at += (size_t)snprintf(to + at, room - at, "%s %d %s",
-                                   n++ ? "," : ", conditions from", i + 1,
-                                   shown(r->name[i], word));
+            at += (size_t)snprintf(to + at, room - at, "%s %s", n++ ? "," : ", conditions from",
+                                   called(r, i, word));
     snprintf(to + at, room - at, "%s%s",
              r->role[0] == INDEX ? ", column 1 has no name and is left out" : "",
              r->has_head ? "" : ", no names of columns");
@@ -462,37 +470,11 @@ static pf_status read(pf_source *s, pf_table *t)
 
 /* ---- which files are tables ---- */
 
-/* Is the first line of the head that is no comment, as far as it goes, numbers alone, two or a whole line? */
-static int begins_with_numbers(const pf_source *s)
-{
-    char head[sizeof s->head + 1], *p = head;
-    memcpy(head, s->head, s->n_head);
-    head[s->n_head] = 0;
-    if (strlen(head) < s->n_head) return 0;
-    for (;;) {
-        p += strspn(p, " \t\r\n");
-        if (*p != '#') break;
-        p += strcspn(p, "\n");
-    }
-    size_t n = strcspn(p, "\r\n"), whole = p[n] || s->n_head < sizeof s->head;
-    int numbers = 0;
-    for (char *end = p + n; p < end; numbers++) {
-        double v;
-        char *stop = p + strcspn(p, ",; \t\r\n"), was = *stop;
-        if (stop == end && !whole) break;
-        *stop = 0;
-        if (pf_field_number(p, &v) != PF_FIELD_NUMBER) return 0;
-        *stop = was;
-        p = stop + strspn(stop, ",; \t");
-    }
-    return numbers > 1 || (numbers == 1 && whole);
-}
-
 static int knows(const pf_source *s)
 {
     if (!s->file) return 0;
     if (pf_source_ends(s, ".csv") || pf_source_ends(s, ".tsv")) return 1;
-    return (pf_source_ends(s, ".txt") || pf_source_ends(s, ".dat")) && begins_with_numbers(s);
+    return (pf_source_ends(s, ".txt") || pf_source_ends(s, ".dat")) && pf_fields_are_numbers(s);
 }
 
 const pf_format pf_format_csv = {"table of numbers", knows, read};

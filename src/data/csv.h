@@ -40,5 +40,7 @@ typedef enum pf_field {
 } pf_field;
 /* *v: the nearest double to a number, written as the locale of this thread says. */
 pf_field pf_field_number(const char *text, double *v);
+/* Is the first line of the head that is no comment, as far as it goes, numbers alone, two or a whole line? */
+int pf_fields_are_numbers(const pf_source *s);
 
 #endif

@@ -241,3 +241,28 @@ pf_field pf_field_number(const char *text, double *v)
     if (one_of(text, infinite)) return PF_FIELD_INFINITE;
     return is_comma_number(text) ? PF_FIELD_COMMA : PF_FIELD_OTHER;
 }
+
+int pf_fields_are_numbers(const pf_source *s)
+{
+    char head[sizeof s->head + 1], *p = head;
+    memcpy(head, s->head, s->n_head);
+    head[s->n_head] = 0;
+    if (strlen(head) < s->n_head) return 0;
+    for (;;) {
+        p += strspn(p, " \t\r\n");
+        if (*p != '#') break;
+        p += strcspn(p, "\n");
+    }
+    size_t n = strcspn(p, "\r\n"), whole = p[n] || s->n_head < sizeof s->head;
+    int numbers = 0;
+    for (char *end = p + n; p < end; numbers++) {
+        double v;
+        char *stop = p + strcspn(p, ",; \t\r\n"), was = *stop;
+        if (stop == end && !whole) break;
+        *stop = 0;
+        if (pf_field_number(p, &v) != PF_FIELD_NUMBER) return 0;
+        *stop = was;
+        p = stop + strspn(stop, ",; \t");
+    }
+    return numbers > 1 || (numbers == 1 && whole);
+}

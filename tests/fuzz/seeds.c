@@ -130,6 +130,24 @@ static void yaml(void)
     }
 }
 
+static void csv(void)
+{
+    static const char *const texts[] = {"\0u,v,class\n1,2.5,cat\n-3e-2,4,dog\n",
+                                        "\1# u v\n1 2\n\n3\t4\n",
+                                        "\2\xef\xbb\xbfu\ty\r\n1\t0\r\n2\t3",
+                                        "\4,\"u, \"\"v\"\"\",target\n0,1,-1\n1,2,1\n\n",
+                                        "\10"
+                                        "1;2;3\n4;5;6\n",
+                                        "\20"
+                                        "1,2\n3,4\n",
+                                        "\40u,v\n1,0.5\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%zu", i);
+        put(place("csv", name), texts[i], 1, texts[i] + 1, strlen(texts[i] + 1));
+    }
+}
+
 static void datasets(void)
 {
     unsigned char images[6 * 12];
@@ -236,6 +254,7 @@ int main(int argc, char **argv)
     idx();
     png();
     yaml();
+    csv();
     datasets();
     checkpoints();
     results();
