@@ -82,6 +82,20 @@ static inline void put_text(const char *name, const char *text)
     spill(with_folders(name), text, strlen(text));
 }
 
+/* A .npy of version 1.0 with this header, and n bytes of values: 0, 1, 2, ... */
+static inline const char *put_npy(const char *name, const char *head, size_t n)
+{
+    unsigned char b[2048] = "\x93NUMPY\1\0";
+    size_t len = strlen(head);
+    assert_true(10 + len + n <= sizeof b);
+    b[8] = (unsigned char)len;
+    b[9] = (unsigned char)(len >> 8);
+    memcpy(b + 10, head, len);
+    for (size_t i = 0; i < n; i++) b[10 + len + i] = (unsigned char)i;
+    spill(in_dir(name), b, 10 + len + n);
+    return in_dir(name);
+}
+
 /* ---- what came of it ---- */
 
 static inline pf_status convert(const char *source, const char *out)

@@ -2,6 +2,7 @@
  * same, a comparison leaves nothing out, and no work grows with the square of the members. */
 #include <probflow/log.h>
 #include <probflow/memory.h>
+#include <fcntl.h>
 #include "foreign.h"
 
 static pf_status compare(const char *a, const char *b, int *same, char *text, size_t n)
@@ -84,6 +85,23 @@ static pf_status fetch_text(const char *path)
     return st;
 }
 
+static pf_status read_arrays(const char *path)
+{
+    int n = 0, fd = open(path, O_RDONLY);
+    pf_foreign *f = NULL;
+    pf_status st = pf_foreign_open(fd, path, &f);
+    const pf_foreign_array *a = st ? NULL : pf_foreign_list(f, &n);
+    for (int i = 0; i < n && !st; i++) {
+        float v[6];
+        st = pf_foreign_choose(f, i);
+        if (!st) st = pf_foreign_read(f, 1, a[i].dim[0] - 1, v);
+        if (!st && v[4] != 6) st = PF_EFORMAT;
+    }
+    pf_foreign_close(f);
+    close(fd);
+    return st;
+}
+
 static void make_ours(void)
 {
     static float v[6] = {1, 2, 3, 4, 5, 6};
@@ -126,7 +144,8 @@ static const struct {
                {read_group, "c.h5"},          {print_to_nowhere, "d.h5"},
                {print_to_nowhere, "c.h5"},    {print_to_nowhere, "r.h5"},
                {print_to_nowhere, "f.h5"},    {compare_with_itself, "d.h5"},
-               {compare_with_itself, "f.h5"}, {compare_with_itself, "c.h5"}};
+               {compare_with_itself, "f.h5"}, {compare_with_itself, "c.h5"},
+               {read_arrays, "f.h5"}};
 
 static void every_failure_frees_once(void (*fail_at)(int64_t), const char *what)
 {

@@ -17,6 +17,13 @@ ssize_t read(int fd, void *p, size_t n)
     return -1;
 }
 
+ssize_t pread(int fd, void *p, size_t n, off_t at)
+{
+    if (++reads != failing_read) return syscall(SYS_pread64, fd, p, n, at);
+    errno = EIO;
+    return -1;
+}
+
 /* ---- what is refused ---- */
 
 static void the_same_content_twice_is_refused(void **state)
@@ -320,6 +327,11 @@ static void every_reader_fails_once(void **state)
     spill(in_dir("f.json"), "[1,2]", 5);
     put_text("f.csv", "# a comment\nu,class\n1,cat\n2,dog\n");
     must(pf_png_grid(in_dir("f_batch.png"), wide, 1, (pf_shape){2, 1024, 3}, 1));
+    const pf_column columns[] = {{"x", 2, (double[]){1, 2, 3, 4}, NULL},
+                                 {"labels", 1, NULL, (int64_t[]){0, 1}},
+                                 {"other", 1, NULL, (int64_t[]){0, 1}}};
+    must(pf_npz_write(in_dir("f.npz"), 2, columns, 3));
+    put_npy("f.npy", "{'descr': '>f4', 'fortran_order': True, 'shape': (2, 3), }", 24);
     put_png("faults/train/cat/a.png", 1);
     put_png("faults/train/dog/b.png", 2);
     put_png("faults/val/dog/c.png", 3);
@@ -327,7 +339,9 @@ static void every_reader_fails_once(void **state)
     const char *idx_gz[] = {in_dir("f-idx.gz")}, *cifar[] = {in_dir("f.bin")};
     const char *cifar_gz[] = {in_dir("f.bin.gz")}, *words[] = {in_dir("f.txt")};
     const char *sheet[] = {in_dir("f_batch.png"), in_dir("f.json")};
-    const char *folder[] = {in_dir("faults")}, *csv[] = {in_dir("f.csv")};
+    const char *folder[] = {in_dir("faults")};
+    const char *npz[] = {in_dir("f.npz")}, *npy[] = {in_dir("f.npy")},
+               *csv[] = {in_dir("f.csv")};
     fails_everywhere(idx_file, 1);
     fails_everywhere(idx_gz, 1);
     fails_everywhere(cifar, 1);
@@ -336,6 +350,8 @@ static void every_reader_fails_once(void **state)
     fails_everywhere(csv, 1);
     fails_everywhere(sheet, 2);
     fails_everywhere(folder, 1);
+    fails_everywhere(npz, 1);
+    fails_everywhere(npy, 1);
 }
 
 int main(void)

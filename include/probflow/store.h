@@ -113,6 +113,32 @@ void pf_array_free(pf_array *a);
 /* String or numeric attribute of the root as text (owned, pf_free); PF_EIO when absent. */
 PF_MUST_USE pf_status pf_store_read_attr(const char *path, const char *name, char **text);
 
+/* The datasets of an HDF5 file of any origin, for reading in blocks.  Integers and floats only have a type:
+ * PF_FOREIGN_OTHER keeps its name. */
+typedef struct pf_foreign pf_foreign;
+typedef enum pf_foreign_type {
+    PF_FOREIGN_OTHER,
+    PF_FOREIGN_SIGNED,
+    PF_FOREIGN_UNSIGNED,
+    PF_FOREIGN_FLOAT
+} pf_foreign_type;
+typedef struct pf_foreign_array {
+    const char *name; /* path inside the file, no slash before it; owned by the file */
+    pf_foreign_type type;
+    int size; /* bytes a value when read: 1, 2, 4, 8; floats 4, 8 */
+    int rank;
+    int64_t dim[5];
+} pf_foreign_array;
+/* fd: the open file, the caller's; path is for messages, borrowed.  Fails PF_EIO, PF_EFORMAT (damaged, or a
+ * file of probflow: names its kind), PF_EMEM. */
+PF_MUST_USE pf_status pf_foreign_open(int fd, const char *path, pf_foreign **out);
+const pf_foreign_array *pf_foreign_list(const pf_foreign *f, int *n);
+/* Opens array i for pf_foreign_read.  Fails PF_EFORMAT: it claims more than is stored. */
+PF_MUST_USE pf_status pf_foreign_choose(pf_foreign *f, int i);
+/* Its rows first .. first+n-1 along the first axis, little-endian, into out.  Fails PF_EIO: damaged. */
+PF_MUST_USE pf_status pf_foreign_read(pf_foreign *f, int64_t first, int64_t n, void *out);
+void pf_foreign_close(pf_foreign *f); /* NULL allowed */
+
 /* Writes arrays and attributes as one new file (temporary, sync, rename). */
 typedef struct pf_out_array {
     const char *name;

@@ -28,6 +28,12 @@ PF_MUST_USE pf_status pf_input_rewind(pf_input *s, pf_sha256 *sum);
 size_t pf_input_size(const pf_input *s); /* bytes as stored */
 int pf_input_packed(const pf_input *s);  /* gzip */
 size_t pf_input_most(const pf_input *s); /* decompressed bytes are not more than this */
+/* n bytes at `at` as they are stored, fewer at the end only; where pf_input_read stands stays.  Fails
+ * PF_EIO. */
+PF_MUST_USE pf_status pf_input_at(const pf_input *s, size_t at, void *to, size_t n,
+                                  size_t *got);
+/* The open file, borrowed. */
+int pf_input_descriptor(const pf_input *s);
 
 /* ---- table.c: rows, labels and classes of all sources ---- */
 /* Rows of one split, in the order of the sources. */
@@ -118,6 +124,8 @@ int pf_source_ends(const pf_source *s, const char *extension);
 /* 1 when a source is no file but drawn at random (density:...). */
 int pf_source_is_drawn(const char *path);
 const char *pf_base_name(const char *path);
+/* split.c: does a name hold this word, as splits are words in it? */
+int pf_word_in_name(const char *name, const char *word);
 
 /* ---- the formats ---- */
 typedef struct pf_format {
@@ -130,7 +138,7 @@ typedef struct pf_format {
 
 extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet, pf_format_png_file,
     pf_format_labels_json, pf_format_png_folder, pf_format_csv, pf_format_text,
-    pf_format_density;
+    pf_format_density, pf_format_npy, pf_format_npz, pf_format_h5;
 
 /* PNG as 8-bit samples, owned; shape.c is 1 or 3 (alpha refused, palette expanded).  Nothing is
  * allocated before the declared size is held against the file's. */

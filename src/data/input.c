@@ -177,6 +177,23 @@ pf_status pf_input_drain(pf_input *s)
     return PF_OK;
 }
 
+pf_status pf_input_at(const pf_input *s, size_t at, void *to, size_t n, size_t *got)
+{
+    for (*got = 0; *got < n;) {
+        ssize_t k = pread(s->fd, (char *)to + *got, n - *got, (off_t)(at + *got));
+        if (k < 0 && errno == EINTR) continue;
+        PF_REQUIRE(k >= 0, PF_EIO, "cannot read %s: %s", s->path, strerror(errno));
+        if (k == 0) break;
+        *got += (size_t)k;
+    }
+    return PF_OK;
+}
+
+int pf_input_descriptor(const pf_input *s)
+{
+    return s->fd;
+}
+
 size_t pf_input_size(const pf_input *s)
 {
     return s->size;

@@ -50,15 +50,26 @@ static int ends_word(const char *last)
            (is_lower((unsigned char)*last) && is_upper((unsigned char)last[1]));
 }
 
+/* Does the word stand at p? */
+static int stands(const char *name, const char *p, const char *word)
+{
+    size_t n = strlen(word);
+    return !strncasecmp(p, word, n) && begins_word(name, p) && ends_word(p + n - 1);
+}
+
+int pf_word_in_name(const char *name, const char *word)
+{
+    for (const char *p = name; *p; p++)
+        if (stands(name, p, word)) return 1;
+    return 0;
+}
+
 int pf_split_of_name(const char *name)
 {
     int split = PF_SPLIT_UNSAID;
     for (const char *p = name; *p; p++)
         for (int i = 0; i < WORDS; i++) {
-            size_t n = strlen(words[i].word);
-            if (strncasecmp(p, words[i].word, n) || !begins_word(name, p) ||
-                !ends_word(p + n - 1))
-                continue;
+            if (!stands(name, p, words[i].word)) continue;
             if (split != PF_SPLIT_UNSAID && split != words[i].split) return PF_SPLIT_TWO;
             split = words[i].split;
         }

@@ -34,18 +34,18 @@ static const char *kind_name(const pf_layout *l)
 static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_layout l)
 {
     const pf_shape s = l.shape, *b = &t->layout.shape;
-    PF_REQUIRE(s.h < 1 << 15 && s.w < 1 << 15 &&
-                   s.c < (l.kind == PF_DATA_CONTINUOUS ? 1 << 20 : 1 << 10) &&
-                   (int64_t)s.h * s.w * s.c <= 1 << 28,
-               PF_EFORMAT, "%s: images of %dx%dx%d are larger than any that are read", path,
-               s.h, s.w, s.c);
+    int points = l.kind == PF_DATA_CONTINUOUS;
+    PF_REQUIRE(s.h < 1 << 15 && s.w < 1 << 15 && s.c < (points ? 1 << 24 : 1 << 10) &&
+                   (int64_t)s.h * s.w * s.c <= (points ? 1 << 24 : 1 << 28),
+               PF_EFORMAT, "%s: %s of %dx%dx%d are larger than any that are read", path,
+               points ? "points" : "images", s.h, s.w, s.c);
     if (b->h == 0) t->layout = l;
     PF_REQUIRE(l.kind == t->layout.kind && l.levels == t->layout.levels, PF_EFORMAT,
                "%s holds %s of %d levels, the sources before it %s of %d", path, kind_name(&l),
                l.levels, kind_name(&t->layout), t->layout.levels);
     PF_REQUIRE(!memcmp(b, &s, sizeof s), PF_EFORMAT,
-               "%s holds images of %dx%dx%d, the sources before it %dx%dx%d", path, s.h, s.w,
-               s.c, b->h, b->w, b->c);
+               "%s holds %s of %dx%dx%d, the sources before it %dx%dx%d", path, kind_name(&l),
+               s.h, s.w, s.c, b->h, b->w, b->c);
     return PF_OK;
 }
 
