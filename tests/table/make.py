@@ -1,5 +1,5 @@
 """Inputs, written by code that is not the program's: IDX, PNG, CIFAR, HDF5 with its seal."""
-import gzip, os, struct, zlib
+import gzip, io, os, struct, zlib
 import h5py, numpy as np
 
 
@@ -41,6 +41,25 @@ def cifar(n, seed, label=None):
     labels = [(i * 3) % 10 for i in range(n)] if label is None else label
     b = b"".join(bytes([l]) + im.transpose(2, 0, 1).tobytes() for l, im in zip(labels, x))
     return b, x, labels
+
+
+def npy(a, head=None, version=(1, 0), values=None):
+    """an array as NumPy saves it; the rest makes it faulty"""
+    if head is None and version == (1, 0) and values is None:
+        b = io.BytesIO()
+        np.save(b, a)
+        return b.getvalue()
+    a = np.asarray(a)
+    head = head if head is not None else "{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % (a.dtype.str, a.shape)
+    text = head.encode() + b"\n"
+    size = struct.pack("<H" if version[0] == 1 else "<I", len(text))
+    return b"\x93NUMPY" + bytes(version) + size + text + (a.tobytes() if values is None else values)
+
+
+def npz(packed=False, **arrays):
+    b = io.BytesIO()
+    (np.savez_compressed if packed else np.savez)(b, **arrays)
+    return b.getvalue()
 
 
 # ---- HDF5 and its seal ----
