@@ -29,6 +29,10 @@ static inline void convert(const char *const *sources, int n)
         if (image &&
             (pf_dataset_images(d, 0, 1, image) || pf_dataset_images(d, a->n - 1, 1, image)))
             fuzz_finding("accepted, but cannot be read");
+        double *x = image ? NULL : pf_zalloc(row * sizeof *x);
+        if (x && (pf_dataset_x(d, 0, 1, x) || pf_dataset_x(d, a->n - 1, 1, x)))
+            fuzz_finding("accepted, but its values cannot be read");
+        pf_free(x);
         found++;
         pf_free(image);
         pf_dataset_close(d);

@@ -1,5 +1,5 @@
-/* Our HDF5 files, read in a child.  KIND chooses the reader: dataset, checkpoint, results, metrics, or
- * what other programs write (foreign).
+/* Our HDF5 files, read in a child.  KIND chooses the reader: dataset, checkpoint, results, metrics,
+ * what other programs write (foreign), or what people convert (user).
  *
  *     input   the file, its seal included */
 #include <probflow/config.h>
@@ -8,7 +8,7 @@
 #include <probflow/store.h>
 #include <string.h>
 #include <unistd.h>
-#include "fuzz.h"
+#include "convert.h"
 #include "store/h5.h"
 
 static void look(const char *path)
@@ -42,6 +42,11 @@ static inline void read_dataset(const char *path)
             if (x && pf_shard_size(shard) > 0) pf_shard_batch(shard, 0, 2, x);
             pf_free(x);
         }
+        double condition[64];
+        int32_t label;
+        const pf_dataset_info *a = pf_dataset_about(d);
+        if (a->n > 0 && a->conditions <= 64) (void)!pf_dataset_conditions(d, 0, 1, condition);
+        if (a->n > 0) (void)!pf_dataset_coarse(d, a->n - 1, 1, &label);
         pf_shard_free(shard);
         pf_dataset_close(d);
     }
@@ -114,6 +119,11 @@ static inline void read_foreign(const char *path)
     if (pf_store_read_group(path, "params", &n, &views, &flat)) return;
     pf_free(views);
     pf_free(flat);
+}
+
+static inline void read_user(const char *path)
+{
+    convert(&path, 1);
 }
 
 #define JOIN(a, b)  a##b

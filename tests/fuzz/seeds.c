@@ -1,5 +1,6 @@
 /* seeds DIR: small good inputs of each target, DIR/TARGET/NAME, made by our own writers. */
 #include <errno.h>
+#include <hdf5.h>
 #include <probflow/data.h>
 #include <probflow/memory.h>
 #include <probflow/store.h>
@@ -72,6 +73,79 @@ static void idx(void)
     }
     memcpy(b, four, sizeof four);
     put_parts(place("idx", "colour"), 4, b, sizeof four + 12, sizeof four + 12);
+}
+
+static size_t npy_of(unsigned char *b, const char *type, const char *order, const char *shape,
+                     size_t n)
+{
+    char *head = (char *)b + 10;
+    int len = sprintf(head, "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n", type,
+                      order, shape);
+    memcpy(b, "\x93NUMPY\1\0", 8);
+    b[8] = (unsigned char)len, b[9] = 0;
+    for (size_t i = 0; i < n; i++) b[10 + (size_t)len + i] = (unsigned char)(i % 16 == 3);
+    return 10 + (size_t)len + n;
+}
+
+/* Arrays with labels of two rows: alone, and as members of an archive. */
+static void arrays(void)
+{
+    static const struct {
+        const char *type, *order, *shape;
+        size_t n;
+    } some[] = {{"|u1", "False", "(2, 3, 2)", 12},   {"|u1", "True", "(2, 3, 2, 2)", 24},
+                {"|u1", "False", "(2, 12)", 24},     {"<f8", "True", "(2, 2)", 32},
+                {">f4", "False", "(2,)", 8},         {"<f2", "False", "(2, 1)", 4},
+                {">i8", "False", "(2, 2)", 32},      {"<u2", "True", "(2, 3)", 12},
+                {"<i4", "False", "(2, 1, 2, 3)", 48}};
+    static unsigned char b[4096], packed[4096];
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        char name[16];
+        size_t cut = npy_of(b, some[i].type, some[i].order, some[i].shape, some[i].n);
+        size_t n = cut + npy_of(b + cut, "<i8", "False", "(2,)", 16);
+        snprintf(name, sizeof name, "a%zu", i);
+        put_parts(place("npy", name), i % 2 ? 8 : 0, b, cut, n);
+        put_parts(place("npz", name), i % 2 ? 1 : 3, b, cut, n);
+    }
+    const double x[4] = {1, 2, 3, 4};
+    const int64_t y[2] = {1, 2};
+    const pf_column c[] = {{"x", 2, x, NULL}, {"labels", 1, NULL, y}, {"other", 1, NULL, y}};
+    const char *tmp = place("npz", "tmp");
+    must(!pf_npz_write(tmp, 2, c, 3), "npz");
+    size_t n = slurp(tmp, packed, sizeof packed);
+    unlink(tmp);
+    put_parts(place("npz", "whole"), 0, packed, 0, n);
+}
+
+/* As people's programs write it: no seal, no mark of ours. */
+static void user(void)
+{
+    static const double x[12] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    static const struct {
+        const char *name;
+        int rank;
+        hsize_t dim[3];
+    } sets[] = {{"train/images", 3, {3, 2, 2}},
+                {"train/labels", 1, {3}},
+                {"train/conditions", 2, {3, 2}},
+                {"x_test", 3, {3, 2, 2}},
+                {"mean", 1, {2}}};
+    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS), l = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_libver_bounds(fapl, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+    H5Pset_create_intermediate_group(l, 1);
+    hid_t f = H5Fcreate(place("h5_user", "own"), H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        hid_t s = H5Screate_simple(sets[i].rank, sets[i].dim, NULL);
+        hid_t d = H5Dcreate2(f, sets[i].name, i < 2 ? H5T_STD_U8LE : H5T_IEEE_F32BE, s, l,
+                             H5P_DEFAULT, H5P_DEFAULT);
+        must(d > 0 && H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, x) >= 0,
+             "h5_user");
+        H5Dclose(d);
+        H5Sclose(s);
+    }
+    H5Fclose(f);
+    H5Pclose(l);
+    H5Pclose(fapl);
 }
 
 static void png(void)
@@ -161,16 +235,18 @@ static void datasets(void)
                             .levels = 256,
                             .kind = PF_DATA_IMAGES,
                             .shape = {2, 2, 3}};
-    pf_dataset_split s[2] = {{"train", 4, images, labels, NULL},
-                             {"test", 2, images, labels, NULL}};
+    pf_dataset_split s[2] = {
+        {.split = "train", .n = 4, .values = images, .labels = labels, .coarse = labels},
+        {.split = "test", .n = 2, .values = images, .labels = labels}};
     must(!pf_dataset_write(place("h5_dataset", "images"), &info, s, 2), "dataset");
-    s[0].labels = NULL;
+    s[0].labels = s[0].coarse = NULL;
     must(!pf_dataset_write(place("h5_dataset", "bare"), &info, s, 1), "dataset");
     info.kind = PF_DATA_TOKENS, info.levels = 5, info.shape = (pf_shape){1, 1, 12};
     s[0].values = tokens;
     must(!pf_dataset_write(place("h5_dataset", "tokens"), &info, s, 1), "tokens");
     info.kind = PF_DATA_CONTINUOUS, info.levels = 0, info.shape = (pf_shape){1, 1, 2};
-    s[0].values = x, s[0].logp = logp;
+    info.conditions = 2;
+    s[0].values = x, s[0].logp = logp, s[0].conditions = x;
     must(!pf_dataset_write(place("h5_dataset", "points"), &info, s, 1), "points");
 }
 
@@ -252,6 +328,8 @@ int main(int argc, char **argv)
     root = argv[1];
     mkdir(root, 0777);
     idx();
+    arrays();
+    user();
     png();
     yaml();
     csv();
