@@ -35,7 +35,7 @@ typedef struct pf_convert_opt {
 
 /* Converts sources (guessed from names and magic numbers: IDX and CIFAR-10 binary batches, with or
  * without .gz, PNG sheets of CIFAR-10 and their JSON labels, PNG folders, .npy, .npz and HDF5 by the
- * names of their arrays (src/data/arrays.h), text, or points drawn from
+ * names of their arrays (src/data/arrays.h), tables of numbers (src/data/csv.c), text, or points drawn from
  * density:NAME:N[:SEED], see src/data/density.c) into out.
  *
  * splits  [n] a pf_split each, PF_SPLIT_UNSAID: by the name of the source (or of the folders in it,

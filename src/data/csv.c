@@ -10,8 +10,9 @@
  *     left out   a first column without a name between named ones, which is an index
  *
  * What was taken for what is part of the source's line in the log.  Missing values, rows of another
- * length and empty lines between rows (but for blanks as separator) are refused.  The source is passed
- * over twice: rows are counted before room is made for them. */
+ * length and empty lines between rows (but for blanks as separator) are refused, as are names in another
+ * order than in a table before.  The source is passed over twice: rows are counted before room is made
+ * for them. */
 #include <locale.h>
 #include <math.h>
 #include <probflow/memory.h>
@@ -40,19 +41,10 @@ typedef struct reader {
 
 /* ---- sentences ---- */
 
-/* At most 40 bytes of a field, for a sentence. */
-static const char *shown(const char *text, char to[64])
-{
-    size_t n = strnlen(text, 40);
-    for (size_t i = 0; i < n; i++) to[i] = (unsigned char)text[i] < ' ' ? '?' : text[i];
-    strcpy(to + n, text[n] ? "..." : "");
-    return to;
-}
-
 static const char *place(const reader *r, int column, char to[160])
 {
     char word[64];
-    const char *name = r->name ? shown(r->name[column], word) : "";
+    const char *name = r->name ? pf_field_shown(r->name[column], word) : "";
     snprintf(to, 160, "row %lld (line %lld), column %d%s%s%s", (long long)r->row,
              (long long)r->line, column + 1, *name ? " (" : "", name, *name ? ")" : "");
     return to;
@@ -63,7 +55,7 @@ static PF_MUST_USE pf_status refuse(const reader *r, int column, pf_field is)
     char at[160], word[64];
     const char *path = r->s->path;
     place(r, column, at);
-    shown(r->field[column], word);
+    pf_field_shown(r->field[column], word);
     switch (is) {
     case PF_FIELD_MISSING:
         PF_FAIL(PF_EFORMAT, "%s: %s: the value is missing", path, at);
@@ -341,12 +333,28 @@ static PF_MUST_USE pf_status survey(reader *r)
 
 /* ---- the second pass ---- */
 
+/* Where two tables have names of columns, they are the same in the same order. */
+static PF_MUST_USE pf_status check_names(const reader *r, pf_table *t)
+{
+    uint64_t h = 0;
+    for (int i = 0; i < r->columns; i++) {
+        if (r->role[i] == INDEX || r->role[i] == LABEL) continue;
+        if (!r->name[i][0]) return PF_OK;
+        h = pf_field_hash(h, r->name[i]);
+    }
+    if (!t->columns) t->columns = h;
+    PF_REQUIRE(
+        t->columns == h, PF_EFORMAT,
+        "%s: its columns have other names, or another order, than those of a table before it",
+        r->s->path);
+    return PF_OK;
+}
+
 /* Names come again and again: the last of each hash is known. */
 static PF_MUST_USE pf_status class_of(reader *r, pf_table *t, const char *name, int32_t *label)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 16777619u;
-    int32_t *known = &r->known[(hash ^ hash >> 16) % CACHE];
+    uint64_t hash = pf_field_hash(0, name);
+    int32_t *known = &r->known[(hash ^ hash >> 32) % CACHE];
     if (!*known || strcmp(t->class_of[*known - 1], name)) {
         PF_TRY(pf_table_class(t, r->s->path, name, label));
         *known = *label + 1;
@@ -400,7 +408,7 @@ static PF_MUST_USE pf_status fill(reader *r, pf_table *t, target *to)
 /* A column by its name, or else by its number. */
 static const char *called(const reader *r, int column, char word[64])
 {
-    if (r->name[column][0]) return shown(r->name[column], word);
+    if (r->name[column][0]) return pf_field_shown(r->name[column], word);
     snprintf(word, 64, "%d", column + 1);
     return word;
 }
@@ -435,6 +443,7 @@ static PF_MUST_USE pf_status read_in(reader *r, pf_table *t)
     const pf_layout l = {PF_DATA_CONTINUOUS, 0, {1, 1, r->values}};
     PF_TRY(pf_table_rows(t, r->s->path, split, r->rows, l, &values));
     to.x = (double *)(void *)values;
+    PF_TRY(check_names(r, t));
     if (r->label >= 0)
         PF_TRY(pf_table_labels(t, r->s->path, split, r->rows,
                                r->by_number ? PF_BY_NUMBER : PF_BY_NAME, &to.labels));

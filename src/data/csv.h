@@ -29,6 +29,11 @@ int64_t pf_fields_cut(char *text, char separator, char **field, int64_t most);
  * semicolon, comma, or blanks where both lines have some.  loose: tabs are blanks. */
 char pf_fields_separator(const char *first, const char *second, int loose);
 
+/* At most 40 bytes of a field, for a sentence. */
+const char *pf_field_shown(const char *text, char to[64]);
+/* FNV-1a of a text behind others, before: theirs, or 0. */
+uint64_t pf_field_hash(uint64_t before, const char *text);
+
 /* What a field is. */
 typedef enum pf_field {
     PF_FIELD_NUMBER,

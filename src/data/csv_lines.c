@@ -191,6 +191,22 @@ char pf_fields_separator(const char *first, const char *second, int loose)
     return holds_blanks(first) && (!second || holds_blanks(second)) ? ' ' : ',';
 }
 
+const char *pf_field_shown(const char *text, char to[64])
+{
+    size_t n = strnlen(text, 40);
+    for (size_t i = 0; i < n; i++) to[i] = (unsigned char)text[i] < ' ' ? '?' : text[i];
+    strcpy(to + n, text[n] ? "..." : "");
+    return to;
+}
+
+uint64_t pf_field_hash(uint64_t before, const char *text)
+{
+    uint64_t h = before ? before : 14695981039346656037u;
+    do h = (h ^ (unsigned char)*text) * 1099511628211u;
+    while (*text++);
+    return h;
+}
+
 /* ---- numbers ---- */
 
 static int one_of(const char *text, const char *const *word)

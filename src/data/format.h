@@ -59,9 +59,10 @@ typedef enum pf_labelling { PF_UNLABELLED, PF_BY_NUMBER, PF_BY_NAME } pf_labelli
 typedef struct pf_table {
     pf_layout layout; /* of every row */
     int has_entropy;
-    double entropy; /* of the density the rows were drawn from [nats] */
-    int shrink;     /* see pf_dataset_info */
-    int conditions; /* values that condition each row; 0: none */
+    double entropy;   /* of the density the rows were drawn from [nats] */
+    int shrink;       /* see pf_dataset_info */
+    int conditions;   /* values that condition each row; 0: none */
+    uint64_t columns; /* hash of the names of the columns of tables of numbers; 0: not known */
     char vocabulary[1025];
     pf_labelling labelling;
     char **

@@ -116,6 +116,13 @@ def rows(add, random):
         c.refused(r"b\.csv", "data", "a.csv", "b.csv", "o.h5")
     add("files of other widths", other_width)
 
+    def other_order(c):
+        c.write("a.csv", "u,v,label\n1,2,3\n"), c.write("b.csv", "label,u,v\n4,5,6\n"), c.write("c.csv", "v,u,label\n7,8,9\n")
+        c.accepted("data", "a.csv", "b.csv", "o.h5")
+        c.same(read("o.h5", "train/x").tolist(), [[1, 2], [5, 6]], "values")
+        c.refused(r"c\.csv.*order", "data", "a.csv", "c.csv", "p.h5")
+    add("files of another order of columns", other_order)
+
     def by_name_and_number(c):
         c.write("a.csv", "u,class\n1,2\n"), c.write("b.csv", "u,class\n1,cat\n")
         c.refused(r"b\.csv", "data", "a.csv", "b.csv", "o.h5")
