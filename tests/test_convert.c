@@ -264,7 +264,7 @@ static void grey_png_comes_back(void **state)
     assert_int_equal(pf_png_grid(in_dir("grid.png"), im, 6, (pf_shape){H, W, 1}, 4), PF_OK);
     pf_input *f = NULL;
     must(pf_input_open(in_dir("grid.png"), NULL, &f));
-    must(pf_png_read(f, in_dir("grid.png"), &s, &got));
+    must(pf_png_read(f, in_dir("grid.png"), 0, &s, &got));
     pf_input_close(f);
     assert_true(s.h == 2 * H && s.w == 4 * W && s.c == 1);
     for (int i = 0; i < 6; i++)

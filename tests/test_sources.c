@@ -4,7 +4,7 @@
 #include <probflow/memory.h>
 #include <errno.h>
 #include <sys/syscall.h>
-#include "source_files.h"
+#include "jpeg_file.h"
 
 /* ---- a disk that fails: the calls of this program come here before the C library ---- */
 
@@ -180,10 +180,10 @@ static void other_files_are_refused_by_name(void **state)
     refused("photo.png", "photo.png", "folders of PNG");
     must(pf_png_grid(in_dir("cifar_batch.png"), wide, 1, (pf_shape){4, 1024, 1}, 1));
     must(convert("cifar_batch.png", "b.h5"));
-    put_text("photos/cat/a.jpg", "x");
-    put_text("photos/cat/b.JPG", "x");
+    put_text("photos/cat/a.gif", "x");
+    put_text("photos/cat/b.GIF", "x");
     put_text("photos/Thumbs.db", "x");
-    refused("photos", "2 .jpg", "1 .db");
+    refused("photos", "2 .gif", "1 .db");
     put_text("same.txt", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
                          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
                          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -281,7 +281,7 @@ static void kinds_of_sources_do_not_mix(void **state)
 
 /* The n-th call fails, for all n: one sentence that names the source, nothing leaks or is freed
  * twice, and nothing is left. */
-static void fails_everywhere(const char *const *src, int n)
+static void fails_everywhere(const char *const *src, int n, const pf_convert_opt *o)
 {
     const char *never = in_dir("never.h5");
     size_t live = pf_alloc_live();
@@ -291,7 +291,7 @@ static void fails_everywhere(const char *const *src, int n)
             reads = 0;
             failing_read = memory ? 0 : at;
             pf_alloc_fail_at(memory ? at : 0);
-            pf_status st = pf_data_convert(src, NULL, n, NULL, never);
+            pf_status st = pf_data_convert(src, NULL, n, o, never);
             int due = memory ? st != PF_OK : reads >= at;
             failing_read = 0;
             pf_alloc_fail_at(0);
@@ -342,16 +342,19 @@ static void every_reader_fails_once(void **state)
     const char *folder[] = {in_dir("faults")};
     const char *npz[] = {in_dir("f.npz")}, *npy[] = {in_dir("f.npy")},
                *csv[] = {in_dir("f.csv")};
-    fails_everywhere(idx_file, 1);
-    fails_everywhere(idx_gz, 1);
-    fails_everywhere(cifar, 1);
-    fails_everywhere(cifar_gz, 1);
-    fails_everywhere(words, 1);
-    fails_everywhere(csv, 1);
-    fails_everywhere(sheet, 2);
-    fails_everywhere(folder, 1);
-    fails_everywhere(npz, 1);
-    fails_everywhere(npy, 1);
+    fails_everywhere(idx_file, 1, NULL);
+    fails_everywhere(idx_gz, 1, NULL);
+    fails_everywhere(cifar, 1, NULL);
+    fails_everywhere(cifar_gz, 1, NULL);
+    fails_everywhere(words, 1, NULL);
+    fails_everywhere(csv, 1, NULL);
+    fails_everywhere(npz, 1, NULL);
+    fails_everywhere(npy, 1, NULL);
+    fails_everywhere(sheet, 2, NULL);
+    fails_everywhere(folder, 1, NULL);
+    put_jpeg("faults/val/dog/d.jpg", 4, 6);
+    fails_everywhere(folder, 1,
+                     &(pf_convert_opt){.channels = 3, .crop_h = 5, .crop_w = 5, .resize_h = 7});
 }
 
 int main(void)

@@ -25,6 +25,13 @@ const char *pf_split_name(int split);
 
 /* What becomes of the data on their way; zeroed: as they are. */
 typedef struct pf_convert_opt {
+    int channels; /* 1: grey, by Rec. 601; 3: red, green, blue; 0: as they are */
+    int drop_alpha; /* an alpha channel, the last of 2 or 4, is taken away; else PNG with one fails */
+    int crop_h, crop_w; /* > 0: the central part of this size */
+    int resize_h,
+        resize_w; /* > 0: this size, bilinear and antialiased; resize_w 0: the smaller side
+                               becomes resize_h, the other keeps the proportion.  In the order of this
+                               struct; see src/data/picture.c */
     int shrink; /* > 1: pixels become the means of squares of that side, rounded to whole levels; a size
                    it does not divide fails PF_EARG */
     /* Columns of a table of numbers, each a name or, unless it is one, a number from 1; borrowed. */
@@ -33,10 +40,11 @@ typedef struct pf_convert_opt {
         *condition; /* NULL-terminated: what conditions a row; NULL: nothing does */
 } pf_convert_opt;
 
-/* Converts sources (guessed from names and magic numbers: IDX and CIFAR-10 binary batches, with or
- * without .gz, PNG sheets of CIFAR-10 and their JSON labels, PNG folders, .npy, .npz and HDF5 by the
- * names of their arrays (src/data/arrays.h), tables of numbers (src/data/csv.c), text, or points drawn from
- * density:NAME:N[:SEED], see src/data/density.c) into out.
+/* Converts sources (guessed from names and magic numbers: folders of PNG and JPEG files, a JPEG file,
+ * IDX, CIFAR-10 and CIFAR-100 binary batches, with or without .gz, or the folder that holds them, PNG
+ * sheets of CIFAR-10 and their JSON labels, .npy, .npz and HDF5 by the names of their arrays
+ * (src/data/arrays.h), tables of numbers (src/data/csv.c), text, or points drawn from density:NAME:N[:SEED],
+ * see src/data/density.c) into out.
  *
  * splits  [n] a pf_split each, PF_SPLIT_UNSAID: by the name of the source (or of the folders in it,
  *         see src/data/pngfolder.c), else train; NULL: all by name
@@ -47,7 +55,7 @@ typedef struct pf_convert_opt {
  * Fails PF_EIO, PF_EFORMAT, PF_ENOSUPP, PF_EMEM with the file's name; an existing out is then
  * untouched.  The same content twice fails PF_EFORMAT.
  * Test   points_lie_in_the_support_and_their_entropy_is_the_stated_one, shrunk_pixels_are_means,
- *        test_sources.c */
+ *        test_sources.c, test_pictures.c, test_batches.c */
 PF_MUST_USE pf_status pf_data_convert(const char *const *sources, const int *splits, int n,
                                       const pf_convert_opt *opt, const char *out);
 
@@ -62,7 +70,7 @@ typedef struct pf_points {
     int n_conditions;   /* of each row */
     double *conditions; /* [n,n_conditions], owned; NULL: none */
 } pf_points;
-/* Reads any source that pf_data_convert does, but no text and no density.  Local.  Fails as that one;
+/* Reads any source that pf_data_convert does, and a PNG file too, but no text and no density.  Local.  Fails as that one;
  * PF_EFORMAT: tokens.  Free with pf_points_free, also after a failure. */
 PF_MUST_USE pf_status pf_points_read(const char *source, const pf_convert_opt *opt,
                                      pf_points *out);

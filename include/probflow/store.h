@@ -14,7 +14,7 @@
  *      /<split>/x float64 [N,D] for continuous data; optional /<split>/labels int32 [N],
  *      /<split>/coarse_labels int32 [N], /<split>/conditions float64 [N,C], and
  *      /<split>/logp float64 [N] where the density is known.  Attributes of the root: name,
- *      version, levels, source, sha256; entropy [nats], shrink and classes (see pf_dataset_info)
+ *      version, levels, source, sha256; entropy [nats], converted, shrink and classes (see pf_dataset_info)
  *      where they apply. ---- */
 typedef struct pf_dataset pf_dataset;
 typedef enum pf_data_kind { PF_DATA_IMAGES, PF_DATA_TOKENS, PF_DATA_CONTINUOUS } pf_data_kind;
@@ -28,7 +28,11 @@ typedef struct pf_dataset_info {
     const char
         *classes; /* names of the labels 0, 1, .., a line each; NULL: not known.  Borrowed by
                             pf_dataset_write; owned by an open dataset */
-    int shrink;   /* pixels are means over squares of this side; 0 and 1: as in the source */
+    const char *coarse_classes; /* the same of coarse labels; only written */
+    char converted
+        [256];  /* what became of the pixels on their way, in words; "": they are as in the
+                            source; only written */
+    int shrink; /* pixels are means over squares of this side; 0 and 1: as in the source */
     int has_entropy;
     double entropy; /* of the density the rows were drawn from [nats]; only written */
     char vocabulary

@@ -5,9 +5,9 @@
 
 typedef struct job {
     pf_args args;
-    const char *shrink, *label, *condition[PF_CLI_MAX + 1],
+    const char *shrink, *alpha, *crop, *resize, *label, *condition[PF_CLI_MAX + 1],
         *given[PF_CLI_MAX]; /* given: NAME=SOURCE of --split */
-    int n_given, n_condition;
+    int n_given, n_condition, grey, rgb;
     const char *sources[2 * PF_CLI_MAX];
     int splits[2 * PF_CLI_MAX], n;
 } job;
@@ -56,13 +56,45 @@ static PF_MUST_USE pf_status collect(job *j)
     return PF_OK;
 }
 
+/* "N" or "HxW"; *w is 0 for N. */
+static PF_MUST_USE pf_status parse_size(const char *flag, const char *text, int *h, int *w)
+{
+    enum { MOST = 4096 };
+    int n = 0, ok = sscanf(text, "%4d%n", h, &n) == 1;
+    *w = 0;
+    text += n;
+    if (ok && *text == 'x') {
+        ok = sscanf(text + 1, "%4d%n", w, &n) == 1 && *w > 0;
+        text += 1 + n;
+    }
+    if (!ok || *text || *h < 1 || *h > MOST || *w > MOST)
+        return pf_usage_error(PF_WHERE, "%s wants N or HxW, whole numbers from 1 to %d", flag,
+                              MOST);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status parse_options(const job *j, pf_convert_opt *opt)
+{
+    long shrink = 1;
+    if (j->grey && j->rgb)
+        return pf_usage_error(PF_WHERE, "--grey and --rgb exclude each other");
+    opt->channels = j->grey ? 1 : j->rgb ? 3 : 0;
+    if (j->alpha && strcmp(j->alpha, "drop"))
+        return pf_usage_error(PF_WHERE, "--alpha: '%s' is not drop", j->alpha);
+    opt->drop_alpha = j->alpha != NULL;
+    if (j->crop) PF_TRY(parse_size("--crop", j->crop, &opt->crop_h, &opt->crop_w));
+    if (!opt->crop_w) opt->crop_w = opt->crop_h;
+    if (j->resize) PF_TRY(parse_size("--resize", j->resize, &opt->resize_h, &opt->resize_w));
+    if (j->shrink) PF_TRY(pf_arg_int("--shrink", j->shrink, 1, 4096, &shrink));
+    opt->shrink = (int)shrink;
+    return PF_OK;
+}
+
 static pf_status body(pf_comm *c, void *self)
 {
     const job *j = self;
-    long shrink = 1;
     pf_convert_opt opt = {.label = j->label, .condition = j->condition};
-    if (j->shrink) PF_TRY(pf_arg_int("--shrink", j->shrink, 1, 4096, &shrink));
-    opt.shrink = (int)shrink;
+    PF_TRY(parse_options(j, &opt));
     const char *out = j->args.positional[j->args.n_positional - 1];
     if (pf_comm_rank(c) != 0) return PF_OK;
     PF_TRY(pf_take_output(out, "dataset", j->sources, j->n));
@@ -74,7 +106,12 @@ static pf_status body(pf_comm *c, void *self)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {{"--shrink", &j.shrink, NULL},
+    const pf_arg flags[] = {{"--alpha", &j.alpha, NULL},
+                            {"--grey", NULL, &j.grey},
+                            {"--rgb", NULL, &j.rgb},
+                            {"--crop", &j.crop, NULL},
+                            {"--resize", &j.resize, NULL},
+                            {"--shrink", &j.shrink, NULL},
                             {"--split", j.given, &j.n_given},
                             {"--label", &j.label, NULL},
                             {"--condition", j.condition, &j.n_condition},
@@ -87,17 +124,23 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_data = {
     .name = "data",
-    .usage = "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--shrink K] [--label COLUMN]\n    "
-             "[--condition COLUMN]... [--quiet]",
+    .usage =
+        "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--alpha drop] [--grey | --rgb] [--crop N | "
+        "HxW]\n"
+        "         [--resize N | HxW] [--shrink K] [--label COLUMN] [--condition COLUMN]... "
+        "[--quiet]",
     .help =
-        "public files, or points of a known density -> dataset\n\n"
-        "  SOURCE       one or more of: IDX files and CIFAR-10 binary batches (also .gz); "
-        "CIFAR-10\n"
-        "               as PNG sheets with JSON labels; folders of PNG files of one size; or "
-        "one\n"
-        "               text, cut 90/5/5 into train, valid and test; or density:NAME:N[:SEED]: "
-        "N\n"
-        "               training and N/5 test points of the 2-D density checkerboard or ring, "
+        "public files, your own images, or points of a known density -> dataset\n\n"
+        "  SOURCE       one or more of: folders of PNG and JPEG files; a JPEG file; IDX files "
+        "(labels\n"
+        "               of 8, 16 or 32 bits, and QMNIST's) and CIFAR-10 and CIFAR-100 binary "
+        "batches,\n"
+        "               also .gz, or the folder that holds them; CIFAR-10 as PNG sheets with "
+        "JSON\n"
+        "               labels; one text, cut 90/5/5 into train, valid and test; or "
+        "density:NAME:N[:SEED]:\n"
+        "               N training and N/5 test points of the 2-D density checkerboard or "
+        "ring, "
         "with\n"
         "               its entropy in nats and the log-density of each point\n"
         "  OUT.h5       dataset; an older file is replaced only by a whole new one\n"
@@ -114,6 +157,18 @@ const pf_command pf_command_data = {
         "               is called label, labels, class, target or y\n"
         "  --condition COLUMN\n"
         "               a column that conditions the others; may be repeated\n"
+        "  --alpha drop an alpha channel is taken away; without it images that have one are "
+        "refused\n"
+        "  --grey       colours become (19595 R + 38470 G + 7471 B + 32768) / 65536, the luma "
+        "of\n"
+        "               Rec. 601\n"
+        "  --rgb        grey becomes red, green and blue of its value\n"
+        "  --crop N     the central N x N pixels, or HxW: rows from (h - H)/2, columns from (w "
+        "- "
+        "W)/2\n"
+        "  --resize N   the smaller side becomes N, or all becomes HxW; bilinear, antialiased, "
+        "rounded.\n"
+        "               In this order: CelebA as published is --crop 140 --resize 64\n"
         "  --shrink K   images made smaller: a pixel is the mean of a K x K square, rounded;\n"
         "               K must divide height and width\n\n"
         "Without --split the name of a source says its split, if one of its words does: train "
@@ -126,6 +181,8 @@ const pf_command pf_command_data = {
         "splits,\n"
         "numbers as numbers, and their names are kept in the dataset.  What was taken for what "
         "is\n"
-        "said in a line a source.",
+        "said in a line a source, and what became of the pixels is in the dataset.  A "
+        "likelihood of\n"
+        "JPEG files is that of the decoded images.",
     .run = run,
 };

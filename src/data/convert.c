@@ -8,9 +8,10 @@
 
 /* The first that knows a source reads it. */
 static const pf_format *const formats[] = {
-    &pf_format_density,     &pf_format_png_folder, &pf_format_png_sheet, &pf_format_png_file,
-    &pf_format_labels_json, &pf_format_npy,        &pf_format_npz,       &pf_format_h5,
-    &pf_format_csv,         &pf_format_text,       &pf_format_idx,       &pf_format_cifar};
+    &pf_format_density,    &pf_format_image_folder, &pf_format_png_sheet,
+    &pf_format_image_file, &pf_format_labels_json,  &pf_format_npy,
+    &pf_format_npz,        &pf_format_h5,           &pf_format_csv,
+    &pf_format_text,       &pf_format_idx,          &pf_format_cifar};
 enum { FORMATS = sizeof formats / sizeof formats[0] };
 
 /* What one source added. */
@@ -23,9 +24,9 @@ typedef struct work {
     const char *const *sources;
     const int *splits; /* NULL: by name */
     const pf_convert_opt *opt;
-    int n, with_labels, rows_count; /* rows_count: rows are part of the fingerprint */
-    int one_split;                  /* nobody asks which */
-    part *parts;                    /* [n] */
+    int n, with_labels, for_points;
+    int rows_count; /* rows are part of the fingerprint */
+    part *parts;    /* [n] */
     pf_table t;
     pf_sha256 files; /* the sources' bytes as stored */
 } work;
@@ -65,8 +66,8 @@ static void tell(const work *w, const pf_source *s, const pf_format *f, const pf
     for (int k = 0; k < PF_SPLITS; k++)
         if (added(t, &t->split[k], &before[k], what, sizeof what))
             at += (size_t)snprintf(line + at, sizeof line - at, ", %s%s%s", what,
-                                   w->one_split ? "" : " for ",
-                                   w->one_split ? "" : pf_split_name(k));
+                                   w->for_points ? "" : " for ",
+                                   w->for_points ? "" : pf_split_name(k));
     pf_log("data: %s: %s%s; %s", s->path, f->name, line, s->how);
 }
 
@@ -105,6 +106,15 @@ static PF_MUST_USE pf_status refuse_twice(const work *w, int i)
     return PF_OK;
 }
 
+/* The paths of files in a folder are gone when it is read. */
+static void name_rows(pf_table *t, const pf_rows *before, const char *path)
+{
+    for (int k = 0; k < PF_SPLITS; k++) {
+        if (t->split[k].n > before[k].n) t->split[k].of_rows = path;
+        if (t->split[k].of_labels != before[k].of_labels) t->split[k].of_labels = path;
+    }
+}
+
 static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *f, int i)
 {
     pf_rows before[PF_SPLITS];
@@ -112,6 +122,8 @@ static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *
     if (s->file) PF_TRY(pf_input_rewind(s->file, &w->files));
     else w->rows_count = 1;
     PF_TRY(f->read(s, &w->t));
+    pf_table_flush(&w->t);
+    name_rows(&w->t, before, s->path);
     if (s->file) PF_TRY(pf_input_drain(s->file));
     if (w->n > 1) sum_part(&w->t, before, &w->parts[i]);
     PF_TRY(refuse_twice(w, i));
@@ -128,9 +140,8 @@ static PF_MUST_USE pf_status read_open(work *w, pf_source *s, int i)
     }
     char known[256] = "";
     for (int k = 0; k < FORMATS; k++)
-        if (formats[k] != &pf_format_png_file)
-            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
-                     formats[k]->name);
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
+                 formats[k]->name);
     PF_FAIL(PF_EFORMAT, "%s is of no known format (%s)", s->path, known);
 }
 
@@ -140,7 +151,7 @@ static PF_MUST_USE pf_status read_source(work *w, int i)
     pf_status st =
         pf_source_open(&s, w->sources[i], w->splits ? w->splits[i] : PF_SPLIT_UNSAID);
     s.with_labels = w->with_labels;
-    s.whole = w->one_split;
+    s.for_points = w->for_points;
     s.opt = w->opt;
     if (!st) st = read_open(w, &s, i);
     pf_source_close(&s);
@@ -246,6 +257,7 @@ static PF_MUST_USE pf_status write_table(work *w, const char *out)
                             .levels = t->layout.levels,
                             .shape = t->layout.shape,
                             .classes = t->classes,
+                            .coarse_classes = t->coarse_classes,
                             .shrink = t->shrink,
                             .conditions = t->conditions,
                             .has_entropy = t->has_entropy,
@@ -266,6 +278,7 @@ static PF_MUST_USE pf_status write_table(work *w, const char *out)
     PF_REQUIRE(k > 0, PF_EFORMAT, "the sources hold no data");
     describe(w, out, &info);
     strcpy(info.vocabulary, t->vocabulary);
+    pf_table_converted(t, info.converted, sizeof info.converted);
     fingerprint(w, info.sha256);
     PF_TRY(pf_dataset_write(out, &info, splits, k));
     return PF_OK;
@@ -285,6 +298,7 @@ static PF_MUST_USE pf_status read_all(work *w)
     w->parts = pf_zalloc((size_t)w->n * sizeof *w->parts);
     PF_REQUIRE(w->parts, PF_EMEM, "no memory for %d sources", w->n);
     pf_sha256_init(&w->files);
+    w->t.opt = w->opt;
     for (int i = 0; i < w->n; i++) w->with_labels |= has_labels(w->sources[i]);
     for (int i = 0; i < w->n; i++) PF_TRY(read_source(w, i));
     PF_TRY(pf_table_settle(&w->t));
@@ -342,7 +356,7 @@ pf_status pf_points_read(const char *source, const pf_convert_opt *opt, pf_point
     work w = {.sources = &source,
               .splits = &whole,
               .n = 1,
-              .one_split = 1,
+              .for_points = 1,
               .opt = opt ? opt : &as_it_is};
     *out = (pf_points){0};
     pf_status st = take_points(&w, out);

@@ -25,6 +25,9 @@ PF_MUST_USE pf_status pf_input_end(pf_input *s);
 PF_MUST_USE pf_status pf_input_drain(pf_input *s);
 /* Back to the beginning; the stored bytes are added to sum as they are read (NULL: they are not). */
 PF_MUST_USE pf_status pf_input_rewind(pf_input *s, pf_sha256 *sum);
+/* The stored bytes to come, as many as are at hand, at least one unless it is at its end; borrowed.
+ * Fails PF_EIO. */
+PF_MUST_USE pf_status pf_input_peek(pf_input *s, const unsigned char **b, size_t *n);
 size_t pf_input_size(const pf_input *s); /* bytes as stored */
 int pf_input_packed(const pf_input *s);  /* gzip */
 size_t pf_input_most(const pf_input *s); /* decompressed bytes are not more than this */
@@ -56,8 +59,23 @@ typedef struct pf_layout {
 
 typedef enum pf_labelling { PF_UNLABELLED, PF_BY_NUMBER, PF_BY_NAME } pf_labelling;
 
+/* What happened to the pictures of a table; the order is that of pf_table_converted. */
+enum {
+    PF_DONE_JPEG = 1,
+    PF_DONE_ALPHA = 2,
+    PF_DONE_GREY = 4,
+    PF_DONE_RGB = 8,
+    PF_DONE_CROP = 16,
+    PF_DONE_RESIZE = 32
+};
+typedef struct pf_stage pf_stage; /* see picture.c */
+
 typedef struct pf_table {
-    pf_layout layout; /* of every row */
+    pf_layout layout;          /* of every row */
+    char of_layout[256];       /* whose it was first, cut */
+    const pf_convert_opt *opt; /* NULL: rows as they are; borrowed */
+    pf_stage *stage;           /* rows that are to be converted; owned */
+    unsigned done;             /* PF_DONE_* */
     int has_entropy;
     double entropy;   /* of the density the rows were drawn from [nats] */
     int shrink;       /* see pf_dataset_info */
@@ -68,14 +86,26 @@ typedef struct pf_table {
     char **
         class_of; /* [n_classes] name of a label, names may repeat; owned list of owned names */
     int64_t n_classes, cap_classes;
-    char *classes; /* see pf_table_settle; owned */
+    char *classes;        /* see pf_table_settle and pf_table_names; owned */
+    char *coarse_classes; /* of the coarse labels; owned */
     pf_rows split[PF_SPLITS];
 } pf_table;
 
 /* Room for n more rows at the end of a split: *values is to be filled.  Fails PF_EFORMAT naming
  * path when they are of another layout than earlier rows, or of a size no image has. */
+PF_MUST_USE pf_status pf_table_room(pf_table *t, const char *path, int split, int64_t n,
+                                    pf_layout layout, unsigned char **values);
+/* The same for rows of the source's own layout, which is what readers call: the table's options (alpha,
+ * channels, crop, resize) apply to them, at the next call or pf_table_flush; until then *values is
+ * theirs.  Fails as that one; PF_EFORMAT: smaller than the crop; PF_EARG: options for images, but the
+ * rows are none.
+ * Test   test_pictures.c */
 PF_MUST_USE pf_status pf_table_rows(pf_table *t, const char *path, int split, int64_t n,
                                     pf_layout layout, unsigned char **values);
+void pf_table_flush(pf_table *t);
+void pf_stage_free(pf_stage *g); /* NULL allowed */
+/* What happened to the pictures, in words; "" when nothing did. */
+void pf_table_converted(const pf_table *t, char *text, size_t n);
 size_t pf_table_row_bytes(const pf_table *t);
 /* Room for n more labels, numbers or indices of pf_table_class.  Fails PF_EFORMAT when earlier ones
  * are of the other kind. */
@@ -91,6 +121,10 @@ PF_MUST_USE pf_status pf_table_conditions(pf_table *t, const char *path, int spl
 /* One more class name (copied) and its index for now. */
 PF_MUST_USE pf_status pf_table_class(pf_table *t, const char *path, const char *name,
                                      int32_t *label);
+/* Names of labels that are numbers, a line each, and of coarse ones; copied.  Fails PF_EFORMAT when a source before
+ * gives others. */
+PF_MUST_USE pf_status pf_table_names(pf_table *t, const char *path, const char *names,
+                                     int coarse);
 /* When all sources are read: labels by name become the place of their name in one order over all
  * splits (numbers as numbers, then other names by their bytes); classes: these names, a line each. */
 PF_MUST_USE pf_status pf_table_settle(pf_table *t);
@@ -107,8 +141,8 @@ typedef struct pf_source {
     size_t n_head;
     int is_folder;
     int given;                 /* split said outright; PF_SPLIT_UNSAID */
-    int whole;                 /* given is one for all rows, and nobody asked for it */
     int with_labels;           /* one of the sources is JSON */
+    int for_points;            /* it is the only source, and its rows stay in memory */
     const pf_convert_opt *opt; /* never NULL while it is read; borrowed */
     const char *how;           /* what decided the split, for the log */
     char note[512];            /* room for more of it */
@@ -128,6 +162,18 @@ const char *pf_base_name(const char *path);
 /* split.c: does a name hold this word, as splits are words in it? */
 int pf_word_in_name(const char *name, const char *word);
 
+/* ---- left.c: what is not read of a folder ---- */
+typedef struct pf_left {
+    struct {
+        char name[16];
+        int64_t n;
+    } kind[12]; /* the last one: all others */
+} pf_left;
+int pf_is_hidden(const char *name);
+void pf_left_add(pf_left *l, const char *name);
+/* "3 .gif, 1 .txt"; "" when nothing was left out. */
+void pf_left_list(const pf_left *l, char *text, size_t n);
+
 /* ---- the formats ---- */
 typedef struct pf_format {
     const char *name;
@@ -137,14 +183,29 @@ typedef struct pf_format {
     pf_status (*read)(pf_source *s, pf_table *t);
 } pf_format;
 
-extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet, pf_format_png_file,
-    pf_format_labels_json, pf_format_png_folder, pf_format_csv, pf_format_text,
-    pf_format_density, pf_format_npy, pf_format_npz, pf_format_h5;
+extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet,
+    pf_format_image_file, pf_format_labels_json, pf_format_image_folder, pf_format_csv,
+    pf_format_text, pf_format_density, pf_format_npy, pf_format_npz, pf_format_h5;
 
-/* PNG as 8-bit samples, owned; shape.c is 1 or 3 (alpha refused, palette expanded).  Nothing is
- * allocated before the declared size is held against the file's. */
-PF_MUST_USE pf_status pf_png_read(pf_input *s, const char *path, pf_shape *shape,
-                                  unsigned char **pixels);
+/* ---- pictures in files; nothing is allocated before the declared size is held against the file's ---- */
+typedef struct pf_image {
+    pf_shape shape;
+    unsigned char *pixels;  /* [h,w,c], owned by the caller */
+    int is_jpeg, is_turned; /* is_turned: its EXIF orientation is not that of the pixels */
+} pf_image;
+/* Is that the name of one? */
+int pf_is_image(const char *name);
+/* PNG or JPEG, whatever its name.  with_alpha: an alpha channel is the last of 2 or 4, else refused.
+ * Fails PF_EIO, PF_EFORMAT, PF_EMEM. */
+PF_MUST_USE pf_status pf_image_read(pf_input *s, const char *path, int with_alpha,
+                                    pf_image *out);
+/* One log line each on what a source of n images, of these numbers, is worth knowing. */
+void pf_image_remarks(const char *path, int64_t n, int64_t jpegs, int64_t turned);
+/* PNG as 8-bit samples, palette expanded. */
+PF_MUST_USE pf_status pf_png_read(pf_input *s, const char *path, int with_alpha,
+                                  pf_shape *shape, unsigned char **pixels);
+/* JPEG as the library decodes it by default (accurate integer DCT, fancy upsampling), grey or RGB. */
+PF_MUST_USE pf_status pf_jpeg_read(pf_input *s, const char *path, pf_image *out);
 /* Width and height without decoding; 0 when it is no PNG. */
 int pf_png_size(const unsigned char *head, size_t n, int *w, int *h);
 

@@ -158,6 +158,14 @@ pf_status pf_input_read(pf_input *s, void *to, size_t n, size_t *got)
     return PF_OK;
 }
 
+pf_status pf_input_peek(pf_input *s, const unsigned char **b, size_t *n)
+{
+    PF_TRY(fill(s));
+    *b = s->in + s->at;
+    *n = s->n - s->at;
+    return PF_OK;
+}
+
 pf_status pf_input_end(pf_input *s)
 {
     unsigned char beyond;

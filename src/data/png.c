@@ -30,7 +30,7 @@ typedef struct reader {
     unsigned char *pixels;
     pf_shape shape;
     pf_status failed; /* of the file; its sentence stands */
-    int exhausted, too_much;
+    int exhausted, too_much, with_alpha;
     char why[128];
 } reader;
 
@@ -113,10 +113,11 @@ static int decode(reader *r)
         is_palette = color == PNG_COLOR_TYPE_PALETTE;
     if (png_get_bit_depth(r->png, r->info) > 8)
         png_error(r->png, "it has 16-bit samples, images have 8");
-    if ((color & PNG_COLOR_MASK_ALPHA) || png_get_valid(r->png, r->info, PNG_INFO_tRNS))
-        png_error(r->png, "it has an alpha channel, images must be opaque");
+    if (!r->with_alpha &&
+        ((color & PNG_COLOR_MASK_ALPHA) || png_get_valid(r->png, r->info, PNG_INFO_tRNS)))
+        png_error(r->png, "it has an alpha channel, which --alpha drop takes away");
     if (is_palette) png_set_packing(r->png);
-    else png_set_expand(r->png);
+    else png_set_expand_gray_1_2_4_to_8(r->png); /* a colour that is transparent stays */
     int passes = png_set_interlace_handling(r->png);
     png_read_update_info(r->png, r->info);
     size_t line = png_get_rowbytes(r->png, r->info);
@@ -136,9 +137,10 @@ static int decode(reader *r)
     return 1;
 }
 
-pf_status pf_png_read(pf_input *s, const char *path, pf_shape *shape, unsigned char **pixels)
+pf_status pf_png_read(pf_input *s, const char *path, int with_alpha, pf_shape *shape,
+                      unsigned char **pixels)
 {
-    reader r = {.s = s};
+    reader r = {.s = s, .with_alpha = with_alpha};
     PF_REQUIRE(!pf_input_packed(s), PF_EFORMAT, "%s is no PNG but a gzip file", path);
     r.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &r, on_error, on_warning, &r,
                                      on_alloc, on_free);

@@ -1,4 +1,4 @@
-/* Folders of PNG files, all of one size, in the order of their names.
+/* Folders of PNG and JPEG files, all of one size when they are converted, in the order of their names.
  *
  *   SPLIT/CLASS/../x.png   the first folder whose name says a split, the one below it a class
  *   CLASS/../x.png         no folder says a split: that of the source; the uppermost is a class
@@ -13,10 +13,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
-enum { DEEPEST = 16, KINDS = 12 };
+enum { DEEPEST = 16 };
 
 /* A folder on the way down. */
 typedef struct place {
@@ -37,11 +36,6 @@ typedef struct run {
     char text[];               /* path of the folder, above, below */
 } run;
 
-typedef struct kind {
-    char name[16];
-    int64_t n;
-} kind;
-
 typedef struct walk {
     const pf_source *s;
     pf_table *t;
@@ -49,7 +43,8 @@ typedef struct walk {
     run *first, *last;
     const place *of_last;
     int64_t images, strange; /* strange: the file's own name says another split */
-    kind left[KINDS];        /* files that are not read, by kind; the last one: all others */
+    int64_t jpegs, turned;   /* of the images */
+    pf_left left;
 } walk;
 
 static int any(const struct dirent *e)
@@ -60,42 +55,6 @@ static int any(const struct dirent *e)
 static int by_name(const struct dirent **a, const struct dirent **b)
 {
     return strcmp((*a)->d_name, (*b)->d_name); /* not strcoll: the same order everywhere */
-}
-
-static int is_hidden(const char *name)
-{
-    return name[0] == '.' || !strcmp(name, "__MACOSX");
-}
-
-static int is_png(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot && !strcasecmp(dot, ".png");
-}
-
-static void leave_out(walk *w, const char *name)
-{
-    char is[sizeof w->left[0].name] = "others";
-    const char *dot = strrchr(name, '.');
-    int k = 0;
-    if (is_hidden(name)) strcpy(is, "hidden");
-    else if (!dot || !dot[1]) strcpy(is, "without a dot");
-    else if (strlen(dot) < sizeof is) strcpy(is, dot);
-    for (char *c = is; *c; c++)
-        if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
-    while (k < KINDS - 1 && w->left[k].n && strcmp(w->left[k].name, is)) k++;
-    strcpy(w->left[k].name, k == KINDS - 1 ? "others" : is);
-    w->left[k].n++;
-}
-
-/* "3 .jpg, 1 .txt"; "" when nothing was left out. */
-static void list_left(const walk *w, char *buf, size_t n)
-{
-    size_t at = 0;
-    buf[0] = 0;
-    for (int k = 0; k < KINDS && w->left[k].n && at < n; k++)
-        at += (size_t)snprintf(buf + at, n - at, "%s%lld %s", k ? ", " : "",
-                               (long long)w->left[k].n, w->left[k].name);
 }
 
 /* ---- images ---- */
@@ -129,18 +88,23 @@ static PF_MUST_USE pf_status count_image(walk *w, const place *at, const char *d
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status read_png(walk *w, const char *path, int split)
+static PF_MUST_USE pf_status read_image(walk *w, const char *path, int split)
 {
-    pf_shape shape;
+    pf_image im;
     pf_input *s = NULL;
-    unsigned char *pixels = NULL, *to = NULL;
+    unsigned char *to = NULL;
     PF_TRY(pf_input_open(path, NULL, &s));
-    pf_status st = pf_png_read(s, path, &shape, &pixels);
+    pf_status st = pf_image_read(s, path, w->s->opt->drop_alpha, &im);
     pf_input_close(s);
     if (st) return pf_trail(st, PF_WHERE);
-    st = pf_table_rows(w->t, path, split, 1, (pf_layout){PF_DATA_IMAGES, 256, shape}, &to);
-    if (!st) memcpy(to, pixels, (size_t)shape.h * (size_t)shape.w * (size_t)shape.c);
-    pf_free(pixels);
+    const pf_layout l = {PF_DATA_IMAGES, 256, im.shape};
+    st = pf_table_rows(w->t, path, split, 1, l, &to);
+    if (!st)
+        memcpy(to, im.pixels, (size_t)im.shape.h * (size_t)im.shape.w * (size_t)im.shape.c);
+    pf_free(im.pixels);
+    if (im.is_jpeg) w->t->done |= PF_DONE_JPEG;
+    w->jpegs += im.is_jpeg;
+    w->turned += im.is_turned;
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -207,10 +171,10 @@ static PF_MUST_USE pf_status only_splits(const char *dir, struct dirent **list, 
     *only = 1;
     *several = 0;
     for (int i = 0; i < n && *only; i++) {
-        if (is_hidden(list[i]->d_name)) continue;
+        if (pf_is_hidden(list[i]->d_name)) continue;
         PF_TRY(look(dir, list[i]->d_name, &e));
         int says = e.is_folder ? pf_split_of_name(list[i]->d_name) : PF_SPLIT_UNSAID;
-        *only = e.is_folder ? says != PF_SPLIT_UNSAID : !is_png(list[i]->d_name);
+        *only = e.is_folder ? says != PF_SPLIT_UNSAID : !pf_is_image(list[i]->d_name);
         if (first == PF_SPLIT_UNSAID) first = says;
         *several |= says >= 0 && says != first;
     }
@@ -237,22 +201,22 @@ static PF_MUST_USE pf_status read_entry(walk *w, const place *at, const char *di
 {
     entry e;
     place in;
-    if (is_hidden(name)) {
-        leave_out(w, name);
+    if (pf_is_hidden(name)) {
+        pf_left_add(&w->left, name);
         return PF_OK;
     }
     PF_TRY(look(dir, name, &e));
     if (e.is_folder) {
         PF_TRY(enter(w, at, e.path, only, &in));
         PF_TRY(read_folder(w, e.path, &in));
-    } else if (is_png(name)) {
+    } else if (pf_is_image(name)) {
         int says = pf_split_of_name(name);
         int split = at->split == PF_SPLIT_UNSAID ? w->source_split : at->split;
-        PF_TRY(read_png(w, e.path, split));
+        PF_TRY(read_image(w, e.path, split));
         PF_TRY(count_image(w, at, dir));
         w->strange += says >= 0 && says != split;
     } else {
-        leave_out(w, name);
+        pf_left_add(&w->left, name);
     }
     return PF_OK;
 }
@@ -326,20 +290,22 @@ static PF_MUST_USE pf_status name_classes(walk *w, int above)
 static PF_MUST_USE pf_status read_all(walk *w, pf_source *s)
 {
     int above = 0;
-    char left[KINDS * 32];
+    char left[512];
     PF_TRY(pf_source_split(s, &w->source_split, &w->by_default));
     place top = {.split = w->by_default ? PF_SPLIT_UNSAID : w->source_split};
     PF_TRY(read_folder(w, s->path, &top));
-    list_left(w, left, sizeof left);
-    PF_REQUIRE(
-        w->images > 0, PF_EFORMAT,
-        "the folder %s holds no PNG files, which are what is read from folders; it holds %s",
-        s->path, left[0] ? left : "no files at all");
+    pf_left_list(&w->left, left, sizeof left);
+    PF_REQUIRE(w->images > 0, PF_EFORMAT,
+               "the folder %s holds no PNG or JPEG files, CIFAR batches or IDX files, which "
+               "are what is "
+               "read from folders; it holds %s",
+               s->path, left[0] ? left : "no files at all");
     PF_TRY(classes_above(w, w->by_default, &above));
     PF_TRY(name_classes(w, above));
     if (w->by_default && w->first->split != PF_SPLIT_UNSAID)
         s->how = "by the names of its folders";
     if (left[0]) pf_log("data: %s: not read: %s", s->path, left);
+    pf_image_remarks(s->path, w->images, w->jpegs, w->turned);
     if (w->strange)
         pf_log("data: %s: the own names of %lld files say another split than their folder's",
                s->path, (long long)w->strange);
@@ -362,4 +328,4 @@ static pf_status read(pf_source *s, pf_table *t)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-const pf_format pf_format_png_folder = {"PNG folder", knows, read};
+const pf_format pf_format_image_folder = {"folder of images", knows, read};

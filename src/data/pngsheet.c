@@ -7,16 +7,12 @@
 
 enum { SIDE = 32, TRAIN_IMAGES = 50000, BATCH_IMAGES = 10000, LABELS_MOST = 1 << 26 };
 
-static int knows_png(const pf_source *s)
-{
-    int w, h;
-    return s->file && !pf_input_packed(s->file) && pf_png_size(s->head, s->n_head, &w, &h);
-}
-
 static int knows_sheet(const pf_source *s)
 {
     int w = 0, h = 0;
-    if (!knows_png(s) || !pf_png_size(s->head, s->n_head, &w, &h) || w != SIDE * SIDE) return 0;
+    if (!s->file || pf_input_packed(s->file) || !pf_png_size(s->head, s->n_head, &w, &h) ||
+        w != SIDE * SIDE)
+        return 0;
     return s->with_labels || h == BATCH_IMAGES || h == TRAIN_IMAGES ||
            strcasestr(s->name, "batch") || strcasestr(s->name, "cifar");
 }
@@ -27,22 +23,12 @@ static pf_status read_sheet(pf_source *s, pf_table *t)
     int split;
     unsigned char *pixels = NULL, *to = NULL;
     PF_TRY(pf_source_split(s, &split, NULL));
-    PF_TRY(pf_png_read(s->file, s->path, &sheet, &pixels));
+    PF_TRY(pf_png_read(s->file, s->path, s->opt->drop_alpha, &sheet, &pixels));
     pf_layout l = {PF_DATA_IMAGES, 256, {SIDE, SIDE, sheet.c}};
     pf_status st = pf_table_rows(t, s->path, split, sheet.h, l, &to);
     if (!st) memcpy(to, pixels, (size_t)sheet.h * (size_t)sheet.w * (size_t)sheet.c);
     pf_free(pixels);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
-}
-
-static pf_status read_file(pf_source *s, pf_table *t)
-{
-    (void)t;
-    PF_FAIL(
-        PF_EFORMAT,
-        "%s is a single PNG file: folders of PNG files are read, and CIFAR-10 sheets, which "
-        "are %d wide and called data_batch_N or test_batch",
-        s->path, SIDE * SIDE);
 }
 
 /* ---- labels ---- */
@@ -121,5 +107,4 @@ static pf_status read_labels(pf_source *s, pf_table *t)
 }
 
 const pf_format pf_format_png_sheet = {"PNG sheet", knows_sheet, read_sheet};
-const pf_format pf_format_png_file = {"single PNG file", knows_png, read_file};
 const pf_format pf_format_labels_json = {"JSON labels", knows_labels, read_labels};

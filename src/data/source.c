@@ -50,7 +50,7 @@ pf_status pf_source_split(pf_source *s, int *split, int *by_default)
     PF_REQUIRE(says != PF_SPLIT_TWO, PF_EFORMAT,
                "the name of %s says two splits; say which by --split NAME=%s", s->path,
                s->path);
-    s->how = s->whole                      ? "all of it"
+    s->how = s->for_points                 ? "all of it"
              : s->given != PF_SPLIT_UNSAID ? "by --split"
              : says >= 0                   ? "by its name"
                                            : "its name says no split";

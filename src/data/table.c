@@ -39,17 +39,25 @@ static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_layout l)
                    (int64_t)s.h * s.w * s.c <= (points ? 1 << 24 : 1 << 28),
                PF_EFORMAT, "%s: %s of %dx%dx%d are larger than any that are read", path,
                points ? "points" : "images", s.h, s.w, s.c);
-    if (b->h == 0) t->layout = l;
+    if (b->h == 0) {
+        t->layout = l;
+        snprintf(t->of_layout, sizeof t->of_layout, "%s", path);
+    }
     PF_REQUIRE(l.kind == t->layout.kind && l.levels == t->layout.levels, PF_EFORMAT,
                "%s holds %s of %d levels, the sources before it %s of %d", path, kind_name(&l),
                l.levels, kind_name(&t->layout), t->layout.levels);
+    int images = l.kind == PF_DATA_IMAGES;
+    PF_REQUIRE(s.c == b->c || !images, PF_EFORMAT,
+               "%s has %d channel%s, but %s has %d; --rgb or --grey makes them alike", path,
+               s.c, s.c == 1 ? "" : "s", t->of_layout, b->c);
     PF_REQUIRE(!memcmp(b, &s, sizeof s), PF_EFORMAT,
-               "%s holds %s of %dx%dx%d, the sources before it %dx%dx%d", path, kind_name(&l),
-               s.h, s.w, s.c, b->h, b->w, b->c);
+               "%s is of size %dx%dx%d, but %s of %dx%dx%d%s", path, s.h, s.w, s.c,
+               t->of_layout, b->h, b->w, b->c,
+               images ? "; --crop HxW or --resize HxW makes them alike" : "");
     return PF_OK;
 }
 
-pf_status pf_table_rows(pf_table *t, const char *path, int split, int64_t n, pf_layout layout,
+pf_status pf_table_room(pf_table *t, const char *path, int split, int64_t n, pf_layout layout,
                         unsigned char **values)
 {
     pf_rows *r = &t->split[split];
@@ -122,6 +130,8 @@ void pf_table_free(pf_table *t)
     for (int64_t i = 0; i < t->n_classes; i++) pf_free(t->class_of[i]);
     pf_free(t->class_of);
     pf_free(t->classes);
+    pf_free(t->coarse_classes);
+    pf_stage_free(t->stage);
     memset(t, 0, sizeof *t);
 }
 
@@ -138,6 +148,16 @@ pf_status pf_table_class(pf_table *t, const char *path, const char *name, int32_
     PF_REQUIRE(copy, PF_EMEM, "no memory for the classes of %s", path);
     t->class_of[t->n_classes] = copy;
     *label = (int32_t)t->n_classes++;
+    return PF_OK;
+}
+
+pf_status pf_table_names(pf_table *t, const char *path, const char *names, int coarse)
+{
+    char **to = coarse ? &t->coarse_classes : &t->classes;
+    PF_REQUIRE(!*to || !strcmp(*to, names), PF_EFORMAT,
+               "%s names other classes than a source before it", path);
+    if (!*to) *to = pf_strdup(names);
+    PF_REQUIRE(*to, PF_EMEM, "no memory for the classes of %s", path);
     return PF_OK;
 }
 

@@ -142,9 +142,11 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_dataset_info *a,
     PF_TRY(pf_h5_put_i64(file, "levels", 1, &levels));
     int64_t shrink = a->shrink;
     if (shrink > 1) PF_TRY(pf_h5_put_i64(file, "shrink", 1, &shrink));
+    if (a->converted[0]) PF_TRY(pf_h5_put_text(file, "converted", a->converted));
     if (a->has_entropy) PF_TRY(pf_h5_put_f64(file, "entropy", a->entropy));
     if (a->vocabulary[0]) PF_TRY(pf_h5_put_text(file, "vocabulary", a->vocabulary));
     if (a->classes) PF_TRY(pf_h5_put_lines(file, "classes", a->classes));
+    if (a->coarse_classes) PF_TRY(pf_h5_put_lines(file, "coarse_classes", a->coarse_classes));
     for (int i = 0; i < n; i++) PF_TRY(put_split(file, a, &splits[i]));
     return PF_OK;
 }

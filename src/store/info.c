@@ -111,10 +111,12 @@ static PF_MUST_USE pf_status about_dataset(const page *p)
     print_attr(p, p->file, "levels");
     print_attr(p, p->file, "source");
     print_attr(p, p->file, "sha256");
+    print_attr(p, p->file, "converted");
     print_attr(p, p->file, "shrink");
     print_attr(p, p->file, "entropy");
     print_attr(p, p->file, "vocabulary");
     print_attr(p, p->file, "classes");
+    print_attr(p, p->file, "coarse_classes");
     PF_TRY(list(p, p->file, "/", 0));
     print_provenance(p);
     return PF_OK;

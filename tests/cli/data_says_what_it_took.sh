@@ -13,7 +13,7 @@ def png(path, seed):
 for i, p in enumerate(["train/10/a", "train/9/a", "train/cat/a", "dev/9/b"]): png("pets/%s.png" % p, i)
 png("more/9/test_1.png", 9)
 png("more/9/test_2.png", 9)
-for p in ["pets/.DS_Store", "pets/train/9/x.jpg", "pets/train/9/y.JPG", "pets/notes.txt", "pets/dev/README"]: open(p, "w").write("x")
+for p in ["pets/.DS_Store", "pets/train/9/x.gif", "pets/train/9/y.GIF", "pets/notes.txt", "pets/dev/README"]: open(p, "w").write("x")
 PY
 
 # says LINE: the last `data` wrote this line on stderr
@@ -22,9 +22,9 @@ data() { "$probflow" data "$@" >out 2>err || { cat err; fail "data $*"; }; }
 splits() { /usr/bin/python3 -c 'import h5py; f = h5py.File("d.h5"); print(*["%s=%s" % (k, f[k + "/labels"][:].tolist()) for k in f])'; }
 
 data pets more d.h5
-says 'data: pets: PNG folder, 3 images with labels for train, 1 image with labels for valid; by the names of its folders'
-says 'data: pets: not read: 1 hidden, 1 without a dot, 1 .txt, 2 .jpg'
-says 'data: more: PNG folder, 2 images with labels for train; its name says no split'
+says 'data: pets: folder of images, 3 images with labels for train, 1 image with labels for valid; by the names of its folders'
+says 'data: pets: not read: 1 hidden, 1 without a dot, 1 .txt, 2 .gif'
+says 'data: more: folder of images, 2 images with labels for train; its name says no split'
 says "data: more: the own names of 2 files say another split than their folder's"
 says 'data: images that are there again: 1, in another split: 0'
 [ "$(splits)" = 'train=[1, 0, 2, 0, 0] valid=[0]' ] || fail "labels are $(splits)"
@@ -33,7 +33,7 @@ grep -A3 '^  classes' out | tr -s ' \n' ' ' | grep -qx ' classes 9 10 cat ' || {
 
 # one of the sources, and one more
 data more --split=test=more d.h5
-says 'data: more: PNG folder, 2 images with labels for test; by --split'
+says 'data: more: folder of images, 2 images with labels for test; by --split'
 data --split train=more --split valid=pets/dev d.h5
 [ "$(splits)" = 'train=[0, 0] valid=[0]' ] || fail "labels are $(splits)"
 data "$root"/tests/data/*images* d.h5

@@ -8,12 +8,12 @@
 #include "fuzz.h"
 
 /* What is accepted can be opened and read; what is refused has a sentence and leaves no file. */
-static inline void convert(const char *const *sources, int n)
+static inline void convert_as(const char *const *sources, int n, const pf_convert_opt *opt)
 {
     static const char *const splits[] = {"train", "valid", "test"};
     const char *out = fuzz_path("out.h5");
     unlink(out);
-    pf_status st = pf_data_convert(sources, NULL, n, NULL, out);
+    pf_status st = pf_data_convert(sources, NULL, n, opt, out);
     if (st) {
         if (!pf_error_message()[0]) fuzz_finding("refused without a sentence");
         if (!access(out, F_OK)) fuzz_finding("refused, but a file is left");
@@ -38,6 +38,11 @@ static inline void convert(const char *const *sources, int n)
         pf_dataset_close(d);
     }
     if (!found) fuzz_finding("accepted, but it has no split");
+}
+
+static inline void convert(const char *const *sources, int n)
+{
+    convert_as(sources, n, NULL);
 }
 
 #endif

@@ -4,10 +4,12 @@
 #include <probflow/data.h>
 #include <probflow/memory.h>
 #include <probflow/store.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <jpeglib.h>
 
 static const char *root;
 
@@ -175,6 +177,45 @@ static void png(void)
     for (int i = 0; i < 3072; i++) b[1 + i] = (unsigned char)i;
     put_parts(place("cifar", "batch"), 0, b, 2 * 3073, 2 * 3073);
     put_parts(place("cifar", "batch-test"), 8, b, 3073, 3073);
+    memcpy(b + 2 * 3073, "cat\ndog\n9\n9\n9\n9\n9\n9\n9\n9\n", 24);
+    put_parts(place("cifar", "folder"), 2, b, 2 * 3073, 2 * 3073 + 24);
+    b[0] = 3, b[1] = 1;
+    memcpy(b + 3074, "fish\na\na\na\n", 11);
+    put_parts(place("cifar", "hundred"), 16, b, 3074, 3074);
+    put_parts(place("cifar", "folder-hundred"), 18, b, 3074, 3074 + 11);
+}
+
+static void jpeg(void)
+{
+    static unsigned char b[1 << 16], pixels[24 * 17 * 3];
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (unsigned char)(i * i / 900);
+    for (int kind = 0; kind < 8; kind++) {
+        struct jpeg_compress_struct z;
+        struct jpeg_error_mgr errors;
+        unsigned char *file = NULL, head = (unsigned char)(kind % 4);
+        unsigned long n = 0;
+        char name[16];
+        z.err = jpeg_std_error(&errors);
+        jpeg_create_compress(&z);
+        jpeg_mem_dest(&z, &file, &n);
+        z.image_width = 17, z.image_height = 24;
+        z.input_components = kind & 1 ? 1 : 3;
+        z.in_color_space = kind & 1 ? JCS_GRAYSCALE : JCS_RGB;
+        jpeg_set_defaults(&z);
+        if (kind & 4) jpeg_simple_progression(&z);
+        jpeg_start_compress(&z, TRUE);
+        while (z.next_scanline < z.image_height) {
+            JSAMPROW row = pixels + z.next_scanline * 17 * (unsigned)z.input_components;
+            jpeg_write_scanlines(&z, &row, 1);
+        }
+        jpeg_finish_compress(&z);
+        jpeg_destroy_compress(&z);
+        must(n < sizeof b, "jpeg");
+        memcpy(b, file, n);
+        free(file);
+        snprintf(name, sizeof name, "kind%d", kind);
+        put(place("jpeg", name), &head, 1, b, n);
+    }
 }
 
 static void yaml(void)
@@ -331,6 +372,7 @@ int main(int argc, char **argv)
     arrays();
     user();
     png();
+    jpeg();
     yaml();
     csv();
     datasets();

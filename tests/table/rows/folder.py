@@ -1,4 +1,4 @@
-"""Folders of PNG files: sizes that differ, what is no image, names, depth, links."""
+"""Folders of PNG files (JPEG: jpeg.py, options: convert.py): sizes that differ, what is no image, names, depth, links."""
 import os
 import numpy as np
 from make import grey, images, png, read, splits
@@ -81,12 +81,12 @@ def rows(add, random):
 
     def counted(c):
         put(c, ["d/a.png", "d/b.png"])
-        for i in range(3): c.write("d/%d.jpg" % i, "x")
+        for i in range(3): c.write("d/%d.gif" % i, "x")
         c.write("d/notes.txt", "x")
         c.run("probflow", "data", "d", "o.h5")
         c.must(c.status == 0, "refused: " + c.first())
         text = c.out + c.err
-        c.must(any("jpg" in l and "3" in l for l in text.splitlines()), "three files of jpg are left out without a word")
+        c.must(any("gif" in l and "3" in l for l in text.splitlines()), "three files of gif are left out without a word")
         c.must(any("txt" in l and "1" in l for l in text.splitlines()), "a file of txt is left out without a word")
     add("what is not read is counted", counted)
 
