@@ -155,22 +155,6 @@ static void json_labels_are_one_flat_array(void **state)
     }
 }
 
-static void records_of_cifar_are_whole_and_labelled(void **state)
-{
-    (void)state;
-    static unsigned char b[2 * 3074];
-    memcpy(b, "\12\62", 2); /* coarse 10, fine 50: CIFAR-100 */
-    spill(in_dir("train.bin"), b, sizeof b);
-    refused("train.bin", "train.bin", "CIFAR-100");
-    spill(in_dir("odd.bin"), b, 3072);
-    refused("odd.bin", "odd.bin", "3073");
-    spill(in_dir("label.bin"), b, 3073);
-    refused("label.bin", "label.bin", "label 10");
-    memcpy(b, "\0\0\10\3", 4); /* begins as IDX does */
-    spill(in_dir("dark.bin"), b, 3073);
-    must(convert("dark.bin", "b.h5"));
-}
-
 static void other_files_are_refused_by_name(void **state)
 {
     (void)state;
@@ -351,6 +335,12 @@ static void every_reader_fails_once(void **state)
     fails_everywhere(npz, 1, NULL);
     fails_everywhere(npy, 1, NULL);
     fails_everywhere(sheet, 2, NULL);
+    spill(with_folders("hundred/train.bin"), bin, 3 * 3073 / 3074 * 3074);
+    spill(in_dir("hundred/test.bin.gz"), gz, packed(bin, 3074, gz, sizeof gz));
+    put_text("hundred/fine_label_names.txt", "a\nb\nc");
+    put_text("hundred/coarse_label_names.txt", "d\ne\nf");
+    const char *batches[] = {in_dir("hundred")};
+    fails_everywhere(batches, 1, NULL);
     fails_everywhere(folder, 1, NULL);
     put_jpeg("faults/val/dog/d.jpg", 4, 6);
     fails_everywhere(folder, 1,
@@ -365,7 +355,6 @@ int main(void)
         cmocka_unit_test(gzip_streams_are_read_whole_and_alone),
         cmocka_unit_test(headers_of_idx_are_held_against_the_file),
         cmocka_unit_test(json_labels_are_one_flat_array),
-        cmocka_unit_test(records_of_cifar_are_whole_and_labelled),
         cmocka_unit_test(other_files_are_refused_by_name),
         cmocka_unit_test(headers_of_png_are_held_against_the_file),
         cmocka_unit_test(pixels_are_colours_of_their_palette),
