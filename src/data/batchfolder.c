@@ -173,6 +173,7 @@ static PF_MUST_USE pf_status read_batch(walk *w, pf_source *f, const char *name)
     f->opt = w->s->opt;
     PF_TRY(pf_input_rewind(f->file, NULL));
     PF_TRY(as->read(f, w->t));
+    pf_table_came_from(w->t, before, w->s->path);
     for (int k = 0; as == &pf_format_idx && k < PF_SPLITS; k++) {
         if (w->t->split[k].n > before[k].n) PF_TRY(one_set(w, w->images_of, k, name));
         if (w->t->split[k].n_labels > before[k].n_labels)

@@ -60,6 +60,9 @@ static PF_MUST_USE pf_status look(pf_source *s, layout *l)
         check(&l->coarse, b, l->bytes, n);
         check(&l->fine, b, l->bytes, n);
         l->bytes += n;
+        PF_REQUIRE(!pf_input_packed(s->file) || l->bytes <= (size_t)PACKED_MOST * HUNDRED,
+                   PF_EFORMAT, "%s unpacks to more than the %d records that CIFAR could have",
+                   s->path, PACKED_MOST);
     } while (n == sizeof b);
     PF_TRY(pf_input_drain(s->file));
     return PF_OK;
@@ -92,6 +95,16 @@ static PF_MUST_USE pf_status decide(const pf_source *s, const layout *l, int *hu
             s->path, c->of, (long long)c->bad, c->value, c->most);
 }
 
+/* Label 3 of the one is no label 3 of the other. */
+static PF_MUST_USE pf_status same_classes(const pf_source *s, const pf_table *t, int hundred)
+{
+    for (int k = 0; k < PF_SPLITS; k++)
+        PF_REQUIRE(t->split[k].n_coarse == (hundred ? t->split[k].n_labels : 0), PF_EFORMAT,
+                   "%s is CIFAR-%d, whose classes are not those of %s", s->path,
+                   hundred ? 100 : 10, t->split[k].of_labels);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status take(pf_source *s, pf_table *t, int64_t n, int hundred)
 {
     const pf_layout l = {PF_DATA_IMAGES, 256, {SIDE, SIDE, 3}};
@@ -122,9 +135,7 @@ static pf_status read(pf_source *s, pf_table *t)
     PF_TRY(look(s, &l));
     PF_TRY(decide(s, &l, &hundred));
     size_t n = l.bytes / (hundred ? HUNDRED : TEN);
-    PF_REQUIRE(!pf_input_packed(s->file) || n <= PACKED_MOST, PF_EFORMAT,
-               "%s unpacks to %zu records, more than the %d that CIFAR could have", s->path, n,
-               PACKED_MOST);
+    PF_TRY(same_classes(s, t, hundred));
     PF_TRY(pf_input_rewind(s->file, NULL)); /* its bytes are summed */
     PF_TRY(take(s, t, (int64_t)n, hundred));
     return PF_OK;

@@ -107,15 +107,6 @@ static PF_MUST_USE pf_status refuse_twice(const work *w, int i)
     return PF_OK;
 }
 
-/* The paths of files in a folder are gone when it is read. */
-static void name_rows(pf_table *t, const pf_rows *before, const char *path)
-{
-    for (int k = 0; k < PF_SPLITS; k++) {
-        if (t->split[k].n > before[k].n) t->split[k].of_rows = path;
-        if (t->split[k].of_labels != before[k].of_labels) t->split[k].of_labels = path;
-    }
-}
-
 static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *f, int i)
 {
     pf_rows before[PF_SPLITS];
@@ -124,7 +115,7 @@ static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *
     else w->rows_count = 1;
     PF_TRY(f->read(s, &w->t));
     pf_table_flush(&w->t);
-    name_rows(&w->t, before, s->path);
+    pf_table_came_from(&w->t, before, s->path);
     if (s->file) PF_TRY(pf_input_drain(s->file));
     if (w->n > 1) sum_part(&w->t, before, &w->parts[i]);
     PF_TRY(refuse_twice(w, i));

@@ -125,6 +125,8 @@ PF_MUST_USE pf_status pf_table_class(pf_table *t, const char *path, const char *
  * gives others. */
 PF_MUST_USE pf_status pf_table_names(pf_table *t, const char *path, const char *names,
                                      int coarse);
+/* What came since before [PF_SPLITS] is said to be of path: those of files in a folder do not last. */
+void pf_table_came_from(pf_table *t, const pf_rows *before, const char *path);
 /* When all sources are read: labels by name become the place of their name in one order over all
  * splits (numbers as numbers, then other names by their bytes); classes: these names, a line each. */
 PF_MUST_USE pf_status pf_table_settle(pf_table *t);

@@ -43,13 +43,12 @@ pf_status pf_image_read(pf_input *s, const char *path, int with_alpha, pf_image 
 void pf_image_remarks(const char *path, int64_t n, int64_t jpegs, int64_t turned)
 {
     if (jpegs)
-        pf_log(
-            "data: %s: %lld of %lld images are decoded from JPEG: a likelihood is that of the "
-            "decoded image",
-            path, (long long)jpegs, (long long)n);
+        pf_log("data: %s: images decoded from JPEG: %lld of %lld; a likelihood is that of the "
+               "decoded image",
+               path, (long long)jpegs, (long long)n);
     if (turned)
         pf_log(
-            "data: %s: %lld images have an EXIF orientation; their pixels are taken as stored",
+            "data: %s: images with an EXIF orientation: %lld; their pixels are taken as stored",
             path, (long long)turned);
 }
 

@@ -118,6 +118,15 @@ pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t 
     return PF_OK;
 }
 
+void pf_table_came_from(pf_table *t, const pf_rows *before, const char *path)
+{
+    for (int k = 0; k < PF_SPLITS; k++) {
+        pf_rows *r = &t->split[k];
+        if (r->of_rows != before[k].of_rows) r->of_rows = path;
+        if (r->of_labels != before[k].of_labels) r->of_labels = path;
+    }
+}
+
 void pf_table_free(pf_table *t)
 {
     for (int s = 0; s < PF_SPLITS; s++) {

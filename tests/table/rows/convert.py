@@ -1,6 +1,6 @@
 """What --alpha, --grey, --rgb, --crop and --resize make of pictures, by code that is not the program's."""
 import numpy as np
-from make import attribute, cifar, grey, idx, images, png, read
+from make import attribute, chunk, cifar, grey, idx, images, png, read
 
 
 def luma(x):
@@ -121,6 +121,18 @@ def rows(add, random):
         near(c, read("o.h5", "train/images")[0], resized(luma(rgb), 8, 8))
         for have, x in zip(read("o.h5", "train/images")[1:], grey(3, 1, 16)): near(c, have, resized(x[..., None], 8, 8))
     add("folder and IDX", two_sources)
+
+    def keyed(x, want, **how):  # one colour, or some of a palette, is transparent: its pixels stay what they are
+        def steps(c):
+            c.write("d/a.png", png(x, **how))
+            c.refused(r"d/a\.png.*--alpha drop", "data", "d", "o.h5")
+            c.accepted("data", "d", "o.h5", "--alpha", "drop")
+            c.same(read("o.h5", "train/images")[0].tobytes(), want.tobytes(), "pixels")
+        return steps
+    colours = photo(4, 4, 3, 7).reshape(16, 3)
+    add("transparent grey", keyed(g, g, extra=chunk(b"tRNS", b"\0\x80")))
+    add("transparent colour", keyed(rgb, rgb, extra=chunk(b"tRNS", b"\0\x80" * 3)))
+    add("transparent palette", keyed(g[..., 0] % 16, colours[g[..., 0] % 16], colour=3, palette=colours.tobytes(), extra=chunk(b"tRNS", b"\0\x80\xff")))
 
     # what is refused
     def refused(pattern, args, x=rgb, name="d/a.png", content=None):
