@@ -2,19 +2,27 @@
 #include "cli/common.h"
 #include "cli/logp.h"
 
+#include <fcntl.h>
 #include <string.h>
-#include <strings.h>
+#include <unistd.h>
 
-static int ends(const char *path, const char *with)
+/* A pipe without a writer is not waited for: who reads the points refuses it. */
+static int is_hdf5(const char *path)
 {
-    size_t n = strlen(path), k = strlen(with);
-    return n > k && !strcasecmp(path + n - k, with);
+    char head[4] = "";
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    int is = read(fd, head, sizeof head) == sizeof head && !memcmp(head, "\211HDF", 4);
+    close(fd);
+    return is;
 }
 
-/* HDF5 to HDF5, and nothing asked for that came later: x in model scale, probe where it is there. */
+/* HDF5 to HDF5 of any name, and nothing asked for that came later: x in model scale, probe where it is
+ * there. */
 static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
 {
-    int h5 = ends(a->in, ".h5") && ends(a->out, ".h5"), x = 0;
+    const char *kind = pf_logp_kind(a->out);
+    int h5 = (!kind || !strncmp(kind, "arrays/", 7)) && is_hdf5(a->in), x = 0;
     *is = 0;
     if (h5 && !a->against && !a->gradient && !a->scale && !a->dequantisation) {
         PF_TRY(pf_has_points(a->in, a->group, "x", &x));
@@ -22,6 +30,9 @@ static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
     }
     PF_REQUIRE(*is || !a->group, PF_EARG,
                "--group names a group of an HDF5 file whose results go into an HDF5 file");
+    if (!*is && !kind)
+        return pf_usage_error(PF_WHERE, "--out: %s ends in none of .csv, .npy, .npz and .h5",
+                              a->out);
     return PF_OK;
 }
 
@@ -53,9 +64,6 @@ static pf_status run(int argc, char **argv)
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &a.args));
     if (!a.in || !a.out)
         return pf_usage_error(PF_WHERE, "logp needs --in POINTS and --out TABLE");
-    if (!pf_logp_kind(a.out))
-        return pf_usage_error(PF_WHERE, "--out: %s ends in none of .csv, .npy, .npz and .h5",
-                              a.out);
     PF_TRY(pf_arg_minutes(minutes));
     PF_TRY(pf_with_comm(body, &a));
     return PF_OK;
