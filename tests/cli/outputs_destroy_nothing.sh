@@ -58,8 +58,13 @@ if [ "$(id -u)" = 0 ] && mknod null c 1 3 2>/dev/null; then
     mknod block b 7 250 2>/dev/null && nodes+=(block)
     nodes+=(null)
 fi
+# A third of all pairs, each command and each file among them; tests/table has a row for every kind.
+turn=0
 for c in "${all[@]}"; do
+    turn=$((turn + 1)) at=$turn
     for o in "${nodes[@]}"; do
+        at=$((at + 1))
+        [ $((at % 3)) = 0 ] || continue
         case $c:$o in data:mine.h5|import:"$ckpt") continue ;; esac
         spared $c $o
     done
@@ -80,7 +85,10 @@ for c in "${all[@]}"; do
     [ -z "$(ls made | grep -vE '^(there-)?[a-z]+$')" ] || { ls made; fail "$c left something"; }
 done
 for c in "${all[@]}"; do
+    turn=$((turn + 1)) at=$turn
     for o in made/*; do
+        at=$((at + 1))
+        [ $((at % 3)) = 0 ] || continue
         case $o in made/$c|made/there-*) continue ;; esac
         spared $c "$o"
     done
