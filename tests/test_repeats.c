@@ -78,6 +78,117 @@ static void without_repeats_nothing_is_known(void **state)
     assert_true(out[0] == 0.0 && out[1] == 0.0);
 }
 
+/* ---- errors of single images ---- */
+
+enum { IMAGES = 4000, DRAWS = 3 };
+
+/* A ledger whose nll is 5 + noise of this deviation, `draws` a row, `made` of them made; the second draw of
+ * every fourth image alone where made is 1.  A fixed part of the noise is shared by two ledgers. */
+static void fill_ledger(int step, int draws, int made, double deviation, pf_ledger *rows)
+{
+    for (int i = 0; i < IMAGES; i++)
+        for (int j = 0; j < draws; j++) {
+            int there = j < made || (j == 1 && i % 4 == 0);
+            double z = deviation * normal((uint32_t)step, (size_t)(i * draws + j));
+            rows[i * draws + j] = (pf_ledger){.image = i,
+                                              .draw = j,
+                                              .nll = there ? 5.0 + z : NAN,
+                                              .bound = there ? 6.0 + 2.0 * z : NAN,
+                                              .probe_variance = NAN,
+                                              .solver_error = -0.5};
+        }
+}
+
+static pf_likelihood_opt estimator(int draws, int probes)
+{
+    pf_likelihood_opt o;
+    pf_opt_defaults(pf_likelihood_opts, &o);
+    o.draws = draws;
+    o.probes = probes;
+    return o;
+}
+
+/* The mean over images of the squared distance from the truth is the stated variance: their ratio is 1
+ * within some of its own deviations, sqrt(2/4000) and sqrt(2/1000) for repeats of every fourth image. */
+static void states(const pf_estimate *e, double nll, double bound)
+{
+    double d = 0.0, b = 0.0, v = 0.0, w = 0.0;
+    for (int i = 0; i < IMAGES; i++) {
+        assert_int_equal(e[i].image, i);
+        d += pow(e[i].nll - nll, 2), v += e[i].nll_variance;
+        b += pow(e[i].bound - bound, 2), w += e[i].bound_variance;
+    }
+    assert_true(fabs(d / v - 1.0) < 0.2 && fabs(b / w - 1.0) < 0.2);
+}
+
+static void stated_errors_are_those_of_the_estimates(void **state)
+{
+    (void)state;
+    static pf_ledger rows[IMAGES * DRAWS], other[IMAGES * DRAWS];
+    static pf_estimate e[IMAGES];
+    pf_likelihood_opt one = estimator(1, 1), three = estimator(DRAWS, 1), two = estimator(1, 2);
+    one.estimand = three.estimand = PF_NLL_AND_BOUND;
+
+    fill_ledger(80, 2, 1, 0.3, rows); /* repeats of some */
+    must(pf_likelihood_estimates(&one, 1, rows, NULL, IMAGES * 2, 2, e));
+    states(e, 5.0, 6.0);
+    assert_true(e[1].nll == rows[2].nll && e[0].nll == rows[0].nll); /* the first draw alone */
+    assert_true(isnan(e[0].probe_variance) && e[0].solver_error == 0.5);
+    must(pf_likelihood_estimates(&one, 0, rows, NULL, IMAGES * 2, 2, e));
+    assert_true(e[7].probe_variance ==
+                e[7].nll_variance); /* all that is random are the probes */
+
+    fill_ledger(81, DRAWS, DRAWS, 0.3, rows); /* each by its own draws */
+    must(pf_likelihood_estimates(&three, 1, rows, NULL, IMAGES * DRAWS, DRAWS, e));
+    states(e, 5.0, 6.0);
+    assert_true(fabs(e[2].nll - (rows[6].nll + rows[7].nll + rows[8].nll) / 3.0) < 1e-14);
+
+    fill_ledger(82, 1, 1, 0.3, rows); /* by two sets of probes: chi-squared of one degree */
+    for (int i = 0; i < IMAGES; i++)
+        rows[i].probe_variance = 0.09 * pow(normal(83, (size_t)i), 2);
+    must(pf_likelihood_estimates(&two, 0, rows, NULL, IMAGES, 1, e));
+    double d = 0.0, v = 0.0;
+    for (int i = 0; i < IMAGES; i++) d += pow(e[i].nll - 5.0, 2), v += e[i].nll_variance;
+    assert_true(fabs(d / v - 1.0) < 0.2);
+
+    two.probe = PF_EXACT;
+    for (int i = 0; i < IMAGES; i++) rows[i].probe_variance = 0.0;
+    must(pf_likelihood_estimates(&two, 0, rows, NULL, IMAGES, 1, e));
+    assert_true(e[3].nll_variance == 0.0 && e[3].probe_variance == 0.0);
+
+    fill_ledger(84, 2, 1, 0.3, rows); /* shared noise falls out of a difference */
+    fill_ledger(85, 2, 1, 0.01, other);
+    for (int i = 0; i < IMAGES * 2; i++)
+        other[i].nll += rows[i].nll - 7.0, other[i].bound += rows[i].bound - 8.0;
+    must(pf_likelihood_estimates(&one, 1, rows, other, IMAGES * 2, 2, e));
+    states(e, 2.0, 2.0);
+    assert_true(e[0].nll_variance < 1e-3 && isnan(e[0].solver_error) && isnan(e[0].prior));
+    must(pf_likelihood_estimates(&one, 1, rows, rows, IMAGES * 2, 2, e));
+    assert_true(e[5].nll == 0.0 && e[5].nll_variance == 0.0);
+}
+
+/* Some are drawn again only where nothing else tells the error. */
+static void pilots_are_where_rows_do_not_say_it(void **state)
+{
+    (void)state;
+    pf_likelihood_opt one = estimator(1, 1), two = estimator(1, 2), more = estimator(2, 1);
+    one.group = two.group = more.group = 16;
+    assert_int_equal(pf_likelihood_pilots(&one, 0, 0, 100000), 32);
+    assert_int_equal(pf_likelihood_pilots(&one, 0, 0, 100), 7); /* all */
+    assert_int_equal(pf_likelihood_pilots(&two, 0, 0, 100000), 0);
+    assert_int_equal(pf_likelihood_pilots(&two, 1, 0, 100000),
+                     32); /* pixels: dequantisation too */
+    assert_int_equal(pf_likelihood_pilots(&two, 0, 1, 100000),
+                     32); /* a pair: sets are of each alone */
+    assert_int_equal(pf_likelihood_pilots(&more, 1, 1, 100000), 0);
+    one.probe = PF_EXACT;
+    assert_int_equal(pf_likelihood_pilots(&one, 0, 0, 100000), 0);
+    one.estimand = PF_BOUND; /* random times */
+    assert_int_equal(pf_likelihood_pilots(&one, 0, 0, 100000), 32);
+}
+
+/* ---- two models ---- */
+
 /* Two ledgers that share their noise: the difference is that of the images in both, to the last bit
  * 0 for a ledger and itself. */
 static void a_paired_difference_is_that_of_the_images(void **state)
@@ -118,6 +229,8 @@ int main(void)
         cmocka_unit_test(equal_variances_are_pooled),
         cmocka_unit_test(repeats_give_each_row_its_variance),
         cmocka_unit_test(without_repeats_nothing_is_known),
+        cmocka_unit_test(stated_errors_are_those_of_the_estimates),
+        cmocka_unit_test(pilots_are_where_rows_do_not_say_it),
         cmocka_unit_test(a_paired_difference_is_that_of_the_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

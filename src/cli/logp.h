@@ -30,6 +30,8 @@ typedef struct pf_logp_table {
         *difference;              /* [n]; the last two NULL without --against */
     const double *gradient;       /* [n,D]; NULL: not asked for */
     const unsigned char *remarks; /* [n] bits of pf_remark */
+    const pf_out_attr *attrs;     /* [n_attrs] what made it; only HDF5 has room for them */
+    int n_attrs;
 } pf_logp_table;
 
 typedef enum pf_remark {

@@ -387,6 +387,22 @@ static PF_MUST_USE pf_status take_rows(const job *j, side *k)
     return PF_OK;
 }
 
+static PF_MUST_USE pf_status write_table(const job *j, pf_logp_table *t)
+{
+    pf_text how = {0};
+    pf_status st = pf_config_write(&how, "likelihood", NULL, pf_likelihood_opts, &j->opt);
+    const pf_out_attr attrs[] = {{"checkpoint", j->side[0].model.path, 0},
+                                 {"points_sha256", j->scored.content, 0},
+                                 {"config", how.s, 0},
+                                 {"params", j->side[0].model.raw ? "raw" : "ema", 0},
+                                 {"against", j->side[1].model.path, 0}};
+    t->attrs = attrs;
+    t->n_attrs = j->sides > 1 ? 5 : 4;
+    if (!st) st = pf_logp_write(j->a->out, t);
+    pf_free(how.s);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static PF_MUST_USE pf_status write_all(job *j)
 {
     side *a = &j->side[0], *b = &j->side[1];
@@ -406,7 +422,7 @@ static PF_MUST_USE pf_status write_all(job *j)
                        .difference = j->sides > 1 ? j->difference : NULL,
                        .gradient = j->gradient,
                        .remarks = j->remarks};
-    PF_TRY(pf_logp_write(j->a->out, &t));
+    PF_TRY(write_table(j, &t));
     for (int i = 0; i < j->sides; i++) unlink(j->side[i].path);
     pf_logp_print(j->a->out, &t);
     return PF_OK;

@@ -267,7 +267,7 @@ static PF_MUST_USE pf_status write_h5(const char *out, const builder *b)
         a[i].f64 = whole[i];
     }
     pf_status st = failed ? pf_raise(PF_EMEM, PF_WHERE, "no memory to write %s", out)
-                          : pf_store_write(out, a, b->n, NULL, 0);
+                          : pf_store_write(out, a, b->n, b->t->attrs, b->t->n_attrs);
     for (int i = 0; i < b->n; i++) pf_free(whole[i]);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
