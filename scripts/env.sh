@@ -49,11 +49,12 @@ configurations() {
     [ ${#files[@]} -gt 0 ] || { echo "${0##*/}: no experiment at $2, nor in experiments/" >&2; return 1; }
 }
 
-# compile DIR [meson options]: configure once, then build
+# compile DIR [meson options]: configure once, then build $targets, by default all
 compile() {
     local dir=$1; shift
     [ -f "$dir/build.ninja" ] || meson setup "$dir" "$root" "$@" >"$dir.log" 2>&1 ||
         { cat "$dir.log" >&2; return 1; }
-    ninja -C "$dir" >"$dir.log" 2>&1 || { grep -E 'error|warning|FAILED' "$dir.log" | head -n 30 >&2; return 1; }
+    # shellcheck disable=SC2086
+    ninja -C "$dir" ${targets:-} >"$dir.log" 2>&1 || { grep -E 'error|warning|FAILED' "$dir.log" | head -n 30 >&2; return 1; }
     rm -f "$dir.log"
 }
