@@ -3,7 +3,9 @@
 #include "cli/logp.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* A pipe without a writer is not waited for: who reads the points refuses it. */
@@ -46,6 +48,22 @@ static pf_status body(pf_comm *c, void *self)
     return PF_OK;
 }
 
+/* POINTS-logp in the format read, CSV for images. */
+static const char *default_out(const char *in)
+{
+    static char path[4200];
+    static const char *const same[] = {".csv", ".npy", ".npz", ".h5"};
+    const char *end = ".csv";
+    size_t n = strlen(in);
+    while (n > 1 && in[n - 1] == '/') n--;
+    for (int i = 0; i < 4; i++) {
+        size_t k = strlen(same[i]);
+        if (n > k && !strncasecmp(in + n - k, same[i], k)) end = same[i], n -= k;
+    }
+    snprintf(path, sizeof path, "%.*s-logp%s", (int)n, in, end);
+    return path;
+}
+
 static pf_status run(int argc, char **argv)
 {
     static pf_logp a;
@@ -62,8 +80,8 @@ static pf_status run(int argc, char **argv)
                             {"--max-minutes", &minutes, NULL},
                             {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &a.args));
-    if (!a.in || !a.out)
-        return pf_usage_error(PF_WHERE, "logp needs --in POINTS and --out TABLE");
+    if (!a.in) return pf_usage_error(PF_WHERE, "logp needs --in POINTS");
+    if (!a.out) a.out = default_out(a.in);
     PF_TRY(pf_arg_minutes(minutes));
     PF_TRY(pf_with_comm(body, &a));
     return PF_OK;
@@ -72,7 +90,7 @@ static pf_status run(int argc, char **argv)
 const pf_command pf_command_logp = {
     .name = "logp",
     .usage =
-        "RUN_OR_CKPT --in POINTS --out TABLE [--scale model|pixels] [--dequantisation D] "
+        "RUN_OR_CKPT --in POINTS [--out TABLE] [--scale model|pixels] [--dequantisation D] "
         "[--gradient] [--against RUN_OR_CKPT] [--data D.h5] [--group G] [--params ema|raw] "
         "[--max-minutes M] [--set section.key=value]... [--quiet]",
     .help =
@@ -89,9 +107,9 @@ const pf_command pf_command_logp = {
         "                are whole, else as pixels that were dequantised\n"
         "  --dequantisation D  of pixels: uniform or truncated_normal; default "
         "likelihood.dequantisation\n"
-        "  --out TABLE   .csv, .npy, .npz or .h5, a row a point; an interrupted command "
-        "continues\n"
-        "                from TABLE.progress.h5\n"
+        "  --out TABLE   .csv, .npy, .npz or .h5, a row a point; default POINTS-logp in the "
+        "format read, CSV\n"
+        "                for images.  An interrupted command continues from TABLE.progress.h5\n"
         "  --gradient    adds d log p/dx, the score at likelihood.t_min, of the first draw\n"
         "  --against M   another run or checkpoint, scored with the same probes, "
         "dequantisation "

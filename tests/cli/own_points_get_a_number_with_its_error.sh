@@ -80,6 +80,7 @@ for f in csv npz npy; do
     "$probflow" logp g --in p.csv --out r.$f --quiet >page 2>&1 || { cat page; fail "logp into .$f"; }
     /usr/bin/python3 check.py g p.csv r.$f || fail "logp into .$f"
 done
+"$probflow" logp g --in p.csv --quiet >/dev/null && cmp r.csv p-logp.csv || fail "not in the format read"
 grep -q 'nats of density' page || fail "no unit in words"
 "$probflow" logp g --in p.csv --out r.h5 --quiet >/dev/null || fail "logp into .h5"
 /usr/bin/python3 - <<'P' || fail "the formats hold other numbers"
