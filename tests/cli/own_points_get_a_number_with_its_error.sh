@@ -84,8 +84,9 @@ done
 grep -q 'nats of density' page || fail "no unit in words"
 "$probflow" logp g --in p.csv --out r.h5 --quiet >/dev/null || fail "logp into .h5"
 /usr/bin/python3 - <<'P' || fail "the formats hold other numbers"
-import h5py, numpy as np
+import h5py, numpy as np, zipfile
 from check import read
+assert zipfile.ZipFile("r.npz").testzip() is None
 a, b, c, d = read("r.csv"), np.load("r.npz"), np.load("r.npy"), h5py.File("r.h5")
 for n in set(a) - {"remark"}:
     assert (a[n] == b[n]).all() and (a[n] == c[n]).all() and (a[n] == d[n][()]).all(), n

@@ -1,5 +1,5 @@
 """One array of NumPy: images, points or labels, of any number type, in both orders of axes and bytes."""
-import ctypes, gzip, os
+import gzip, os
 import numpy as np
 from make import images, npy, read
 
@@ -19,31 +19,6 @@ def taken(content, want, what="images", name="train.npy", split="train"):
         have = read("o.h5", split + "/" + what)
         c.same((have.shape, have.tobytes()), (want.shape, want.tobytes()), "values")
     return steps
-
-
-def library():
-    """the library beside the program, or None where it needs a sanitizer's runtime"""
-    here = os.environ.get("PROBFLOW") or (os.environ.get("PROBFLOW_BUILD") or "build") + "/probflow"
-    path = os.path.dirname(os.path.abspath(here)) + "/libprobflow.so"
-    return None if not os.path.exists(path) or b"__asan_init" in open(path, "rb").read() else path
-
-
-class Column(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("width", ctypes.c_int), ("f64", ctypes.c_void_p), ("i64", ctypes.c_void_p)]
-
-
-def written(path, kind, n, columns):
-    """a table of numbers, by the library's own writer"""
-    table = (Column * len(columns))()
-    for t, (name, a) in zip(table, columns):
-        t.name, t.width = name.encode(), a.shape[1] if a.ndim > 1 else 1
-        setattr(t, "f64" if a.dtype == np.float64 else "i64", a.ctypes.data)
-    return getattr(ctypes.CDLL(path), "pf_%s_write" % kind)(("t." + kind).encode(), ctypes.c_int64(n), table, len(columns))
-
-
-def columns(seed, n):
-    r = np.random.RandomState(seed)
-    return [("row", np.arange(n)), ("logp", r.randn(n) * 10.0 ** r.randint(-300, 300, n)), ("score", r.randn(n, 3)), ("odd", np.where(r.rand(n) < .5, np.nan, -np.inf))]
 
 
 def rows(add, random):
@@ -82,16 +57,6 @@ def rows(add, random):
         c.same(read("o.h5", "train/conditions").tolist(), w.astype("f8").tolist(), "conditions")
         c.same(read("o.h5", "train/labels").tolist(), list(range(7)), "labels")
     add("conditions and labels of points", conditioned)
-
-    path = library()
-    if path:
-        def back(c):
-            table = columns(5, 9)
-            c.same(written(path, "npy", 9, table), 0, "status")
-            have = np.load("t.npy")
-            for name, a in table: c.same(have[name].tobytes(), a.tobytes(), name)
-            c.same(have.dtype.names, tuple(name for name, _ in table), "fields")
-        add("NumPy reads what is written", back)
 
     # ---- refused ----
     b = npy(x)

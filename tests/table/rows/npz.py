@@ -2,7 +2,7 @@
 import io, struct, warnings, zipfile
 import numpy as np
 from make import images, npy, npz, read, splits
-from rows.npy import columns, library, refused as refused_file, written
+from rows.npy import refused as refused_file
 
 
 def refused(content, name="own.npz", pattern=None): return refused_file(content, name, pattern)
@@ -93,17 +93,6 @@ def rows(add, random):
         c.accepted("data", "--split", "test=own.npz", "o.h5")
         c.same(read("o.h5", "test/x").tobytes(), p.tobytes() + (p + 1).tobytes(), "points")
     add("all of it as test", by_option)
-
-    path = library()
-    if path:
-        def back(c):
-            table = columns(6, 11)
-            c.same(written(path, "npz", 11, table), 0, "status")
-            with np.load("t.npz") as have:
-                for name, a in table: c.same((have[name].shape, have[name].tobytes()), (a.shape, a.tobytes()), name)
-                c.same(have.files, [name for name, _ in table], "members")
-            c.same(zipfile.ZipFile("t.npz").testzip(), None, "checksums")
-        add("NumPy reads what is written", back)
 
     # ---- refused ----
     good = npz(x=p, labels=y)
