@@ -107,9 +107,23 @@ static PF_MUST_USE pf_status refuse_twice(const work *w, int i)
     return PF_OK;
 }
 
+/* --label and --condition choose columns, which a table alone has. */
+static PF_MUST_USE pf_status refuse_columns(const pf_source *s, const pf_format *f)
+{
+    const char *option = s->opt->label                               ? "--label"
+                         : s->opt->condition && s->opt->condition[0] ? "--condition"
+                                                                     : NULL;
+    PF_REQUIRE(!option || f == &pf_format_csv, PF_EARG,
+               "%s is read as %s, which has no columns for %s to choose; it is for tables of "
+               "numbers (.csv, .tsv, .txt, .dat)",
+               s->path, f->name, option);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *f, int i)
 {
     pf_rows before[PF_SPLITS];
+    PF_TRY(refuse_columns(s, f));
     memcpy(before, w->t.split, sizeof before);
     if (s->file) PF_TRY(pf_input_rewind(s->file, &w->files));
     else w->rows_count = 1;

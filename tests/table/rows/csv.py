@@ -1,5 +1,5 @@
 """Tables of numbers: CSV and text between blanks."""
-import gzip, io
+import gzip, io, re
 import numpy as np
 from make import classes, read
 
@@ -110,6 +110,16 @@ def rows(add, random):
     add("a condition twice", refused("u,v\n1,2\n", pattern="twice", flags=["--condition", "v", "--condition", "2"]))
     add("a condition that is missing", refused("u,v\n1,\n", pattern="column 2 .v.: the value is missing", flags=["--condition", "v"]))
     add("all conditions", refused("u,v\n1,2\n", pattern="no column of values", flags=["--condition", "u", "--condition", "v"]))
+
+    def no_table(c, name, content, flags):
+        if content: c.write(name, content)
+        c.accepted("data", name, "o.h5")
+        c.refused("%s is read as .*, which has no columns for %s" % (re.escape(name), flags[0]), "data", name, "p.h5", *flags)
+    npy = io.BytesIO()
+    np.save(npy, x)
+    for name, content in ("a.npy", npy.getvalue()), ("density:ring:10", None), ("a.txt", "words are text, " * 40):
+        for flags in ["--label", "none"], ["--label", "1"], ["--condition", "1"]:
+            add("%s of %s" % (" ".join(flags), name), lambda c, n=name, k=content, f=flags: no_table(c, n, k, f))
 
     def other_width(c):
         c.write("a.csv", "1,2\n"), c.write("b.csv", "1,2,3\n")
