@@ -294,6 +294,25 @@ static void a_picture_is_a_point(void **state)
     pf_points_free(&p);
 }
 
+/* Splits are not chosen there; folders below them are classes as ever. */
+static void all_splits_of_a_folder_are_points(void **state)
+{
+    (void)state;
+    static const char *const of[] = {"all/test/cat/a.png", "all/train/cat/b.png",
+                                     "all/train/dog/c.png"};
+    pf_points p;
+    unsigned char im[PIXELS];
+    for (int i = 0; i < 3; i++) put_png(of[i], i);
+    must(pf_points_read(in_dir("all"), NULL, &p));
+    assert_int_equal(p.n, 3);
+    for (int i = 0; i < 3; i++) {
+        image_of(im, i);
+        assert_memory_equal(p.pixels + i * PIXELS, im, PIXELS);
+        assert_int_equal(p.labels[i], i == 2);
+    }
+    pf_points_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +328,7 @@ int main(void)
         cmocka_unit_test(jpeg_comes_back_beside_png),
         cmocka_unit_test(jpeg_is_whole_and_of_known_colours),
         cmocka_unit_test(a_picture_is_a_point),
+        cmocka_unit_test(all_splits_of_a_folder_are_points),
     };
     pf_log_setup(0);
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -118,6 +118,7 @@ static PF_MUST_USE pf_status enter(const walk *w, const place *at, const char *p
     int says = pf_split_of_name(name), outright = w->s->given != PF_SPLIT_UNSAID;
     *in = (place){at, 0, 0, at->depth + 1, at->split, at->above, at->below};
     if (outright && (at->below || !only_splits)) says = PF_SPLIT_UNSAID;
+    if (says >= 0 && w->s->for_points) says = at->split; /* all of them are wanted */
     PF_REQUIRE(says != PF_SPLIT_TWO, PF_EFORMAT, "the name of the folder %s says two splits",
                path);
     if (says != PF_SPLIT_UNSAID && at->split == PF_SPLIT_UNSAID) {
