@@ -223,6 +223,89 @@ static void a_paired_difference_is_that_of_the_images(void **state)
     assert_true(d.images == 0 && isnan(d.nll));
 }
 
+/* A ledger of N images whose value is 0: dequantisation makes noise of variance 1, a set of probes of 4,
+ * a second model differs from the first by noise of variance 1/25. */
+enum { IMAGES = 4000, MOST = 3, GROUP = 8 };
+typedef struct ledgers {
+    const pf_likelihood_opt *o;
+    int pixels, draws; /* draws: a row of the ledger */
+    int64_t pilots;
+    pf_ledger a[IMAGES * MOST], b[IMAGES * MOST];
+} ledgers;
+
+static pf_ledger noisy(const ledgers *l, int64_t i, int d)
+{
+    const double sd = 2.0;
+    int sets = l->o->probes / l->o->colours, pilot = i / GROUP < l->pilots;
+    int made = d < l->o->draws || pilot, twin = l->pixels && sets == 1 && pilot && d == 0;
+    size_t at = (size_t)(i * MOST + d) * 8;
+    double mean = 0.0, squares = 0.0, u = l->pixels ? normal(80, at) : 0.0;
+    for (int k = 0; k < sets; k++) mean += sd * normal(81, at + (size_t)k) / sets;
+    for (int k = 0; k < sets; k++) squares += pow(sd * normal(81, at + (size_t)k) - mean, 2);
+    if (twin) squares = pow(sd * normal(82, at) - sd * normal(82, at + 1), 2) / 2.0;
+    return (pf_ledger){.image = i,
+                       .draw = d,
+                       .nll = made ? u + mean : NAN,
+                       .bound = made ? normal(83, at) : NAN,
+                       .probe_variance = !made      ? NAN
+                                         : sets > 1 ? squares / (sets - 1) / sets
+                                         : twin     ? squares
+                                                    : NAN};
+}
+
+static double mean_square(const pf_estimate *e, int of_bound)
+{
+    double sum = 0.0;
+    for (int i = 0; i < IMAGES; i++) sum += pow(of_bound ? e[i].bound : e[i].nll, 2) / IMAGES;
+    return sum;
+}
+
+static void check_errors(ledgers *l, int paired)
+{
+    static pf_estimate e[IMAGES];
+    const pf_likelihood_opt *o = l->o;
+    double nll = 0.0, bound = 0.0, probe = 0.0;
+    l->pilots = pf_likelihood_pilots(o, l->pixels, paired, IMAGES);
+    l->draws = l->pilots && o->draws < 2 ? 2 : o->draws;
+    for (int64_t k = 0; k < (int64_t)IMAGES * l->draws; k++) {
+        l->a[k] = l->b[k] = noisy(l, k / l->draws, (int)(k % l->draws));
+        l->b[k].nll += 0.2 * normal(84, (size_t)k);
+        l->b[k].bound += 0.2 * normal(85, (size_t)k);
+    }
+    must(pf_likelihood_estimates(o, l->pixels, l->a, paired ? l->b : NULL,
+                                 (int64_t)IMAGES * l->draws, l->draws, e));
+    for (int i = 0; i < IMAGES; i++) {
+        assert_int_equal(e[i].image, i);
+        nll += e[i].nll_variance / IMAGES;
+        bound += e[i].bound_variance / IMAGES;
+        probe += e[i].probe_variance / IMAGES;
+    }
+    /* 512 squares know their mean to 6 %, 4000 to 2 % */
+    assert_true(fabs(nll / mean_square(e, 0) - 1.0) < 0.2);
+    if (o->estimand != PF_NLL_ODE) assert_true(fabs(bound / mean_square(e, 1) - 1.0) < 0.2);
+    if (paired) assert_true(isnan(probe));
+    else assert_true(fabs(probe * o->probes * o->draws / 4.0 - 1.0) < 0.2);
+}
+
+/* Of points and pixels, one model and two, any number of draws and sets: what is stated is the mean square
+ * of the error, and the share of the probes is theirs. */
+static void stated_errors_are_those_of_the_estimates(void **state)
+{
+    (void)state;
+    static ledgers l;
+    for (int k = 0; k < 32; k++) {
+        pf_likelihood_opt o = {.group = GROUP,
+                               .colours = 1,
+                               .probe = PF_RADEMACHER,
+                               .probes = k & 1 ? 3 : 1,
+                               .draws = k & 2 ? 3 : 1,
+                               .estimand = k & 4 ? PF_NLL_AND_BOUND : PF_NLL_ODE};
+        l.o = &o;
+        l.pixels = (k & 8) != 0;
+        check_errors(&l, (k & 16) != 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +315,7 @@ int main(void)
         cmocka_unit_test(stated_errors_are_those_of_the_estimates),
         cmocka_unit_test(pilots_are_where_rows_do_not_say_it),
         cmocka_unit_test(a_paired_difference_is_that_of_the_images),
+        cmocka_unit_test(stated_errors_are_those_of_the_estimates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

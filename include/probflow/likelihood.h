@@ -124,8 +124,9 @@ typedef struct pf_estimate {
     double solver_error;   /* |.| against a tenth of the tolerances; NaN: not repeated */
     double prior, integral, dequantisation, offset;
 } pf_estimate;
-/* Groups to be drawn a second time so that each image's variance is known: enough for 512 images, or all;
- * 0 where the rows say it themselves.  paired: of the difference between two models. */
+/* Groups to be drawn a second time so that each image's variance is known, and whose probes say their share
+ * of it by a second set: enough for 512 images, or all; 0 where the rows say both themselves.  paired: of the
+ * difference between two models. */
 int64_t pf_likelihood_pilots(const pf_likelihood_opt *opt, int pixels, int paired,
                              int64_t images);
 /* Rows sorted by image and draw, `draws` of each, those not made NaN; from the second draw on they are

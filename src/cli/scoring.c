@@ -19,7 +19,7 @@ int64_t pf_scoring_groups(const pf_scoring *s)
 
 int pf_scoring_draws(const pf_scoring *s)
 {
-    return s->pilots ? 2 : s->opt->draws;
+    return s->pilots && s->opt->draws < 2 ? 2 : s->opt->draws;
 }
 
 static int group_size(const pf_scoring *s, int64_t group)
@@ -103,6 +103,7 @@ static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, 
     pf_likelihood_opt pair = *s->opt;
     pf_ledger *two = pf_zalloc((size_t)g.B * sizeof *two);
     PF_REQUIRE(two, PF_EMEM, "no memory for %d rows", g.B);
+    pair.draws = 1;
     pair.probes *= 2;
     pair.estimand = PF_NLL_ODE;
     g.repeat = 0;
@@ -122,7 +123,7 @@ static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const
 {
     pf_likelihood_opt o = *s->opt;
     int pilot = s->pilots && is_one_of(s, s->pilots, group);
-    if (pilot) o.draws = 2;
+    if (pilot && o.draws < 2) o.draws = 2;
     PF_TRY(pf_likelihood_group(&s->model->net->sde, score, &o, g, rows));
     if (pilot && g->pixels && has_one_set(s->opt))
         PF_TRY(add_probe_variance(s, score, *g, rows));

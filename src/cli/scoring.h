@@ -33,8 +33,8 @@ typedef struct pf_scoring {
     const char *train_content;
     int64_t first, last; /* groups of this part */
     /* Groups, evenly spread, that are drawn a second time where opt asks for one draw, and whose
-     * rows say what another probe alone changes; 0: none.  The ledger then has two draws a row,
-     * and those that were not made are NaN. */
+     * rows of the first draw say what another probe alone changes; 0: none.  The ledger then has
+     * two draws a row at least, and those that were not made are NaN. */
     int64_t pilots;
     const char *path; /* results file */
     const char *const *inputs,
@@ -57,7 +57,7 @@ typedef struct pf_scoring {
 } pf_scoring;
 
 int64_t pf_scoring_groups(const pf_scoring *s);
-/* The draws a row that the ledger has: opt->draws, or 2 with pilots. */
+/* The draws a row that the ledger has: opt->draws, with pilots at least 2. */
 int pf_scoring_draws(const pf_scoring *s);
 
 /* Collective.  Opens or continues the results file and fills it; afterwards rank 0 may read

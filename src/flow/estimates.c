@@ -24,13 +24,19 @@ static int nothing_is_random(const pf_likelihood_opt *o, int pixels)
     return !pixels && o->estimand == PF_NLL_ODE && o->probe == PF_EXACT;
 }
 
+/* 1 when draws say the error of a row, but not the share of the probes: one set, and pixels beside it. */
+static int probes_are_silent(const pf_likelihood_opt *o, int pixels)
+{
+    return pixels && has_nll(o) && o->probe != PF_EXACT && sets_of(o) == 1;
+}
+
 int64_t pf_likelihood_pilots(const pf_likelihood_opt *o, int pixels, int paired, int64_t images)
 {
     enum { ENOUGH = 512 }; /* the mean of as many squares is known to sqrt(2/512), 6 % */
     int64_t groups = (images + o->group - 1) / o->group,
             some = (ENOUGH + o->group - 1) / o->group;
-    if (o->draws > 1 || nothing_is_random(o, pixels) || sets_say_it(o, pixels, paired))
-        return 0;
+    if (nothing_is_random(o, pixels) || sets_say_it(o, pixels, paired)) return 0;
+    if (o->draws > 1 && !probes_are_silent(o, pixels)) return 0;
     return some < groups ? some : groups;
 }
 
@@ -66,6 +72,7 @@ static void average(getter get, const pf_ledger *rows, const pf_ledger *minus, i
 
 static void fill_parts(const pf_ledger *rows, int reported, pf_estimate *e)
 {
+    double variance = 0.0, known = 0.0; /* of the draws whose probes have said it */
     for (int j = 0; j < reported; j++) {
         const pf_ledger *r = &rows[j];
         e->prior += r->prior / reported;
@@ -73,8 +80,9 @@ static void fill_parts(const pf_ledger *rows, int reported, pf_estimate *e)
         e->dequantisation += r->dequantisation / reported;
         e->offset += r->offset / reported;
         e->solver_error += fabs(r->solver_error) / reported;
-        e->probe_variance += r->probe_variance / reported / reported;
+        if (!isnan(r->probe_variance)) variance += r->probe_variance, known++;
     }
+    e->probe_variance = variance / known / reported; /* NaN: of none */
 }
 
 /* Three columns that are moderated, one after the other. */
