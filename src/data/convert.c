@@ -241,9 +241,10 @@ static PF_MUST_USE pf_status check_number(const pf_rows *r, int64_t n, const cha
     PF_REQUIRE(kind != PF_DATA_TOKENS, PF_EFORMAT, "%s gives %s, but %s holds text",
                r->of_labels, what, r->of_rows);
     PF_REQUIRE(n == r->n, PF_EFORMAT,
-               "the sources give %lld %s and %lld %s for the split %s, the last of them "
-               "%s and %s",
-               (long long)r->n, rows, (long long)n, what, split, r->of_rows, r->of_labels);
+               "the sources give %lld %s and %lld %s for the split %s; the last %s are of %s, "
+               "the last %s of %s",
+               (long long)r->n, rows, (long long)n, what, split, rows, r->of_rows, what,
+               r->of_labels);
     return PF_OK;
 }
 
@@ -365,6 +366,8 @@ pf_status pf_points_read(const char *source, const pf_convert_opt *opt, pf_point
               .for_points = 1,
               .opt = opt ? opt : &as_it_is};
     *out = (pf_points){0};
+    PF_REQUIRE(!pf_source_is_drawn(source), PF_EARG,
+               "%s is a density to draw a data set from, not a file of points", source);
     pf_status st = take_points(&w, out);
     release(&w);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

@@ -94,9 +94,11 @@ static PF_MUST_USE pf_status open_into(pf_foreign *f, int fd)
     PF_TRY(pf_h5_open_fd(fd, f->path, PF_H5_ALL, NULL, &direct, &f->file));
     if (direct && pf_h5_has_attr(f->file, "kind")) {
         PF_TRY(pf_h5_get_text(f->file, f->path, "kind", &kind));
-        pf_status st = pf_raise(
-            PF_EFORMAT, PF_WHERE,
-            "%s is a %s file of probflow already; convert what it was made of", f->path, kind);
+        int dataset = !strcmp(kind, "dataset");
+        pf_status st =
+            pf_raise(PF_EFORMAT, PF_WHERE,
+                     "%s is a %s file of probflow already; convert what it was made of%s",
+                     f->path, kind, dataset ? ", or score its splits by bpd --data" : "");
         pf_free(kind);
         return st;
     }
