@@ -26,12 +26,15 @@ static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
     const char *kind = pf_logp_kind(a->out);
     int h5 = (!kind || !strncmp(kind, "arrays/", 7)) && is_hdf5(a->in), x = 0;
     *is = 0;
-    if (h5 && !a->against && !a->gradient && !a->scale && !a->dequantisation) {
+    int later = a->against || a->gradient || a->scale || a->dequantisation || a->data;
+    if (h5 && !later) {
         PF_TRY(pf_has_points(a->in, a->group, "x", &x));
         *is = x || a->group;
     }
-    PF_REQUIRE(*is || !a->group, PF_EARG,
-               "--group names a group of an HDF5 file whose results go into an HDF5 file");
+    PF_REQUIRE(
+        *is || !a->group, PF_EARG,
+        "--group names a group of an HDF5 file whose results go into an HDF5 file, without "
+        "--against, --gradient, --scale, --dequantisation and --data");
     if (!*is && !kind)
         return pf_usage_error(PF_WHERE, "--out: %s ends in none of .csv, .npy, .npz and .h5",
                               a->out);

@@ -74,15 +74,19 @@ static PF_MUST_USE pf_status from_pixel_scale(job *j)
     return PF_OK;
 }
 
+static int same_shape(pf_shape a, pf_shape b)
+{
+    return a.h == b.h && a.w == b.w && a.c == b.c;
+}
+
 /* Points [n,D] serve a model of images of D values: rows of pixels, channels together. */
 static PF_MUST_USE pf_status fit_shape(job *j)
 {
     pf_shape p = j->p.shape;
     for (int i = 0; i < j->sides; i++) {
         pf_shape m = j->side[i].model.net->shape;
-        int same = p.h == m.h && p.w == m.w && p.c == m.c;
         int flat = p.h == 1 && p.w == 1 && p.c == m.h * m.w * m.c;
-        PF_REQUIRE(same || flat, PF_ESHAPE,
+        PF_REQUIRE(same_shape(p, m) || flat, PF_ESHAPE,
                    "%s holds points of %dx%dx%d values, %s was made for %dx%dx%d", j->a->in,
                    p.h, p.w, p.c, j->side[i].model.path, m.h, m.w, m.c);
     }
@@ -186,10 +190,28 @@ static PF_MUST_USE pf_status read_points(job *j)
     return PF_OK;
 }
 
+/* Given for the range of the remarks alone, it is held against the points all the same. */
+static PF_MUST_USE pf_status check_training(const job *j)
+{
+    pf_dataset *set = NULL;
+    pf_shape p = j->p.shape;
+    if (!j->data) return PF_OK;
+    PF_TRY(pf_dataset_open(j->data, "train", &set));
+    pf_shape s = pf_dataset_about(set)->shape;
+    pf_dataset_close(set);
+    PF_REQUIRE(same_shape(s, p), PF_ESHAPE,
+               "--data: the train split of %s is %dx%dx%d, the points of %s are %dx%dx%d",
+               j->data, s.h, s.w, s.c, j->a->in, p.h, p.w, p.c);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status open_control(job *j)
 {
     j->data = j->a->data;
-    if (!pf_likelihood_has_control(&j->opt)) return PF_OK;
+    if (!pf_likelihood_has_control(&j->opt)) {
+        PF_TRY(check_training(j));
+        return PF_OK;
+    }
     PF_TRY(pf_data_or_stored(&j->side[0].model, &j->data));
     PF_TRY(pf_control_open_split(j->data, j->p.shape, &j->train));
     PF_TRY(pf_dataset_content(j->train, j->train_content));
@@ -311,12 +333,14 @@ static PF_MUST_USE pf_status find_slopes(pf_comm *c, job *j)
 
 /* ---- remarks ---- */
 
-/* Grids that pixel values lie on when they were scaled and not dequantised: k, k/255, 2k/255 - 1,
- * 2k/256 - 1. */
+/* Grids that pixel values lie on when they were scaled and not dequantised: k, k/255, k/256,
+ * 2k/255 - 1, 2k/256 - 1, (2k + 1)/256 - 1. */
 static int on_a_grid(const double *x, int64_t n)
 {
-    static const double grids[][2] = {{1, 0}, {255, 0}, {127.5, 127.5}, {128, 128}};
-    for (int k = 0; k < 4; k++) {
+    enum { GRIDS = 6 };
+    static const double grids[GRIDS][2] = {{1, 0},         {255, 0},   {256, 0},
+                                           {127.5, 127.5}, {128, 128}, {128, 127.5}};
+    for (int k = 0; k < GRIDS; k++) {
         int64_t i = 0;
         for (; i < n; i++) {
             double v = grids[k][0] * x[i] + grids[k][1];
@@ -343,14 +367,15 @@ static void range_of_training(const job *j, double *low, double *high)
     double *x = a->kind == PF_DATA_CONTINUOUS ? pf_zalloc(BLOCK * dim * sizeof *x) : NULL;
     double from = INFINITY, to = -INFINITY;
     int64_t at = 0;
-    for (; x && at < a->n; at += BLOCK) {
+    int fits = same_shape(a->shape, s); /* the path may have become another one's */
+    for (; x && fits && at < a->n; at += BLOCK) {
         int64_t n = a->n - at < BLOCK ? a->n - at : BLOCK;
         if (pf_dataset_x(set, at, n, x)) break;
         for (size_t i = 0; i < (size_t)n * dim; i++)
             from = fmin(from, x[i]), to = fmax(to, x[i]);
     }
     if (x && at >= a->n) *low = from, *high = to;
-    else if (a->kind == PF_DATA_IMAGES) *low = -1.0, *high = 1.0;
+    else if (fits && a->kind == PF_DATA_IMAGES) *low = -1.0, *high = 1.0;
     pf_free(x);
     pf_dataset_close(set);
 }

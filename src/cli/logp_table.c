@@ -91,7 +91,7 @@ static double integral(const pf_logp_table *t, const pf_estimate *e)
 }
 static double dequantisation(const pf_logp_table *t, const pf_estimate *e)
 {
-    return -e->dequantisation * nats(t);
+    return 0.0 - e->dequantisation * nats(t); /* uniform: 0 and not -0 */
 }
 static double offset(const pf_logp_table *t, const pf_estimate *e)
 {

@@ -272,7 +272,8 @@ static pf_status open_file(pf_scoring *s)
     s->created = access(s->path, F_OK) != 0;
     if (!st) st = pf_results_open(s->path, &info, &s->results);
     if (st == PF_EARG)
-        st = pf_raise(st, PF_WHERE, "%s; name another file with --out", pf_error_message());
+        st = pf_raise(st, PF_WHERE, "%s; name another file with --out%s", pf_error_message(),
+                      s->data->set ? "" : ", or remove that one, work half done");
     pf_free(t.s);
     pf_free(before.s);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

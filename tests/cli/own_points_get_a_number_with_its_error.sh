@@ -121,6 +121,38 @@ x = 2 * np.loadtxt("u.csv", delimiter=",") / 256 - 1
 assert abs(read("u-out.csv")["log_likelihood_nats"] - logp("px", x) + 12 * np.log(128)).max() < 0.02
 P
 
+# three draws: the share of the probes is that of one draw, divided by three
+"$probflow" logp px --in p-idx --out three.npz --set likelihood.draws=3 --set likelihood.estimand=nll_and_bound --quiet >/dev/null || fail "three draws"
+/usr/bin/python3 check.py px p-idx three.npz && /usr/bin/python3 - <<'P' || fail "the errors of three draws"
+import numpy as np
+from check import read
+one, three = read("px.csv")["probe_error_nats"], np.load("three.npz")["probe_error_nats"]
+assert abs(np.mean(three ** 2) / np.mean(one ** 2) * 3 - 1) < 0.25 # each of 512 pairs, known to 6 %
+P
+
+# a split by bpd and its images by logp: the same bits
+cp p-idx t10k-images-idx3-ubyte
+"$probflow" data train-idx t10k-images-idx3-ubyte both.h5 --quiet >/dev/null || fail "cannot read both splits"
+for d in uniform truncated_normal; do
+    rm -f split.h5
+    "$probflow" bpd px --data both.h5 --out split.h5 --set likelihood.estimand=nll_and_bound --set likelihood.dequantisation=$d --quiet >/dev/null || fail "bpd, $d"
+    "$probflow" logp px --in p-idx --out split.npz --set likelihood.estimand=nll_and_bound --dequantisation $d --gradient --quiet >/dev/null || fail "logp, $d"
+    /usr/bin/python3 - <<'P' || fail "bpd and logp differ, or the gradient is that of no pixel, $d"
+import h5py, numpy as np
+from check import fitted
+b, z = h5py.File("split.h5"), np.load("split.npz")
+order = np.argsort(b["image"][()])
+assert (b["nll"][()][order] == z["bits_per_dim"]).all() and (b["bound"][()][order] == z["bound_bits_per_dim"]).all()
+none = z["dequantisation_nats"] == 0
+assert not np.signbit(z["dequantisation_nats"][none]).any()
+# the score of a Gaussian is -C^-1 (x - m): it gives back the place in its level of each pixel
+k = np.frombuffer(open("p-idx", "rb").read()[16:], np.uint8).reshape(-1, 12)
+m, c = fitted("px")
+u = ((m - z["gradient"] * 128 @ c) + 1) * 128 - k
+assert -0.01 < u.min() < 0.2 and 0.8 < u.max() < 1.01 and abs(u.mean() - 0.5) < 0.01, (u.min(), u.max(), u.mean())
+P
+done
+
 # remarks
 "$probflow" logp px --in k.csv --out grid.csv --quiet >page 2>&1 || { cat page; fail "pixels in model scale"; }
 grep -q '1000 of 1000 points lie on a grid' page && grep -q 'outside the range' page || { cat page; fail "no remark"; }
@@ -157,6 +189,13 @@ grep -q 'killed.csv.progress.h5: continues' log || { cat log; fail "it did not c
 cmp killed.csv whole.csv || fail "other bits after a kill"
 [ ! -e killed.csv.progress.h5 ] || fail "the file of its progress is left"
 
+# work half done is not continued by other options, nor lost to them
+"$probflow" logp g --in p.csv --out half.csv --max-minutes 0.0001 --quiet >/dev/null 2>&1
+[ $? = 75 ] && [ -s half.csv.progress.h5 ] || fail "it did not stop in time"
+refuses "half.csv.progress.h5 was made with another configuration.*'seed: 9'.*or remove that one" "$probflow" logp g --in p.csv --out half.csv --set likelihood.seed=9
+"$probflow" logp g --in p.csv --out half.csv --quiet >/dev/null || fail "after a stop"
+cmp r.csv half.csv || fail "other bits after a stop"
+
 # what is refused, with nothing that was there changed
 echo mine >mine.csv
 refuses 'mine.csv exists and is no' "$probflow" logp g --in p.csv --out mine.csv
@@ -170,5 +209,10 @@ refuses "say --scale pixels" "$probflow" logp px --in k.csv --out x.csv --dequan
 refuses 'point 0 holds -?[0-9.e-]+, which is no pixel value' "$probflow" logp px --in p.csv --scale pixels --out x.csv
 refuses "want model or pixels" "$probflow" logp px --in k.csv --scale wide --out x.csv
 refuses '8 bits: --scale model' "$probflow" logp px --in p-idx --scale model --out x.csv
+refuses 'cannot open no.h5' "$probflow" logp g --in p.csv --out x.csv --data no.h5
+refuses 'train split of px.h5 is 4x3x1, the points of p.csv are 1x1x12' "$probflow" logp g --in p.csv --out x.csv --data px.h5
+refuses 'a density to draw a data set from' "$probflow" logp g --in density:ring:20 --out x.csv
+refuses 'score its splits by bpd --data' "$probflow" logp g --in set.h5 --out x.csv
+refuses 'group of an HDF5 file' "$probflow" logp g --in p.csv --group a --out x.csv
 for f in x.csv x.csv.progress.h5; do [ ! -e $f ] || fail "$f is left"; done
 echo ok
