@@ -192,6 +192,12 @@ static pf_status compare(const job *j)
     return PF_OK;
 }
 
+static pf_status check_outputs(const job *j)
+{
+    for (int i = 0; i < j->sides; i++) PF_TRY(pf_scoring_check(&j->side[i].scoring));
+    return PF_OK;
+}
+
 static pf_status score_all(pf_comm *c, job *j)
 {
     int root = pf_comm_rank(c) == 0;
@@ -201,6 +207,7 @@ static pf_status score_all(pf_comm *c, job *j)
     for (int i = 0; i < j->sides; i++) PF_TRY(pf_ranks_same_model(c, &j->side[i].model));
     PF_TRY(pf_data_agree(c, j->data, j->split, j->scored.content));
     if (j->train) PF_TRY(pf_data_agree(c, j->data, "train", j->train_content));
+    PF_TRY(pf_comm_agree(c, root ? check_outputs(j) : PF_OK));
     for (int i = 0; i < j->sides; i++) {
         PF_TRY(pf_scoring_run(c, &j->side[i].scoring));
         PF_TRY(pf_comm_agree(c, root ? finish(j, &j->side[i]) : PF_OK));

@@ -457,8 +457,10 @@ static PF_MUST_USE pf_status begin(job *j)
 {
     size_t n = (size_t)j->p.n + 1;
     PF_TRY(pf_take_output(j->a->out, pf_logp_kind(j->a->out), j->inputs, 2 + j->sides));
-    for (int i = 0; i < j->sides; i++)
+    for (int i = 0; i < j->sides; i++) {
+        PF_TRY(pf_scoring_check(&j->side[i].scoring));
         j->side[i].estimates = pf_zalloc(n * sizeof(pf_estimate));
+    }
     j->difference = pf_zalloc(n * sizeof *j->difference);
     j->remarks = pf_zalloc(n);
     PF_REQUIRE(j->side[0].estimates && (j->sides < 2 || j->side[1].estimates) &&

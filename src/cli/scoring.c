@@ -279,11 +279,17 @@ static pf_status open_file(pf_scoring *s)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+pf_status pf_scoring_check(const pf_scoring *s)
+{
+    PF_TRY(pf_output_check(s->path, "results", s->inputs, s->n_inputs));
+    PF_TRY(pf_output_check(s->path, "results", s->from, s->n_from));
+    return PF_OK;
+}
+
 static pf_status open_results(pf_scoring *s)
 {
     int64_t group = s->opt->group, begin = s->first * group, end = s->last * group, n = 0;
-    PF_TRY(pf_output_check(s->path, "results", s->inputs, s->n_inputs));
-    PF_TRY(pf_output_check(s->path, "results", s->from, s->n_from));
+    PF_TRY(pf_scoring_check(s));
     /* A bad row is told now, and not after hours, with a file begun. */
     if (s->data->set)
         PF_TRY(pf_dataset_check(s->data->set, begin,

@@ -59,6 +59,9 @@ typedef struct pf_scoring {
 int64_t pf_scoring_groups(const pf_scoring *s);
 /* The draws a row that the ledger has: opt->draws, with pilots at least 2. */
 int pf_scoring_draws(const pf_scoring *s);
+/* May its results file be written?  pf_scoring_run asks that too, but of a second model hours after the
+ * first.  Local; rank 0.  Fails as pf_output_check. */
+PF_MUST_USE pf_status pf_scoring_check(const pf_scoring *s);
 
 /* Collective.  Opens or continues the results file and fills it; afterwards rank 0 may read
  * s->results.  Fails PF_ESTOP when a stop was asked for (the same command continues), and as

@@ -214,5 +214,7 @@ refuses 'train split of px.h5 is 4x3x1, the points of p.csv are 1x1x12' "$probfl
 refuses 'a density to draw a data set from' "$probflow" logp g --in density:ring:20 --out x.csv
 refuses 'score its splits by bpd --data' "$probflow" logp g --in set.h5 --out x.csv
 refuses 'group of an HDF5 file' "$probflow" logp g --in p.csv --group a --out x.csv
+echo mine >x.csv.against.progress.h5
+refuses 'x.csv.against.progress.h5 exists and was not written by probflow' "$probflow" logp g --against h --in p.csv --out x.csv
 for f in x.csv x.csv.progress.h5; do [ ! -e $f ] || fail "$f is left"; done
 echo ok

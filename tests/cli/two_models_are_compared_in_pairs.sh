@@ -40,5 +40,8 @@ grep -q 'the first model minus the second, 12 images' page3 || { cat page3; fail
 refuses 'small/.* was made for 14x14x1' "$probflow" bpd $a --against small
 refuses 'g1.0e-3.*is an input|input' "$probflow" bpd $a --against $b --out $b/checkpoint-00000001.h5
 "$probflow" train tiny.yaml --run net --set objective.t_min=1e-3 --quiet >/dev/null 2>&1 || fail "cannot train"
+echo mine >m-against.h5
+refuses 'm-against.h5 exists and was not written by probflow' "$probflow" bpd $a --against $b --out m.h5
+[ "$(cat m-against.h5)" = mine ] && [ ! -e m.h5 ] || fail "the first model was scored before the file of the second was seen"
 refuses 'trained from 0.001 on; set likelihood.t_min=0.001' "$probflow" bpd $a --against net
 echo ok
