@@ -121,7 +121,7 @@ static void states(const pf_estimate *e, double nll, double bound)
     assert_true(fabs(d / v - 1.0) < 0.2 && fabs(b / w - 1.0) < 0.2);
 }
 
-static void stated_errors_are_those_of_the_estimates(void **state)
+static void estimates_are_of_the_draws_that_were_asked_for(void **state)
 {
     (void)state;
     static pf_ledger rows[IMAGES * DRAWS], other[IMAGES * DRAWS];
@@ -180,7 +180,13 @@ static void pilots_are_where_rows_do_not_say_it(void **state)
                      32); /* pixels: dequantisation too */
     assert_int_equal(pf_likelihood_pilots(&two, 0, 1, 100000),
                      32); /* a pair: sets are of each alone */
-    assert_int_equal(pf_likelihood_pilots(&more, 1, 1, 100000), 0);
+    assert_int_equal(pf_likelihood_pilots(&more, 0, 1, 100000), 0);
+    assert_int_equal(pf_likelihood_pilots(&more, 1, 0, 100000),
+                     32); /* for the share of the probes */
+    assert_int_equal(pf_likelihood_repeats(100000), 1);
+    assert_int_equal(pf_likelihood_repeats(16), 1);
+    assert_int_equal(pf_likelihood_repeats(3), 6); /* 18 squares */
+    assert_int_equal(pf_likelihood_repeats(1), 16);
     one.probe = PF_EXACT;
     assert_int_equal(pf_likelihood_pilots(&one, 0, 0, 100000), 0);
     one.estimand = PF_BOUND; /* random times */
@@ -225,7 +231,7 @@ static void a_paired_difference_is_that_of_the_images(void **state)
 
 /* A ledger of N images whose value is 0: dequantisation makes noise of variance 1, a set of probes of 4,
  * a second model differs from the first by noise of variance 1/25. */
-enum { IMAGES = 4000, MOST = 3, GROUP = 8 };
+enum { MOST = 3, GROUP = 8 };
 typedef struct ledgers {
     const pf_likelihood_opt *o;
     int pixels, draws; /* draws: a row of the ledger */
@@ -312,7 +318,7 @@ int main(void)
         cmocka_unit_test(equal_variances_are_pooled),
         cmocka_unit_test(repeats_give_each_row_its_variance),
         cmocka_unit_test(without_repeats_nothing_is_known),
-        cmocka_unit_test(stated_errors_are_those_of_the_estimates),
+        cmocka_unit_test(estimates_are_of_the_draws_that_were_asked_for),
         cmocka_unit_test(pilots_are_where_rows_do_not_say_it),
         cmocka_unit_test(a_paired_difference_is_that_of_the_images),
         cmocka_unit_test(stated_errors_are_those_of_the_estimates),

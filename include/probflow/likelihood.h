@@ -129,6 +129,8 @@ typedef struct pf_estimate {
  * difference between two models. */
 int64_t pf_likelihood_pilots(const pf_likelihood_opt *opt, int pixels, int paired,
                              int64_t images);
+/* Times that these are drawn again: once, and of few images so often that 16 squares are known. */
+int pf_likelihood_repeats(int64_t images);
 /* Rows sorted by image and draw, `draws` of each, those not made NaN; from the second draw on they are
  * repeats where opt asks for one draw.  minus: of another model, in the same order; the nll, the bound and their
  * variances are then of the difference, and the rest NaN.  Variances by pf_moderate_variance.

@@ -26,7 +26,8 @@ static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
     const char *kind = pf_logp_kind(a->out);
     int h5 = (!kind || !strncmp(kind, "arrays/", 7)) && is_hdf5(a->in), x = 0;
     *is = 0;
-    int later = a->against || a->gradient || a->scale || a->dequantisation || a->data;
+    int later = a->against || a->gradient || a->scale || a->dequantisation || a->data ||
+                a->label || a->n_condition;
     if (h5 && !later) {
         PF_TRY(pf_has_points(a->in, a->group, "x", &x));
         *is = x || a->group;
@@ -34,7 +35,7 @@ static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
     PF_REQUIRE(
         *is || !a->group, PF_EARG,
         "--group names a group of an HDF5 file whose results go into an HDF5 file, without "
-        "--against, --gradient, --scale, --dequantisation and --data");
+        "--against, --gradient, --scale, --dequantisation, --label, --condition and --data");
     if (!*is && !kind)
         return pf_usage_error(PF_WHERE, "--out: %s ends in none of .csv, .npy, .npz and .h5",
                               a->out);
@@ -79,6 +80,8 @@ static pf_status run(int argc, char **argv)
                             {"--dequantisation", &a.dequantisation, NULL},
                             {"--gradient", NULL, &a.gradient},
                             {"--data", &a.data, NULL},
+                            {"--label", &a.label, NULL},
+                            {"--condition", a.condition, &a.n_condition},
                             {"--params", &a.params, NULL},
                             {"--max-minutes", &minutes, NULL},
                             {0}};
@@ -94,7 +97,8 @@ const pf_command pf_command_logp = {
     .name = "logp",
     .usage =
         "RUN_OR_CKPT --in POINTS [--out TABLE] [--scale model|pixels] [--dequantisation D] "
-        "[--gradient] [--against RUN_OR_CKPT] [--data D.h5] [--group G] [--params ema|raw] "
+        "[--gradient] [--against RUN_OR_CKPT] [--label COLUMN] [--condition COLUMN]... [--data "
+        "D.h5] [--group G] [--params ema|raw] "
         "[--max-minutes M] [--set section.key=value]... [--quiet]",
     .help =
         "log-likelihood of given points, each with its error\n\n"
@@ -119,6 +123,8 @@ const pf_command pf_command_logp = {
         "and times:\n"
         "                adds its log-likelihood and the difference with the error of the "
         "difference\n"
+        "  --label C, --condition C  columns of a table that are no values of the point, as of "
+        "`probflow data`\n"
         "  --data D.h5   training data for a control variate; default: those the model names\n"
         "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"
@@ -146,9 +152,10 @@ const pf_command pf_command_logp = {
         ".csv; "
         "else the sum of\n"
         "                        1, 2, 4, 8)\n\n"
-        "Where one draw and one set of probes are asked for, some points are drawn twice, and "
+        "Where one draw and one set of probes are asked for, some points are drawn again, and "
         "their spread\n"
-        "gives the error of all; more of them give each point an error of its own.\n\n"
+        "gives the error of all; more of them give each point a spread of its own, which is "
+        "weighed with that of all.\n\n"
         "From x [N,H,W,C] of an .h5 file to an .h5 file the older form stands: x in model "
         "scale "
         "at\n"

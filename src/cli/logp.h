@@ -9,6 +9,8 @@
 typedef struct pf_logp {
     pf_args args;
     const char *in, *group, *out, *params, *against, *scale, *dequantisation, *data;
+    const char *label, *condition[PF_CLI_MAX + 1]; /* columns, see pf_convert_opt */
+    int n_condition;
     int gradient;
 } pf_logp;
 
@@ -41,6 +43,9 @@ typedef enum pf_remark {
     PF_REMARK_DENSITY = 8   /* a density above 1, which no probability is */
 } pf_remark;
 
+/* Fills remarks [n].  data: data set of the training, read where it can be.  Local. */
+void pf_logp_remark(const pf_logp_table *t, const pf_points *p, const char *data,
+                    unsigned char *remarks);
 /* Kind of output by the ending of its name, for pf_take_output; NULL: none of .csv .npy .npz .h5. */
 const char *pf_logp_kind(const char *out);
 /* Writes the table in the format of its name.  Local. */

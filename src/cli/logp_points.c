@@ -171,7 +171,11 @@ static PF_MUST_USE pf_status check_t_min(const job *j)
 
 static PF_MUST_USE pf_status read_points(job *j)
 {
-    PF_TRY(pf_points_read(j->a->in, NULL, &j->p));
+    const pf_convert_opt columns = {.label = j->a->label, .condition = j->a->condition};
+    PF_TRY(pf_points_read(j->a->in, &columns, &j->p));
+    if (j->p.conditions)
+        pf_log("logp: %d condition%s a point left out: no model takes any", j->p.n_conditions,
+               j->p.n_conditions == 1 ? " is" : "s are");
     PF_TRY(fit_shape(j));
     PF_TRY(choose_scale(j));
     j->opt = j->side[0].model.e.likelihood;
@@ -331,74 +335,6 @@ static PF_MUST_USE pf_status find_slopes(pf_comm *c, job *j)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-/* ---- remarks ---- */
-
-/* Grids that pixel values lie on when they were scaled and not dequantised: k, k/255, k/256,
- * 2k/255 - 1, 2k/256 - 1, (2k + 1)/256 - 1. */
-static int on_a_grid(const double *x, int64_t n)
-{
-    enum { GRIDS = 6 };
-    static const double grids[GRIDS][2] = {{1, 0},         {255, 0},   {256, 0},
-                                           {127.5, 127.5}, {128, 128}, {128, 127.5}};
-    for (int k = 0; k < GRIDS; k++) {
-        int64_t i = 0;
-        for (; i < n; i++) {
-            double v = grids[k][0] * x[i] + grids[k][1];
-            if (fabs(v - rint(v)) > 1e-4) break; /* rounded to float32 */
-        }
-        if (i == n) return n >= 8; /* so many by accident: (2e-4)^8 */
-    }
-    return 0;
-}
-
-/* Smallest and largest value of the training data, where they can be read; images in model scale. */
-static void range_of_training(const job *j, double *low, double *high)
-{
-    enum { BLOCK = 4096 };
-    const char *path = j->data;
-    pf_dataset *set = NULL;
-    pf_shape s = j->p.shape;
-    *low = s.h * s.w > 1 ? -1.0 : -INFINITY;
-    *high = s.h * s.w > 1 ? 1.0 : INFINITY;
-    if (!path) path = j->side[0].model.e.data.path;
-    if (!path[0] || access(path, R_OK) || pf_dataset_open(path, "train", &set)) return;
-    const pf_dataset_info *a = pf_dataset_about(set);
-    size_t dim = (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
-    double *x = a->kind == PF_DATA_CONTINUOUS ? pf_zalloc(BLOCK * dim * sizeof *x) : NULL;
-    double from = INFINITY, to = -INFINITY;
-    int64_t at = 0;
-    int fits = same_shape(a->shape, s); /* the path may have become another one's */
-    for (; x && fits && at < a->n; at += BLOCK) {
-        int64_t n = a->n - at < BLOCK ? a->n - at : BLOCK;
-        if (pf_dataset_x(set, at, n, x)) break;
-        for (size_t i = 0; i < (size_t)n * dim; i++)
-            from = fmin(from, x[i]), to = fmax(to, x[i]);
-    }
-    if (x && at >= a->n) *low = from, *high = to;
-    else if (fits && a->kind == PF_DATA_IMAGES) *low = -1.0, *high = 1.0;
-    pf_free(x);
-    pf_dataset_close(set);
-}
-
-static void remark(job *j)
-{
-    const pf_estimate *e = j->side[0].estimates;
-    double low, high, per = j->D * M_LN2;
-    int bound = j->opt.estimand == PF_BOUND;
-    int grid = !j->p.pixels && on_a_grid(j->p.x, j->p.n * j->D);
-    range_of_training(j, &low, &high);
-    for (int64_t i = 0; i < j->p.n; i++) {
-        double bits = (bound ? e[i].bound : e[i].nll) - j->offset / per;
-        int outside = 0, is_mass = j->p.pixels || j->offset != 0.0;
-        for (int d = 0; j->p.x && d < j->D; d++)
-            outside |= j->p.x[i * j->D + d] < low || j->p.x[i * j->D + d] > high;
-        j->remarks[i] =
-            (unsigned char)((grid ? PF_REMARK_GRID : 0) | (outside ? PF_REMARK_OUTSIDE : 0) |
-                            (is_mass && bits < 0.0 ? PF_REMARK_NEGATIVE : 0) |
-                            (!is_mass && bits < 0.0 ? PF_REMARK_DENSITY : 0));
-    }
-}
-
 /* ---- rank 0 ---- */
 
 static PF_MUST_USE pf_status take_rows(const job *j, side *k)
@@ -435,7 +371,6 @@ static PF_MUST_USE pf_status write_all(job *j)
         PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, a->rows, b->rows,
                                        a->n_rows, pf_scoring_draws(&a->scoring),
                                        j->difference));
-    remark(j);
     pf_logp_table t = {.n = j->p.n,
                        .D = j->D,
                        .pixels = j->p.pixels != NULL,
@@ -447,6 +382,7 @@ static PF_MUST_USE pf_status write_all(job *j)
                        .difference = j->sides > 1 ? j->difference : NULL,
                        .gradient = j->gradient,
                        .remarks = j->remarks};
+    pf_logp_remark(&t, &j->p, j->data ? j->data : a->model.e.data.path, j->remarks);
     PF_TRY(write_table(j, &t));
     for (int i = 0; i < j->sides; i++) unlink(j->side[i].path);
     pf_logp_print(j->a->out, &t);

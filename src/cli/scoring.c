@@ -19,7 +19,8 @@ int64_t pf_scoring_groups(const pf_scoring *s)
 
 int pf_scoring_draws(const pf_scoring *s)
 {
-    return s->pilots && s->opt->draws < 2 ? 2 : s->opt->draws;
+    return s->pilots && s->opt->draws < 2 ? 1 + pf_likelihood_repeats(s->data->n)
+                                          : s->opt->draws;
 }
 
 static int group_size(const pf_scoring *s, int64_t group)
@@ -97,19 +98,22 @@ static pf_status open_score(const pf_scoring *s, pf_score *score)
     return PF_OK;
 }
 
-/* What another probe alone would change, which for pixels is not all that is random, from a pair of sets: two solves of one draw. */
+/* What another set of probes alone would change, which for pixels is not all that is random: by more
+ * sets in the solve of the first draw. */
 static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, pf_ledger *rows)
 {
-    pf_likelihood_opt pair = *s->opt;
-    pf_ledger *two = pf_zalloc((size_t)g.B * sizeof *two);
-    PF_REQUIRE(two, PF_EMEM, "no memory for %d rows", g.B);
-    pair.draws = 1;
-    pair.probes *= 2;
-    pair.estimand = PF_NLL_ODE;
+    int sets = 1 + pf_likelihood_repeats(s->data->n);
+    pf_likelihood_opt more = *s->opt;
+    pf_ledger *of_all = pf_zalloc((size_t)g.B * sizeof *of_all);
+    PF_REQUIRE(of_all, PF_EMEM, "no memory for %d rows", g.B);
+    more.draws = 1;
+    more.probes *= sets;
+    more.estimand = PF_NLL_ODE;
     g.repeat = 0;
-    pf_status st = pf_likelihood_group(&s->model->net->sde, score, &pair, &g, two);
-    for (int b = 0; !st && b < g.B; b++) rows[b].probe_variance = 2.0 * two[b].probe_variance;
-    pf_free(two);
+    pf_status st = pf_likelihood_group(&s->model->net->sde, score, &more, &g, of_all);
+    for (int b = 0; !st && b < g.B; b++)
+        rows[b].probe_variance = sets * of_all[b].probe_variance;
+    pf_free(of_all);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -123,7 +127,7 @@ static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const
 {
     pf_likelihood_opt o = *s->opt;
     int pilot = s->pilots && is_one_of(s, s->pilots, group);
-    if (pilot && o.draws < 2) o.draws = 2;
+    if (pilot) o.draws = pf_scoring_draws(s);
     PF_TRY(pf_likelihood_group(&s->model->net->sde, score, &o, g, rows));
     if (pilot && g->pixels && has_one_set(s->opt))
         PF_TRY(add_probe_variance(s, score, *g, rows));

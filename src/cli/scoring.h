@@ -57,7 +57,7 @@ typedef struct pf_scoring {
 } pf_scoring;
 
 int64_t pf_scoring_groups(const pf_scoring *s);
-/* The draws a row that the ledger has: opt->draws, with pilots at least 2. */
+/* The draws a row that the ledger has: opt->draws, or with pilots of one draw its repeats as well. */
 int pf_scoring_draws(const pf_scoring *s);
 /* May its results file be written?  pf_scoring_run asks that too, but of a second model hours after the
  * first.  Local; rank 0.  Fails as pf_output_check. */

@@ -40,6 +40,12 @@ int64_t pf_likelihood_pilots(const pf_likelihood_opt *o, int pixels, int paired,
     return some < groups ? some : groups;
 }
 
+int pf_likelihood_repeats(int64_t images)
+{
+    enum { LEAST = 16 }; /* the mean of as many squares is known to sqrt(2/16), a third */
+    return images < LEAST ? (int)((LEAST + images - 1) / images) : 1;
+}
+
 typedef double (*getter)(const pf_ledger *r);
 static double get_nll(const pf_ledger *r)
 {
@@ -112,7 +118,7 @@ static void fill(const pf_likelihood_opt *o, int pixels, const pf_ledger *rows,
         out[i] = (pf_estimate){.image = r->image};
         fill_parts(r, reported, &out[i]);
         average(get_nll, r, m, draws, reported, &out[i].nll, &c->spread[i], &c->dof[i]);
-        if (sets_say_it(o, pixels, minus != NULL) && draws == 1) {
+        if (sets_say_it(o, pixels, minus != NULL) && reported == 1) {
             c->spread[i] = r->probe_variance;
             c->dof[i] = sets_of(o) - 1;
         } else if (nothing_is_random(o, pixels)) c->spread[i] = 0.0, c->dof[i] = 1;
