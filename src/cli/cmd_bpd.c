@@ -65,14 +65,10 @@ static pf_status check_dataset(const job *j)
 static pf_status check_model(const job *j, const side *k)
 {
     pf_shape a = j->about.shape, b = k->model.file.shape;
-    double from = k->model.e.objective.t_min, t_min = options(j)->ode.t_min;
     PF_REQUIRE(a.h == b.h && a.w == b.w && a.c == b.c, PF_ESHAPE,
                "%s holds %dx%dx%d images, %s was made for %dx%dx%d", j->data, a.h, a.w, a.c,
                k->model.path, b.h, b.w, b.c);
-    PF_REQUIRE(!k->model.e.model.ops->build || t_min >= from, PF_EARG,
-               "likelihood.t_min is %g, but %s is trained from %g on; set likelihood.t_min=%g "
-               "for both",
-               t_min, k->model.path, from, from);
+    PF_TRY(pf_scoring_reaches(&k->model, options(j)));
     return PF_OK;
 }
 

@@ -157,18 +157,6 @@ static PF_MUST_USE pf_status digest(job *j)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status check_t_min(const job *j)
-{
-    for (int i = 1; i < j->sides; i++) {
-        double from = j->side[i].model.e.objective.t_min;
-        PF_REQUIRE(!j->side[i].model.e.model.ops->build || j->opt.ode.t_min >= from, PF_EARG,
-                   "likelihood.t_min is %g, but %s is trained from %g on; set "
-                   "likelihood.t_min=%g for both",
-                   j->opt.ode.t_min, j->side[i].model.path, from, from);
-    }
-    return PF_OK;
-}
-
 static PF_MUST_USE pf_status read_points(job *j)
 {
     const pf_convert_opt columns = {.label = j->a->label, .condition = j->a->condition};
@@ -181,7 +169,7 @@ static PF_MUST_USE pf_status read_points(job *j)
     j->opt = j->side[0].model.e.likelihood;
     if (!is_set(&j->a->args, "likelihood.check_groups")) j->opt.check_groups = 1000000;
     PF_TRY(choose_dequantisation(j));
-    PF_TRY(check_t_min(j));
+    for (int i = 0; i < j->sides; i++) PF_TRY(pf_scoring_reaches(&j->side[i].model, &j->opt));
     if (j->p.n < j->opt.group) j->opt.group = (int)j->p.n;
     j->scored = (pf_scored){.file = j->a->in,
                             .kind = j->p.kind,

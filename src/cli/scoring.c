@@ -12,6 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
+pf_status pf_scoring_reaches(const pf_loaded *model, const pf_likelihood_opt *opt)
+{
+    double from = model->e.objective.t_min;
+    PF_REQUIRE(!model->e.model.ops->build || opt->ode.t_min >= from, PF_EARG,
+               "likelihood.t_min is %g, but %s is trained from %g on; set likelihood.t_min=%g "
+               "for both",
+               opt->ode.t_min, model->path, from, from);
+    return PF_OK;
+}
+
 int64_t pf_scoring_groups(const pf_scoring *s)
 {
     return (s->data->n + s->opt->group - 1) / s->opt->group;
