@@ -1,13 +1,13 @@
 /* probflow data: files of any known format -> dataset HDF5. */
 #include <probflow/data.h>
-#include "cli/cli.h"
+#include "cli/convert_args.h"
 #include <string.h>
 
 typedef struct job {
     pf_args args;
-    const char *shrink, *alpha, *crop, *resize, *label, *condition[PF_CLI_MAX + 1],
-        *given[PF_CLI_MAX]; /* given: NAME=SOURCE of --split */
-    int n_given, n_condition, grey, rgb;
+    pf_convert_args convert;
+    const char *given[PF_CLI_MAX]; /* NAME=SOURCE of --split */
+    int n_given;
     const char *sources[2 * PF_CLI_MAX];
     int splits[2 * PF_CLI_MAX], n;
 } job;
@@ -56,45 +56,11 @@ static PF_MUST_USE pf_status collect(job *j)
     return PF_OK;
 }
 
-/* "N" or "HxW"; *w is 0 for N. */
-static PF_MUST_USE pf_status parse_size(const char *flag, const char *text, int *h, int *w)
-{
-    enum { MOST = 4096 };
-    int n = 0, ok = sscanf(text, "%4d%n", h, &n) == 1;
-    *w = 0;
-    text += n;
-    if (ok && *text == 'x') {
-        ok = sscanf(text + 1, "%4d%n", w, &n) == 1 && *w > 0;
-        text += 1 + n;
-    }
-    if (!ok || *text || *h < 1 || *h > MOST || *w > MOST)
-        return pf_usage_error(PF_WHERE, "%s wants N or HxW, whole numbers from 1 to %d", flag,
-                              MOST);
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status parse_options(const job *j, pf_convert_opt *opt)
-{
-    long shrink = 1;
-    if (j->grey && j->rgb)
-        return pf_usage_error(PF_WHERE, "--grey and --rgb exclude each other");
-    opt->channels = j->grey ? 1 : j->rgb ? 3 : 0;
-    if (j->alpha && strcmp(j->alpha, "drop"))
-        return pf_usage_error(PF_WHERE, "--alpha: '%s' is not drop", j->alpha);
-    opt->drop_alpha = j->alpha != NULL;
-    if (j->crop) PF_TRY(parse_size("--crop", j->crop, &opt->crop_h, &opt->crop_w));
-    if (!opt->crop_w) opt->crop_w = opt->crop_h;
-    if (j->resize) PF_TRY(parse_size("--resize", j->resize, &opt->resize_h, &opt->resize_w));
-    if (j->shrink) PF_TRY(pf_arg_int("--shrink", j->shrink, 1, 4096, &shrink));
-    opt->shrink = (int)shrink;
-    return PF_OK;
-}
-
 static pf_status body(pf_comm *c, void *self)
 {
     const job *j = self;
-    pf_convert_opt opt = {.label = j->label, .condition = j->condition};
-    PF_TRY(parse_options(j, &opt));
+    pf_convert_opt opt;
+    PF_TRY(pf_convert_args_parse(&j->convert, &opt));
     const char *out = j->args.positional[j->args.n_positional - 1];
     if (pf_comm_rank(c) != 0) return PF_OK;
     PF_TRY(pf_take_output(out, "dataset", j->sources, j->n));
@@ -106,16 +72,7 @@ static pf_status body(pf_comm *c, void *self)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {{"--alpha", &j.alpha, NULL},
-                            {"--grey", NULL, &j.grey},
-                            {"--rgb", NULL, &j.rgb},
-                            {"--crop", &j.crop, NULL},
-                            {"--resize", &j.resize, NULL},
-                            {"--shrink", &j.shrink, NULL},
-                            {"--split", j.given, &j.n_given},
-                            {"--label", &j.label, NULL},
-                            {"--condition", j.condition, &j.n_condition},
-                            {0}};
+    const pf_arg flags[] = {PF_CONVERT_ARGS(j.convert), {"--split", j.given, &j.n_given}, {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, PF_CLI_MAX, &j.args));
     PF_TRY(collect(&j));
     PF_TRY(pf_with_comm(body, &j));

@@ -27,7 +27,7 @@ static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
     int h5 = (!kind || !strncmp(kind, "arrays/", 7)) && is_hdf5(a->in), x = 0;
     *is = 0;
     int later = a->against || a->gradient || a->scale || a->dequantisation || a->data ||
-                a->label || a->n_condition;
+                pf_convert_args_given(&a->convert);
     if (h5 && !later) {
         PF_TRY(pf_has_points(a->in, a->group, "x", &x));
         *is = x || a->group;
@@ -35,7 +35,8 @@ static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
     PF_REQUIRE(
         *is || !a->group, PF_EARG,
         "--group names a group of an HDF5 file whose results go into an HDF5 file, without "
-        "--against, --gradient, --scale, --dequantisation, --label, --condition and --data");
+        "--against, --gradient, --scale, --dequantisation, those of `probflow data` and "
+        "--data");
     if (!*is && !kind)
         return pf_usage_error(PF_WHERE, "--out: %s ends in none of .csv, .npy, .npz and .h5",
                               a->out);
@@ -80,8 +81,7 @@ static pf_status run(int argc, char **argv)
                             {"--dequantisation", &a.dequantisation, NULL},
                             {"--gradient", NULL, &a.gradient},
                             {"--data", &a.data, NULL},
-                            {"--label", &a.label, NULL},
-                            {"--condition", a.condition, &a.n_condition},
+                            PF_CONVERT_ARGS(a.convert),
                             {"--params", &a.params, NULL},
                             {"--max-minutes", &minutes, NULL},
                             {0}};
@@ -97,7 +97,8 @@ const pf_command pf_command_logp = {
     .name = "logp",
     .usage =
         "RUN_OR_CKPT --in POINTS [--out TABLE] [--scale model|pixels] [--dequantisation D] "
-        "[--gradient] [--against RUN_OR_CKPT] [--label COLUMN] [--condition COLUMN]... [--data "
+        "[--gradient] [--against RUN_OR_CKPT] [--label COLUMN] [--crop N] [--resize N] ... "
+        "[--data "
         "D.h5] [--group G] [--params ema|raw] "
         "[--max-minutes M] [--set section.key=value]... [--quiet]",
     .help =
@@ -123,8 +124,9 @@ const pf_command pf_command_logp = {
         "and times:\n"
         "                adds its log-likelihood and the difference with the error of the "
         "difference\n"
-        "  --label C, --condition C  columns of a table that are no values of the point, as of "
-        "`probflow data`\n"
+        "  --label, --condition, --alpha, --grey, --rgb, --crop, --resize, --shrink  of the "
+        "points, as of\n"
+        "                `probflow data`: images become what the model was trained on\n"
         "  --data D.h5   training data for a control variate; default: those the model names\n"
         "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"

@@ -4,13 +4,12 @@
 
 #include <probflow/data.h>
 #include <probflow/likelihood.h>
-#include "cli/cli.h"
+#include "cli/convert_args.h"
 
 typedef struct pf_logp {
     pf_args args;
     const char *in, *group, *out, *params, *against, *scale, *dequantisation, *data;
-    const char *label, *condition[PF_CLI_MAX + 1]; /* columns, see pf_convert_opt */
-    int n_condition;
+    pf_convert_args convert; /* of the points */
     int gradient;
 } pf_logp;
 

@@ -159,8 +159,9 @@ static PF_MUST_USE pf_status digest(job *j)
 
 static PF_MUST_USE pf_status read_points(job *j)
 {
-    const pf_convert_opt columns = {.label = j->a->label, .condition = j->a->condition};
-    PF_TRY(pf_points_read(j->a->in, &columns, &j->p));
+    pf_convert_opt opt;
+    PF_TRY(pf_convert_args_parse(&j->a->convert, &opt));
+    PF_TRY(pf_points_read(j->a->in, &opt, &j->p));
     if (j->p.conditions)
         pf_log("logp: %d condition%s a point left out: no model takes any", j->p.n_conditions,
                j->p.n_conditions == 1 ? " is" : "s are");

@@ -14,7 +14,8 @@ x = gauss(12, 6000, 0.4)
 np.savetxt("train.csv", x[:5000], delimiter=",")
 np.savetxt("p.csv", x[5000:], delimiter=",", header=",".join("c%d" % i for i in range(12)), comments="")
 k = np.clip(np.rint(128 + gauss(12, 6000, 35)), 0, 255).astype(np.uint8).reshape(-1, 4, 3)
-for name, a in (("train-idx", k[:5000]), ("p-idx", k[5000:])):
+wide = np.pad(k[5000:5020], ((0, 0), (1, 1), (1, 1)))
+for name, a in (("train-idx", k[:5000]), ("p-idx", k[5000:]), ("few-idx", k[5000:5020]), ("wide-idx", wide)):
     open(name, "wb").write(bytes([0, 0, 8, 3]) + b"".join(s.to_bytes(4, "big") for s in a.shape) + a.tobytes())
 np.savetxt("k.csv", k[5000:].reshape(-1, 12), delimiter=",", fmt="%d")
 np.savetxt("u.csv", k[5000:].reshape(-1, 12) + r.uniform(size=(1000, 12)) * 0.999, delimiter=",")
@@ -152,6 +153,15 @@ u = ((m - z["gradient"] * 128 @ c) + 1) * 128 - k
 assert -0.01 < u.min() < 0.2 and 0.8 < u.max() < 1.01 and abs(u.mean() - 0.5) < 0.01, (u.min(), u.max(), u.mean())
 P
 done
+
+# images that are made what the model was trained on, as data makes them
+for f in few wide; do
+    crop=(); [ $f = few ] || crop=(--crop 4x3)
+    "$probflow" logp px --in $f-idx "${crop[@]}" --out $f.csv --quiet >/dev/null || fail "$f images"
+done
+cmp few.csv wide.csv || fail "cropped images are scored otherwise"
+refuses 'holds points of 6x5x1 values' "$probflow" logp px --in wide-idx --out x.csv
+refuses 'which has no columns for --label' "$probflow" logp px --in few-idx --label 1 --out x.csv
 
 # remarks
 "$probflow" logp px --in k.csv --out grid.csv --quiet >page 2>&1 || { cat page; fail "pixels in model scale"; }
