@@ -36,6 +36,15 @@ static pf_experiment experiment(void)
     return e;
 }
 
+static size_t held_by_libc(void)
+{
+#ifdef __GLIBC__
+    return mallinfo2().uordblks + mallinfo2().hblkhd;
+#else
+    return 0;
+#endif
+}
+
 static void a_step_allocates_nothing(void **state)
 {
     (void)state;
@@ -47,13 +56,15 @@ static void a_step_allocates_nothing(void **state)
     for (int i = 0; i < 2; i++) must(pf_rehearsal_step(r, NULL)); /* libraries settle */
     int64_t calls = pf_alloc_count();
     size_t ours = pf_alloc_live();
-#ifdef __GLIBC__
-    size_t held = mallinfo2().uordblks + mallinfo2().hblkhd;
-#endif
-    for (int i = 0; i < 5; i++) must(pf_rehearsal_step(r, NULL));
-#ifdef __GLIBC__ /* nor do the libraries keep anything */
-    assert_int_equal(mallinfo2().uordblks + mallinfo2().hblkhd, held);
-#endif
+    /* Nor do the libraries keep anything, once they have settled, which a busy machine delays: what is
+     * kept a step would be kept in every window. */
+    int kept = 1;
+    for (int window = 0; window < 5 && kept; window++) {
+        size_t held = held_by_libc();
+        for (int i = 0; i < 5; i++) must(pf_rehearsal_step(r, NULL));
+        kept = held_by_libc() > held;
+    }
+    assert_false(kept);
     assert_int_equal(pf_alloc_count(), calls);
     assert_int_equal(pf_alloc_live(), ours);
     pf_rehearsal_free(r);
