@@ -70,8 +70,9 @@ typedef struct pf_points {
     int n_conditions;   /* of each row */
     double *conditions; /* [n,n_conditions], owned; NULL: none */
 } pf_points;
-/* Reads any source that pf_data_convert does, and a PNG file too, but no text and no density.  Local.  Fails as that one;
- * PF_EFORMAT: tokens.  Free with pf_points_free, also after a failure. */
+/* Reads any source that pf_data_convert does, and a PNG file too, but no text and no density.  Local.
+ * Fails as that one; PF_EFORMAT: tokens.  Free with pf_points_free, also after a failure.
+ * Test   all_splits_of_a_folder_are_points, own_points_get_a_number_with_its_error.sh */
 PF_MUST_USE pf_status pf_points_read(const char *source, const pf_convert_opt *opt,
                                      pf_points *out);
 void pf_points_free(pf_points *p);
@@ -101,12 +102,12 @@ typedef struct pf_column {
  * Test   a_table_of_results_gives_every_bit_back, a_table_replaces_its_own_kind_alone */
 PF_MUST_USE pf_status pf_csv_write(const char *path, const char *kind, int64_t n,
                                    const pf_column *c, int n_columns);
-/* The same for NumPy, text excepted: columns of n rows as a new file for NumPy, little-endian: .npy is one structured array [n] with a
- * field a column (of shape [width] above 1); .npz an array a column, [n], or [n,width] above width 1.
+/* The same for NumPy, numbers alone and little-endian: .npy is one structured array [n] with a field a
+ * column (of shape [width] above 1); .npz an array a column, [n], or [n,width] above width 1.
  * The same numbers give the same bytes.  Local.
  * Fails  PF_EARG (names, no or too many columns; an existing path that is not ours, see pf_output_check:
  *        kinds "NPY/first column" and "NPZ"), PF_EMEM, PF_EIO; an existing file is then intact.
- * Test   columns_come_back, and by numpy: rows npz and npy of tests/table */
+ * Test   columns_come_back; by NumPy: own_points_get_a_number_with_its_error.sh */
 PF_MUST_USE pf_status pf_npy_write(const char *path, int64_t n, const pf_column *columns,
                                    int n_columns);
 PF_MUST_USE pf_status pf_npz_write(const char *path, int64_t n, const pf_column *columns,

@@ -124,19 +124,21 @@ typedef struct pf_estimate {
     double solver_error;   /* |.| against a tenth of the tolerances; NaN: not repeated */
     double prior, integral, dequantisation, offset;
 } pf_estimate;
-/* Groups to be drawn a second time so that each image's variance is known, and whose probes say their share
- * of it by a second set: enough for 512 images, or all; 0 where the rows say both themselves.  paired: of the
- * difference between two models. */
+/* Groups to be drawn again so that each image's variance is known, and whose probes say their share of it
+ * by more sets: enough for 512 images, or all; 0 where the rows say both themselves.  paired: of the
+ * difference between two models.  Local.
+ * Test   pilots_are_where_rows_do_not_say_it */
 int64_t pf_likelihood_pilots(const pf_likelihood_opt *opt, int pixels, int paired,
                              int64_t images);
-/* Times that these are drawn again: once, and of few images so often that 16 squares are known. */
+/* Times that these are drawn again: once, and of few images so often that 16 squares are known.  Local.
+ * Test   pilots_are_where_rows_do_not_say_it */
 int pf_likelihood_repeats(int64_t images);
 /* Rows sorted by image and draw, `draws` of each, those not made NaN; from the second draw on they are
  * repeats where opt asks for one draw.  minus: of another model, in the same order; the nll, the bound and their
  * variances are then of the difference, and the rest NaN.  Variances by pf_moderate_variance.
  * out [rows/draws].  Local.
  * Fails  PF_EMEM.
- * Test   stated_errors_are_those_of_the_estimates */
+ * Test   stated_errors_are_those_of_the_estimates, estimates_are_of_the_draws_that_were_asked_for */
 PF_MUST_USE pf_status pf_likelihood_estimates(const pf_likelihood_opt *opt, int pixels,
                                               const pf_ledger *rows, const pf_ledger *minus,
                                               int64_t n_rows, int draws, pf_estimate *out);

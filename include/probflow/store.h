@@ -204,7 +204,7 @@ PF_MUST_USE pf_status pf_results_close(pf_results *r);
  * in its kind: PF_OUTPUT_CSV "point,logp,". */
 #define PF_OUTPUT_PNG   "PNG"
 #define PF_PNG_SOFTWARE "tEXtSoftware\0probflow"
-#define PF_OUTPUT_NPY   "NPY" /* "NPY/NAME": a structured array whose first field is NAME */
+#define PF_OUTPUT_NPY   "NPY" /* "NPY/NAME" or "NPY/NAME,NAME": its first fields */
 #define PF_OUTPUT_NPZ   "NPZ"
 #define PF_NPZ_COMMENT  "probflow" /* of the archive, its last bytes */
 #define PF_OUTPUT_CSV   "CSV/"

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 /* A pipe without a writer is not waited for: who reads the points refuses it. */
@@ -23,7 +22,7 @@ static int is_hdf5(const char *path)
  * there. */
 static PF_MUST_USE pf_status is_of_arrays(const pf_logp *a, int *is)
 {
-    const char *kind = pf_logp_kind(a->out);
+    const char *kind = pf_logp_kind(a->out, NULL);
     int h5 = (!kind || !strncmp(kind, "arrays/", 7)) && is_hdf5(a->in), x = 0;
     *is = 0;
     int later = a->against || a->gradient || a->scale || a->dequantisation || a->data ||
@@ -57,15 +56,11 @@ static pf_status body(pf_comm *c, void *self)
 static const char *default_out(const char *in)
 {
     static char path[4200];
-    static const char *const same[] = {".csv", ".npy", ".npz", ".h5"};
-    const char *end = ".csv";
+    const char *dot = pf_logp_kind(in, NULL) ? strrchr(in, '.') : NULL;
     size_t n = strlen(in);
     while (n > 1 && in[n - 1] == '/') n--;
-    for (int i = 0; i < 4; i++) {
-        size_t k = strlen(same[i]);
-        if (n > k && !strncasecmp(in + n - k, same[i], k)) end = same[i], n -= k;
-    }
-    snprintf(path, sizeof path, "%.*s-logp%s", (int)n, in, end);
+    if (dot) n = (size_t)(dot - in);
+    snprintf(path, sizeof path, "%.*s-logp%s", (int)n, in, dot ? dot : ".csv");
     return path;
 }
 

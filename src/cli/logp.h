@@ -45,8 +45,9 @@ typedef enum pf_remark {
 /* Fills remarks [n].  data: data set of the training, read where it can be.  Local. */
 void pf_logp_remark(const pf_logp_table *t, const pf_points *p, const char *data,
                     unsigned char *remarks);
-/* Kind of output by the ending of its name, for pf_take_output; NULL: none of .csv .npy .npz .h5. */
-const char *pf_logp_kind(const char *out);
+/* Kind of output by the ending of its name, for pf_take_output; NULL: none of .csv .npy .npz .h5.  opt
+ * decides the second column; NULL: any. */
+const char *pf_logp_kind(const char *out, const pf_likelihood_opt *opt);
 /* Writes the table in the format of its name.  Local. */
 PF_MUST_USE pf_status pf_logp_write(const char *out, const pf_logp_table *t);
 /* Prints what it says of all points. */

@@ -249,12 +249,6 @@ typedef struct slope {
     pf_score *scores; /* [threads] */
 } slope;
 
-static int size_of(const job *j, int64_t g)
-{
-    int64_t left = j->p.n - g * j->opt.group;
-    return left < j->opt.group ? (int)left : j->opt.group;
-}
-
 /* x at t_min, of the first draw where it is dequantised, and the factor from its scale to that of the
  * input. */
 static double place(const job *j, int64_t first, int B, double *x)
@@ -282,7 +276,7 @@ static pf_status find_slope(void *self, int w, int64_t g, void *out)
 {
     slope *s = self;
     const job *j = s->j;
-    int B = size_of(j, g);
+    int B = pf_scoring_group(&j->side[0].scoring, g);
     double *score = out, *x = score + (size_t)j->opt.group * (size_t)j->D,
            *t = x + (size_t)B * (size_t)j->D;
     if (!s->scores[w].eval)
@@ -298,7 +292,9 @@ static pf_status keep_slope(void *self, int64_t g, const void *in)
 {
     const job *j = ((slope *)self)->j;
     size_t at = (size_t)g * (size_t)j->opt.group * (size_t)j->D;
-    memcpy(j->gradient + at, in, (size_t)size_of(j, g) * (size_t)j->D * sizeof *j->gradient);
+    memcpy(j->gradient + at, in,
+           (size_t)pf_scoring_group(&j->side[0].scoring, g) * (size_t)j->D *
+               sizeof *j->gradient);
     return PF_OK;
 }
 
@@ -312,7 +308,7 @@ static PF_MUST_USE pf_status find_slopes(pf_comm *c, job *j)
     int failed = !s.scores || (pf_comm_rank(c) == 0 && !j->gradient);
     pf_status st = pf_comm_agree(
         c, failed ? pf_raise(PF_EMEM, PF_WHERE, "no memory for gradients") : PF_OK);
-    pf_queue_job q = {.n = (j->p.n + j->opt.group - 1) / j->opt.group,
+    pf_queue_job q = {.n = pf_scoring_groups(&j->side[0].scoring),
                       .result_bytes = group * (2 * (size_t)j->D + 1) * sizeof(double),
                       .threads = threads,
                       .self = &s,
@@ -381,7 +377,8 @@ static PF_MUST_USE pf_status write_all(job *j)
 static PF_MUST_USE pf_status begin(job *j)
 {
     size_t n = (size_t)j->p.n + 1;
-    PF_TRY(pf_take_output(j->a->out, pf_logp_kind(j->a->out), j->inputs, 2 + j->sides));
+    PF_TRY(
+        pf_take_output(j->a->out, pf_logp_kind(j->a->out, &j->opt), j->inputs, 2 + j->sides));
     for (int i = 0; i < j->sides; i++) {
         PF_TRY(pf_scoring_check(&j->side[i].scoring));
         j->side[i].estimates = pf_zalloc(n * sizeof(pf_estimate));

@@ -201,7 +201,6 @@ static void add_integers(builder *b)
         b->label[i] = b->t->labels ? b->t->labels[i] : -1;
     }
     b->c[b->n++] = (pf_column){.name = "point", .width = 1, .i64 = b->point};
-    if (b->t->labels) b->c[b->n++] = (pf_column){.name = "label", .width = 1, .i64 = b->label};
 }
 
 static PF_MUST_USE pf_status build(builder *b, const pf_logp_table *t, int as_text)
@@ -213,6 +212,7 @@ static PF_MUST_USE pf_status build(builder *b, const pf_logp_table *t, int as_te
     if (t->second) add_against(b);
     if (t->gradient)
         b->c[b->n++] = (pf_column){.name = "gradient", .width = t->D, .f64 = t->gradient};
+    if (t->labels) b->c[b->n++] = (pf_column){.name = "label", .width = 1, .i64 = b->label};
     add_remarks(b, as_text);
     PF_REQUIRE(!b->failed, PF_EMEM, "no memory for the table of %lld points", (long long)t->n);
     return PF_OK;
@@ -236,16 +236,17 @@ static int ends(const char *path, const char *with)
     return n > k && !strcasecmp(path + n - k, with);
 }
 
-/* The names of the first two columns are what the table is known by. */
-#define HEAD "point,"
-
-const char *pf_logp_kind(const char *out)
+/* Known by its first two columns: a table of somebody else may well begin with `point`. */
+const char *pf_logp_kind(const char *out, const pf_likelihood_opt *opt)
 {
-    return ends(out, ".csv")   ? PF_OUTPUT_CSV HEAD
-           : ends(out, ".npy") ? PF_OUTPUT_NPY "/point"
-           : ends(out, ".npz") ? PF_OUTPUT_NPZ
-           : ends(out, ".h5")  ? "arrays/point"
-                               : NULL;
+    int bound = opt && opt->estimand == PF_BOUND;
+    if (ends(out, ".csv"))
+        return bound ? PF_OUTPUT_CSV "point,bound_nats,"
+                     : PF_OUTPUT_CSV "point,log_likelihood_nats,";
+    if (ends(out, ".npy"))
+        return bound ? PF_OUTPUT_NPY "/point,bound_nats"
+                     : PF_OUTPUT_NPY "/point,log_likelihood_nats";
+    return ends(out, ".npz") ? PF_OUTPUT_NPZ : ends(out, ".h5") ? "arrays/point" : NULL;
 }
 
 /* Whole numbers are doubles there. */
@@ -275,7 +276,8 @@ static PF_MUST_USE pf_status write_h5(const char *out, const builder *b)
 static PF_MUST_USE pf_status write_as(const char *out, const builder *b)
 {
     int64_t n = b->t->n;
-    if (ends(out, ".csv")) PF_TRY(pf_csv_write(out, pf_logp_kind(out), n, b->c, b->n));
+    if (ends(out, ".csv"))
+        PF_TRY(pf_csv_write(out, pf_logp_kind(out, b->t->opt), n, b->c, b->n));
     else if (ends(out, ".npy")) PF_TRY(pf_npy_write(out, n, b->c, b->n));
     else if (ends(out, ".npz")) PF_TRY(pf_npz_write(out, n, b->c, b->n));
     else PF_TRY(write_h5(out, b));

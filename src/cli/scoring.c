@@ -33,7 +33,7 @@ int pf_scoring_draws(const pf_scoring *s)
                                           : s->opt->draws;
 }
 
-static int group_size(const pf_scoring *s, int64_t group)
+int pf_scoring_group(const pf_scoring *s, int64_t group)
 {
     int64_t left = s->data->n - group * s->opt->group;
     return (int)(left < s->opt->group ? left : s->opt->group);
@@ -68,7 +68,7 @@ static pf_status read_group(pf_scoring *s, int64_t group, pf_group *g, void **ow
     size_t at = (size_t)group * (size_t)s->opt->group * dim;
     int continuous = d->kind == PF_DATA_CONTINUOUS;
     *g = (pf_group){.first = group * s->opt->group,
-                    .B = group_size(s, group),
+                    .B = pf_scoring_group(s, group),
                     .levels = d->levels,
                     .shape = d->shape,
                     .repeat = is_one_of(s, s->opt->check_groups, group)};
@@ -216,12 +216,12 @@ void pf_scoring_report(const pf_scoring *s, int last)
 static pf_status done(void *self, int64_t item, const void *result)
 {
     pf_scoring *s = self;
-    int n = pf_scoring_draws(s) * group_size(s, item);
+    int n = pf_scoring_draws(s) * pf_scoring_group(s, item);
     pthread_mutex_lock(&s->io);
     pf_status st = pf_results_put(s->results, item, result, n);
     pthread_mutex_unlock(&s->io);
     PF_TRY(st);
-    account(s, result, group_size(s, item), 1, group_size(s, item));
+    account(s, result, pf_scoring_group(s, item), 1, pf_scoring_group(s, item));
     s->done++;
     s->fresh++;
     if (pf_progress_due()) pf_scoring_report(s, 0);

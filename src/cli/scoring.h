@@ -59,6 +59,7 @@ typedef struct pf_scoring {
 /* Was the model trained where opt, which may be another model's, scores it?  Fails PF_EARG.  Local. */
 PF_MUST_USE pf_status pf_scoring_reaches(const pf_loaded *model, const pf_likelihood_opt *opt);
 int64_t pf_scoring_groups(const pf_scoring *s);
+int pf_scoring_group(const pf_scoring *s, int64_t group); /* rows of this one */
 /* The draws a row that the ledger has: opt->draws, or with pilots of one draw its repeats as well. */
 int pf_scoring_draws(const pf_scoring *s);
 /* May its results file be written?  pf_scoring_run asks that too, but of a second model hours after the

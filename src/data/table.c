@@ -26,6 +26,18 @@ static pf_status grow(void **p, int64_t n, int64_t *cap, int64_t want, size_t it
     return PF_OK;
 }
 
+/* Room for n more items of `item` bytes behind the *used ones, which are then theirs too. */
+static PF_MUST_USE pf_status more(void **p, int64_t *used, int64_t *cap, int64_t n, size_t item,
+                                  const char *what, const char *path, void *room)
+{
+    PF_REQUIRE(!grow(p, *used, cap, *used + n, item), PF_EMEM, "no memory for the %s of %s",
+               what, path);
+    void *first = (unsigned char *)*p + (size_t)*used * item;
+    memcpy(room, &first, sizeof first);
+    *used += n;
+    return PF_OK;
+}
+
 static const char *kind_name(const pf_layout *l)
 {
     return l->kind == PF_DATA_IMAGES ? "images" : l->kind == PF_DATA_TOKENS ? "text" : "points";
@@ -62,11 +74,9 @@ pf_status pf_table_room(pf_table *t, const char *path, int split, int64_t n, pf_
 {
     pf_rows *r = &t->split[split];
     PF_TRY(fits(t, path, layout));
-    PF_REQUIRE(!grow((void **)&r->values, r->n, &r->cap, r->n + n, pf_table_row_bytes(t)),
-               PF_EMEM, "no memory for the %lld rows of %s", (long long)n, path);
+    PF_TRY(more((void **)&r->values, &r->n, &r->cap, n, pf_table_row_bytes(t), "rows", path,
+                values));
     r->of_rows = path;
-    *values = r->values + (size_t)r->n * pf_table_row_bytes(t);
-    r->n += n;
     return PF_OK;
 }
 
@@ -78,24 +88,18 @@ pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n, p
                "%s has classes by %s, the sources before it by %s", path,
                how == PF_BY_NAME ? "name" : "number", how == PF_BY_NAME ? "number" : "name");
     t->labelling = how;
-    PF_REQUIRE(!grow((void **)&r->labels, r->n_labels, &r->cap_labels, r->n_labels + n,
-                     sizeof *r->labels),
-               PF_EMEM, "no memory for the labels of %s", path);
+    PF_TRY(more((void **)&r->labels, &r->n_labels, &r->cap_labels, n, sizeof *r->labels,
+                "labels", path, labels));
     r->of_labels = path;
-    *labels = r->labels + r->n_labels;
-    r->n_labels += n;
     return PF_OK;
 }
 
 pf_status pf_table_coarse(pf_table *t, const char *path, int split, int64_t n, int32_t **coarse)
 {
     pf_rows *r = &t->split[split];
-    PF_REQUIRE(!grow((void **)&r->coarse, r->n_coarse, &r->cap_coarse, r->n_coarse + n,
-                     sizeof *r->coarse),
-               PF_EMEM, "no memory for the labels of %s", path);
+    PF_TRY(more((void **)&r->coarse, &r->n_coarse, &r->cap_coarse, n, sizeof *r->coarse,
+                "labels", path, coarse));
     r->of_labels = path;
-    *coarse = r->coarse + r->n_coarse;
-    r->n_coarse += n;
     return PF_OK;
 }
 
@@ -109,12 +113,9 @@ pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t 
     PF_REQUIRE(t->conditions == width, PF_EFORMAT,
                "%s has %d conditions a row, the sources before it %d", path, width,
                t->conditions);
-    PF_REQUIRE(!grow((void **)&r->conditions, r->n_conditioned, &r->cap_conditioned,
-                     r->n_conditioned + n, (size_t)width * sizeof *r->conditions),
-               PF_EMEM, "no memory for the conditions of %s", path);
+    PF_TRY(more((void **)&r->conditions, &r->n_conditioned, &r->cap_conditioned, n,
+                (size_t)width * sizeof *r->conditions, "conditions", path, conditions));
     r->of_labels = path;
-    *conditions = r->conditions + r->n_conditioned * width;
-    r->n_conditioned += n;
     return PF_OK;
 }
 

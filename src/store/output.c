@@ -148,14 +148,18 @@ static PF_MUST_USE pf_status check_other(const char *path, const known *k)
     return PF_OK;
 }
 
-/* An array whose first field has this name, spelled as we spell it. */
+/* An array whose first field has this name, spelled as we spell it; "FIRST,SECOND": its first two, the
+ * first a whole number. */
 static PF_MUST_USE pf_status check_npy(const char *path, const char *first)
 {
     enum { HEAD = 10 }; /* magic, version, length */
     char b[256] = "", want[128];
     ssize_t n = peek(path, b, sizeof b - 1, 0);
     if (n < 0 && errno == ENOENT) return PF_OK;
-    snprintf(want, sizeof want, "{'descr': [('%s', '<", first);
+    int n_first = (int)strcspn(first, ",");
+    const char *second = first + n_first + (first[n_first] == ',');
+    snprintf(want, sizeof want, "{'descr': [('%.*s', '<%s%s%s", n_first, first,
+             *second ? "i8'), ('" : "", second, *second ? "', '<" : "");
     PF_REQUIRE(
         n > HEAD && !memcmp(b, "\x93NUMPY\1\0", 8) && !strncmp(b + HEAD, want, strlen(want)),
         PF_EARG, "%s exists and is no NPY array of probflow: choose another output", path);

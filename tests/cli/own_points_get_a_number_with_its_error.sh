@@ -207,9 +207,12 @@ refuses "half.csv.progress.h5 was made with another configuration.*'seed: 9'.*or
 cmp r.csv half.csv || fail "other bits after a stop"
 
 # what is refused, with nothing that was there changed
-echo mine >mine.csv
-refuses 'mine.csv exists and is no' "$probflow" logp g --in p.csv --out mine.csv
-[ "$(cat mine.csv)" = mine ] || fail "a file of the user was replaced"
+printf 'point,height\n1,2\n' >mine.csv # which begins as ours do
+/usr/bin/python3 -c 'import numpy as np; np.save("mine.npy", np.zeros(3, [("point", "<i8"), ("height", "<f8")]))'
+sha256sum mine.* >mine.sum
+for f in csv npy; do refuses "mine.$f exists and is no" "$probflow" logp g --in p.csv --out mine.$f; done
+sha256sum --quiet -c mine.sum || fail "a file of the user was replaced"
+"$probflow" logp g --in p.csv --out two.npy --quiet >/dev/null && "$probflow" logp g --in p.csv --out two.npy --quiet >/dev/null || fail "its own kind is not replaced"
 refuses 'p.csv is an input|p.csv.*input' "$probflow" logp g --in p.csv --out p.csv
 refuses 'ends in none of' "$probflow" logp g --in p.csv --out x.txt
 "$probflow" train tiny.yaml --run tiny --set train.steps=1 --quiet >/dev/null 2>&1
