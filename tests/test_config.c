@@ -283,6 +283,29 @@ static void canonical_text_reads_back_to_the_same_values(void **state)
     }
 }
 
+/* A younger key changes no stored text until it is used. */
+static void a_quiet_key_is_written_when_it_says_something(void **state)
+{
+    (void)state;
+    const pf_opt row[] = {PF_OPT(part, beta, PF_F64, 0.9, 0, 1, "old"),
+                          PF_OPT_QUIET(part, steps, PF_INT, 7, 0, 100, "young"),
+                          {0}};
+    part p = {0}, back = {0};
+    pf_opt_defaults(row, &p);
+    pf_text t = {0}, u = {0};
+    assert_int_equal(pf_config_write(&t, "run", NULL, row, &p), PF_OK);
+    assert_string_equal(t.s, "run:\n  beta: 0.9\n");
+    p.steps = 8;
+    assert_int_equal(pf_config_write(&u, "run", NULL, row, &p), PF_OK);
+    assert_string_equal(u.s, "run:\n  beta: 0.9\n  steps: 8\n");
+    pf_config *c = parse(u.s);
+    assert_int_equal(pf_config_section(c, "run", row, &back), PF_OK);
+    assert_int_equal(back.steps, 8);
+    pf_config_free(c);
+    pf_free(t.s);
+    pf_free(u.s);
+}
+
 /* All of Unicode but zero and the halves of UTF-16 pairs: each is accepted and comes back. */
 static void every_character_reads_back_from_its_text(void **state)
 {
@@ -352,6 +375,7 @@ int main(void)
         cmocka_unit_test(assignments_replace_and_add),
         cmocka_unit_test(what_nobody_reads_is_an_error_that_names_the_nearest),
         cmocka_unit_test(canonical_text_reads_back_to_the_same_values),
+        cmocka_unit_test(a_quiet_key_is_written_when_it_says_something),
         cmocka_unit_test(every_character_reads_back_from_its_text),
         cmocka_unit_test(every_failing_allocation_is_reported_and_leaks_nothing),
     };

@@ -42,7 +42,8 @@ PF_MUST_USE pf_status pf_config_section(pf_config *c, const char *section, const
 PF_MUST_USE pf_status pf_config_check(const pf_config *c, const char *const *known_sections);
 
 /* Canonical text: appends "section:\n  name: x\n  key: value\n..." with every value, defaults
- * included, so that the text alone reproduces the run.  name may be NULL. */
+ * included (but those of quiet rows, see pf_opt), so that the text alone reproduces the run.  name may be
+ * NULL.  Test  canonical_text_reads_back_to_the_same_values, a_quiet_key_is_written_when_it_says_something */
 typedef struct pf_text {
     char *s; /* owned; pf_free */
     size_t n, cap;

@@ -43,6 +43,9 @@ typedef struct pf_opt {
     const char *text;         /* default of PF_STR and PF_INTS */
     const char *const *words; /* PF_ENUM: NULL-terminated */
     const char *help;
+    /* 1: pf_config_write leaves the key out while it is at its default.  For keys that are younger than
+     * files whose stored text must stay what it was. */
+    int quiet;
 } pf_opt;
 
 /* clang-format off */
@@ -54,6 +57,11 @@ typedef struct pf_opt {
     { #field, PF_STR, offsetof(type, field), 0, 0, 0, def, NULL, help }
 #define PF_OPT_INTS(type, field, def, lo, hi, help) \
     { #field, PF_INTS, offsetof(type, field), 0, lo, hi, def, NULL, help }
+/* The same with .quiet = 1. */
+#define PF_OPT_QUIET(type, field, kind, def, lo, hi, help) \
+    { #field, kind, offsetof(type, field), def, lo, hi, NULL, NULL, help, 1 }
+#define PF_OPT_ENUM_QUIET(type, field, def, words, help) \
+    { #field, PF_ENUM, offsetof(type, field), def, 0, 0, NULL, words, help, 1 }
 /* clang-format on */
 
 /* Fills every field with its default. */
@@ -63,6 +71,9 @@ void pf_opt_defaults(const pf_opt *opts, void *obj);
  * words; an unknown name names the nearest one.  `section` (may be NULL) prefixes names. */
 PF_MUST_USE pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
                                  const char *text, void *obj);
+
+/* 1 when the field holds its default. */
+int pf_opt_is_default(const pf_opt *o, const void *obj);
 
 /* Row by name; NULL when there is none. */
 const pf_opt *pf_opt_find(const pf_opt *opts, const char *name);

@@ -310,6 +310,14 @@ static void default_text(const pf_opt *o, char *buf, size_t n)
     pf_opt_text(&alone, &value, buf, n);
 }
 
+int pf_opt_is_default(const pf_opt *o, const void *obj)
+{
+    char now[PF_STR_MAX], def[PF_STR_MAX];
+    pf_opt_text(o, obj, now, sizeof now);
+    default_text(o, def, sizeof def);
+    return !strcmp(now, def);
+}
+
 void pf_opt_defaults(const pf_opt *opts, void *obj)
 {
     for (const pf_opt *o = opts; o && o->name; o++) default_field(o, (char *)obj + o->offset);

@@ -83,6 +83,7 @@ pf_status pf_config_write(pf_text *t, const char *section, const char *name, con
     if (name) PF_TRY(pf_text_add(t, "%sname: %s\n", indent, name));
     for (const pf_opt *o = opts; o && o->name; o++) {
         char text[PF_STR_MAX];
+        if (o->quiet && pf_opt_is_default(o, obj)) continue;
         pf_opt_text(o, obj, text, sizeof text);
         PF_TRY(pf_text_add(t, "%s%s: ", indent, o->name));
         PF_TRY(write_value(t, o, text));
