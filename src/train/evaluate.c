@@ -11,7 +11,7 @@
 
 static int64_t cut(const pf_trainer *t, int shard)
 {
-    return t->n_eval * shard / t->shards;
+    return t->eval.n * shard / t->cut.shards;
 }
 
 /* Images first .. first+n-1 (n <= b); the rest of the batch repeats the last one. */
@@ -21,13 +21,13 @@ static void draw_batch(pf_trainer *t, pf_worker *w, int64_t first, int n)
     size_t dim = (size_t)t->dim;
     pf_draw u = {t->seed, PF_STREAM_EVAL_TIME, 0, 0};
     double u0 = pf_draw_uniform_f64(&u, 0);
-    for (int i = 0; i < t->b; i++) {
+    for (int i = 0; i < t->cut.b; i++) {
         int64_t image = first + (i < n ? i : n - 1);
         pf_draw d = {t->seed, PF_STREAM_EVAL_NOISE, (uint64_t)image, 0};
-        memcpy(w->x + (size_t)i * dim, t->eval_x + (size_t)(image - t->eval_first) * dim,
+        memcpy(w->x + (size_t)i * dim, t->eval.x + (size_t)(image - t->eval.first) * dim,
                dim * sizeof *w->x);
         pf_draw_normal(&d, 0, dim, w->z + (size_t)i * dim);
-        pf_objective_times(&e->sde, &e->objective, u0, image, 1, t->n_eval, w->t + i);
+        pf_objective_times(&e->sde, &e->objective, u0, image, 1, t->eval.n, w->t + i);
     }
 }
 
@@ -35,31 +35,33 @@ static PF_MUST_USE pf_status shard_loss(pf_trainer *t, pf_worker *w, int shard)
 {
     const pf_experiment *e = t->e;
     double sum = 0.0;
-    for (int64_t at = cut(t, shard); at < cut(t, shard + 1); at += t->b) {
+    for (int64_t at = cut(t, shard); at < cut(t, shard + 1); at += t->cut.b) {
         int64_t left = cut(t, shard + 1) - at;
-        int n = left < t->b ? (int)left : t->b;
+        int n = left < t->cut.b ? (int)left : t->cut.b;
         draw_batch(t, w, at, n);
-        pf_dsm dsm = {&e->sde, &e->objective, t->b, t->dim, w->x, w->z, w->t};
+        pf_dsm dsm = {&e->sde, &e->objective, t->cut.b, t->dim, w->x, w->z, w->t};
         pf_objective_inputs(&dsm, &(pf_dsm_inputs){w->xt, w->cond, w->sigma, w->mean});
         pf_run run = {.x = w->xt, .cond = w->cond, .sigma = w->sigma, .mean = w->mean};
         PF_TRY(pf_plan_forward(w->exact, &run, w->net));
         pf_objective_loss(&dsm, w->net, 1.0, w->loss, NULL);
         for (int i = 0; i < n; i++) sum += w->loss[i];
     }
-    t->shard_loss[shard - t->first] = sum;
+    t->tally.shard_loss[shard - t->cut.first] = sum;
     return PF_OK;
 }
 
-static pf_status worker_prepare(pf_trainer *t, int index)
+static pf_status worker_prepare(void *self, int index)
 {
-    return pf_plan_set_params_part(t->w[index].exact, t->ema, index, t->n_workers);
+    pf_trainer *t = self;
+    return pf_plan_set_params_part(t->w[index].exact, t->block.ema, index, t->n_workers);
 }
 
-static pf_status worker_loss(pf_trainer *t, int index)
+static pf_status worker_loss(void *self, int index)
 {
+    pf_trainer *t = self;
     pf_worker *w = &t->w[index];
-    int n = t->own / t->n_workers;
-    for (int i = 0; i < n; i++) PF_TRY(shard_loss(t, w, t->first + index * n + i));
+    int n = t->cut.own / t->n_workers;
+    for (int i = 0; i < n; i++) PF_TRY(shard_loss(t, w, t->cut.first + index * n + i));
     return PF_OK;
 }
 
@@ -72,19 +74,19 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const cha
                PF_ESHAPE,
                "the %s split of %s holds %dx%dx%d values a row, the training split %d", split,
                e->data.path, s.h, s.w, s.c, t->dim);
-    t->n_eval = n < e->train.eval_images ? n : e->train.eval_images;
-    t->eval_first = cut(t, t->first);
-    int64_t mine = cut(t, t->first + t->own) - t->eval_first;
+    t->eval.n = n < e->train.eval_images ? n : e->train.eval_images;
+    t->eval.first = cut(t, t->cut.first);
+    int64_t mine = cut(t, t->cut.first + t->cut.own) - t->eval.first;
     size_t values = (size_t)mine * (size_t)t->dim;
-    t->eval_x = pf_zalloc(values * sizeof *t->eval_x);
+    t->eval.x = pf_zalloc(values * sizeof *t->eval.x);
     double *x = pf_zalloc(values * sizeof *x);
     pf_draw draw = {t->seed, PF_STREAM_EVAL_DEQUANT, 0, 0};
     pf_status st = PF_OK;
-    if (!x || !t->eval_x)
+    if (!x || !t->eval.x)
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)mine);
-    if (!st) st = pf_rows_read(d, &e->data, &draw, t->eval_first, mine, x);
-    for (size_t i = 0; !st && i < values; i++) t->eval_x[i] = (float)x[i];
-    t->data_bytes += values * sizeof *t->eval_x;
+    if (!st) st = pf_rows_read(d, &e->data, &draw, t->eval.first, mine, x);
+    for (size_t i = 0; !st && i < values; i++) t->eval.x[i] = (float)x[i];
+    t->data_bytes += values * sizeof *t->eval.x;
     pf_free(x);
     if (st) return pf_trail(st, PF_WHERE);
     return PF_OK;
@@ -127,7 +129,7 @@ pf_status pf_eval_open(pf_trainer *t)
     pf_status st = open_split(t->e, split, &d);
     if (!st && !off) st = read_images(t, d, split);
     if (!st && !off)
-        pf_log("evaluation losses of the first %lld images of split %s", (long long)t->n_eval,
+        pf_log("evaluation losses of the first %lld images of split %s", (long long)t->eval.n,
                split);
     pf_dataset_close(d);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -135,11 +137,12 @@ pf_status pf_eval_open(pf_trainer *t)
 
 pf_status pf_eval_loss(pf_trainer *t, double *loss)
 {
-    PF_TRY(pf_exchange_gather(t->x, t->ema));
-    pf_status st = pf_workers_run(t, worker_prepare);
-    if (!st) st = pf_workers_run(t, worker_loss);
+    PF_TRY(pf_exchange_gather(t->block.exchange, t->block.ema));
+    pf_status st = pf_workers_run(t, worker_prepare, t);
+    if (!st) st = pf_workers_run(t, worker_loss, t);
     PF_TRY(pf_comm_agree(t->c, st));
-    PF_TRY(pf_comm_allgather(t->c, t->shard_loss, (size_t)t->own * sizeof *t->sums, t->sums));
-    *loss = pf_tree_sum(t->sums, t->shards) / (double)t->n_eval;
+    PF_TRY(pf_comm_allgather(t->c, t->tally.shard_loss,
+                             (size_t)t->cut.own * sizeof *t->tally.sums, t->tally.sums));
+    *loss = pf_tree_sum(t->tally.sums, t->cut.shards) / (double)t->eval.n;
     return PF_OK;
 }

@@ -12,7 +12,7 @@ static PF_MUST_USE pf_status count(const pf_trainer *t, int channels, int levels
 {
     PF_REQUIRE(t->e->data.uniform_dequantisation, PF_EARG,
                "model.levels needs dequantised images: set data.uniform_dequantisation=yes");
-    for (int i = 0; i < t->own; i++)
+    for (int i = 0; i < t->cut.own; i++)
         PF_TRY(pf_shard_count_levels(t->data[i], channels, levels, n));
     return PF_OK;
 }
@@ -32,7 +32,7 @@ static PF_MUST_USE pf_status fill(pf_trainer *t, const pf_param *v)
             for (int r = 1; r < ranks; r++) n[k] += n[(size_t)r * v->size + (size_t)k];
             total += n[k];
         }
-        float *w = t->params + v->offset + (size_t)c * (size_t)levels;
+        float *w = t->block.params + v->offset + (size_t)c * (size_t)levels;
         for (int k = 0; k < levels; k++)
             w[k] = (float)((double)(n[k] + 1) / (double)(total + levels));
     }
@@ -48,7 +48,8 @@ pf_status pf_trainer_levels(pf_trainer *t)
         const pf_param *v = &t->net->views[i];
         if (v->init != PF_INIT_LEVELS) continue;
         PF_TRY(fill(t, v));
-        for (size_t j = v->offset; j < v->offset + v->size; j++) t->ema[j] = t->params[j];
+        for (size_t j = v->offset; j < v->offset + v->size; j++)
+            t->block.ema[j] = t->block.params[j];
     }
     return PF_OK;
 }

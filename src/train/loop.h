@@ -76,6 +76,41 @@ typedef struct pf_worker {
     char sentence[512];
 } pf_worker;
 
+/* What of the batch is this rank's. */
+typedef struct pf_cut {
+    int shards, own, first; /* own shards first .. first+own-1 on this rank */
+    int b;                  /* samples a shard and step */
+} pf_cut;
+
+/* The flat block over the ranks: every rank has all parameters, and the moments of its pieces. */
+typedef struct pf_block {
+    size_t floats, padded; /* padded: a multiple of shards * PF_LANES, as every bucket */
+    size_t pieces;         /* floats of this rank's pieces of all buckets */
+    pf_exchange *exchange; /* of gradients and parameters */
+    float *params, *ema;   /* [padded]; ema is up to date on the pieces only */
+    float *m, *v;          /* [pieces], bucket by bucket */
+    float *whole;          /* [padded] the second moment to be saved, more than one rank */
+    float *gradient;       /* [padded] worker 0's root, borrowed */
+    atomic_int *arrived;   /* [buckets, n_workers] workers that are through with a bucket */
+} pf_block;
+
+/* The numbers of a step, and the one small exchange after which all ranks have the same. */
+typedef struct pf_tally {
+    double *shard_loss;         /* [own] sums of the last task */
+    double *norm;               /* [own] sums of squares, chunk by chunk */
+    double *message, *messages; /* what is exchanged */
+    double *sums;               /* [shards] */
+    int stop;                   /* agreed on: somebody asked to stop */
+    double loss, squares, grad_norm;
+    double waited; /* seconds in which this rank's steps waited for other ranks */
+} pf_tally;
+
+/* The evaluation loss. */
+typedef struct pf_eval {
+    int64_t n, first; /* images; this rank's first */
+    float *x;         /* this rank's images; NULL: no evaluation */
+} pf_eval;
+
 typedef struct pf_trainer {
     pf_comm *c;
     const pf_experiment *e;
@@ -83,44 +118,31 @@ typedef struct pf_trainer {
     const char *content; /* of the training split; borrowed */
     char *config;        /* canonical text, owned */
     uint64_t seed;
-    int shards, own, first; /* own shards first .. first+own-1 on this rank */
-    int b, dim;             /* samples a shard and step, entries a sample */
+    pf_cut cut;
+    int dim; /* entries a sample */
     pf_net *net;
-    size_t floats, padded; /* padded: a multiple of shards * PF_LANES, as every bucket */
-    pf_exchange *x;        /* of gradients and parameters */
-    size_t pieces;         /* floats of this rank's pieces of all buckets */
-    float *params, *ema;   /* [padded]; ema is up to date on the pieces only */
-    float *m, *v;          /* [pieces], bucket by bucket */
-    float *whole;          /* [padded] the second moment to be saved, more than one rank */
-    float *gradient;       /* [padded] worker 0's root, borrowed */
-    atomic_int *arrived;   /* [buckets, n_workers] workers that are through with a bucket */
-    pf_shard **data;       /* [own] */
-    double *shard_loss;    /* [own] sums of the last task */
-    double *norm;          /* [own] sums of squares, chunk by chunk */
-    double *mean;          /* [pieces] of gradients, where their variance is measured */
-    double *message, *messages; /* the one exchange of a step */
-    double *sums;               /* [shards] */
+    pf_shard **data; /* [own] */
+    size_t data_bytes, worker_bytes;
+    pf_block block;
+    pf_tally tally;
+    pf_eval eval;
     int n_workers;
     pf_worker *w;
-    int64_t n_eval, eval_first; /* images of the evaluation loss; this rank's first */
-    float *eval_x;              /* this rank's images; NULL: no evaluation */
-    size_t data_bytes, worker_bytes;
     int64_t step; /* finished steps */
-    int seen;     /* gradients in the mean */
-    int stop;     /* agreed on: somebody asked to stop */
-    double loss, squares, grad_norm, lr;
-    double waited; /* seconds in which this rank's steps waited for other ranks */
+    double lr;
 } pf_trainer;
+
+/* A task of every worker: self is the trainer, or what has it. */
+typedef pf_status pf_task(void *self, int worker);
 
 /* Local. */
 PF_MUST_USE pf_status pf_workers_create(pf_trainer *t);
 void pf_workers_free(pf_trainer *t);
-/* Runs task(t, worker index) on every worker, each on its own thread. */
-PF_MUST_USE pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w));
+/* Runs task(self, worker) for every worker, each on its own thread. */
+PF_MUST_USE pf_status pf_workers_run(pf_trainer *t, pf_task *task, void *self);
 /* The worker's part of preparing the parameters for all; then the gradient and loss sums of its
  * shards at t->step. */
-PF_MUST_USE pf_status pf_worker_prepare(pf_trainer *t, int w);
-PF_MUST_USE pf_status pf_worker_gradient(pf_trainer *t, int w);
+pf_task pf_worker_prepare, pf_worker_gradient; /* of a pf_trainer */
 
 /* Floats of a bucket of the flat vector, given those of the smallest part (shards * PF_LANES). */
 size_t pf_bucket_floats(size_t padded, size_t unit);

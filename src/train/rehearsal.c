@@ -62,22 +62,22 @@ static double busy_seconds(const pf_trainer *t)
 
 pf_status pf_rehearsal_step(pf_rehearsal *r, pf_rehearsal_time *time)
 {
-    double busy = busy_seconds(r->t), kernels = kernel_seconds(r->t), waited = r->t->waited,
-           since = pf_seconds();
+    double busy = busy_seconds(r->t), kernels = kernel_seconds(r->t),
+           waited = r->t->tally.waited, since = pf_seconds();
     PF_TRY(pf_trainer_step(r->t));
     if (!time) return PF_OK;
     time->seconds = pf_seconds() - since;
     time->kernels = kernel_seconds(r->t) - kernels;
     time->idle = time->seconds - (busy_seconds(r->t) - busy);
-    time->waited = r->t->waited - waited;
+    time->waited = r->t->tally.waited - waited;
     return PF_OK;
 }
 
 void pf_rehearsal_cut(const pf_rehearsal *r, int *workers, int *shards, int *samples)
 {
     *workers = r->t->n_workers;
-    *shards = r->t->own / r->t->n_workers;
-    *samples = r->t->b;
+    *shards = r->t->cut.own / r->t->n_workers;
+    *samples = r->t->cut.b;
 }
 
 pf_plan *pf_rehearsal_plan(pf_rehearsal *r, int worker)

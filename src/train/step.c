@@ -28,8 +28,8 @@ double pf_tree_sum(double *x, int n)
 
 void pf_worker_chunks(const pf_trainer *t, int w, int *from, int *to)
 {
-    *from = (int)((int64_t)t->own * w / t->n_workers);
-    *to = (int)((int64_t)t->own * (w + 1) / t->n_workers);
+    *from = (int)((int64_t)t->cut.own * w / t->n_workers);
+    *to = (int)((int64_t)t->cut.own * (w + 1) / t->n_workers);
 }
 
 /* Enough buckets that little is left to send when the backward pass ends, none so small that
@@ -44,49 +44,53 @@ size_t pf_bucket_floats(size_t padded, size_t unit)
 
 size_t pf_piece_at(const pf_trainer *t, int b)
 {
-    return pf_exchange_bucket(t->x, b).first / (size_t)pf_comm_size(t->c);
+    return pf_exchange_bucket(t->block.exchange, b).first / (size_t)pf_comm_size(t->c);
 }
 
 pf_slice pf_chunks(const pf_trainer *t, int b, int from, int to)
 {
-    pf_slice piece = pf_exchange_piece(t->x, b);
-    size_t chunk = piece.n / (size_t)t->own;
+    pf_slice piece = pf_exchange_piece(t->block.exchange, b);
+    size_t chunk = piece.n / (size_t)t->cut.own;
     return (pf_slice){piece.first + (size_t)from * chunk, (size_t)(to - from) * chunk};
 }
 
-static pf_status square_norms(pf_trainer *t, int w)
+static pf_status square_norms(void *self, int w)
 {
+    pf_trainer *t = self;
     int from, to;
     pf_worker_chunks(t, w, &from, &to);
     for (int k = from; k < to; k++) {
         double lane[PF_LANES] = {0};
-        for (int b = 0; b < pf_exchange_buckets(t->x); b++) {
+        for (int b = 0; b < pf_exchange_buckets(t->block.exchange); b++) {
             pf_slice s = pf_chunks(t, b, k, k + 1);
-            const float *g = t->gradient + s.first;
+            const float *g = t->block.gradient + s.first;
             for (size_t j = 0; j < s.n; j += PF_LANES)
                 for (int l = 0; l < PF_LANES; l++)
                     lane[l] += (double)g[j + l] * (double)g[j + l];
         }
-        t->norm[k] = pf_tree_sum(lane, PF_LANES);
+        t->tally.norm[k] = pf_tree_sum(lane, PF_LANES);
     }
     return PF_OK;
 }
 
-static pf_status update_pieces(pf_trainer *t, int w)
+static pf_status update_pieces(void *self, int w)
 {
+    pf_trainer *t = self;
     const pf_train_opt *o = &t->e->train;
-    double clip = o->clip > 0 && t->grad_norm > o->clip ? o->clip / t->grad_norm : 1.0;
+    double clip =
+        o->clip > 0 && t->tally.grad_norm > o->clip ? o->clip / t->tally.grad_norm : 1.0;
     pf_adam a = {t->lr, o->beta1,   o->beta2, o->eps, pf_ema_decay(o, t->step + 1),
                  clip,  t->step + 1};
     int from, to;
     pf_worker_chunks(t, w, &from, &to);
-    for (int b = pf_exchange_buckets(t->x) - 1; b >= 0; b--) {
+    for (int b = pf_exchange_buckets(t->block.exchange) - 1; b >= 0; b--) {
         pf_slice s = pf_chunks(t, b, from, to);
-        size_t at = pf_piece_at(t, b) + (s.first - pf_exchange_piece(t->x, b).first);
-        pf_adam_update(&a, s.n, t->gradient + s.first, t->params + s.first, t->m + at,
-                       t->v + at, t->ema + s.first);
-        if (atomic_fetch_add(&t->arrived[b * t->n_workers], 1) == t->n_workers - 1)
-            pf_exchange_ready(t->x, b);
+        size_t at =
+            pf_piece_at(t, b) + (s.first - pf_exchange_piece(t->block.exchange, b).first);
+        pf_adam_update(&a, s.n, t->block.gradient + s.first, t->block.params + s.first,
+                       t->block.m + at, t->block.v + at, t->block.ema + s.first);
+        if (atomic_fetch_add(&t->block.arrived[b * t->n_workers], 1) == t->n_workers - 1)
+            pf_exchange_ready(t->block.exchange, b);
     }
     return PF_OK;
 }
@@ -95,61 +99,62 @@ static pf_status update_pieces(pf_trainer *t, int w)
 static PF_MUST_USE pf_status end_round(pf_trainer *t)
 {
     double since = pf_seconds();
-    PF_TRY(pf_exchange_end(t->x));
-    t->waited += pf_seconds() - since;
+    PF_TRY(pf_exchange_end(t->block.exchange));
+    t->tally.waited += pf_seconds() - since;
     return PF_OK;
 }
 
 pf_status pf_trainer_share(pf_trainer *t, pf_status mine)
 {
-    int words = HEAD + 2 * t->own, failed = 0;
-    double *m = t->message;
+    int words = HEAD + 2 * t->cut.own, failed = 0;
+    double *m = t->tally.message;
     m[STOP] = pf_stop_asked();
     m[FAILED] = mine != PF_OK;
-    pf_slice piece = pf_exchange_piece(t->x, 0);
-    m[FIRST_CHUNK] = (double)(piece.first / (piece.n / (size_t)t->own));
-    for (int k = 0; k < t->own; k++) {
-        m[HEAD + k] = t->shard_loss[k];
-        m[HEAD + t->own + k] = t->norm[k];
+    pf_slice piece = pf_exchange_piece(t->block.exchange, 0);
+    m[FIRST_CHUNK] = (double)(piece.first / (piece.n / (size_t)t->cut.own));
+    for (int k = 0; k < t->cut.own; k++) {
+        m[HEAD + k] = t->tally.shard_loss[k];
+        m[HEAD + t->cut.own + k] = t->tally.norm[k];
     }
     double since = pf_seconds();
-    PF_TRY(pf_comm_allgather(t->c, m, (size_t)words * sizeof *m, t->messages));
-    t->waited += pf_seconds() - since;
+    PF_TRY(pf_comm_allgather(t->c, m, (size_t)words * sizeof *m, t->tally.messages));
+    t->tally.waited += pf_seconds() - since;
     for (int r = 0; r < pf_comm_size(t->c); r++) {
-        const double *in = t->messages + (size_t)r * (size_t)words;
-        t->stop |= in[STOP] != 0;
+        const double *in = t->tally.messages + (size_t)r * (size_t)words;
+        t->tally.stop |= in[STOP] != 0;
         failed |= in[FAILED] != 0;
-        for (int k = 0; k < t->own; k++) t->sums[r * t->own + k] = in[HEAD + k];
+        for (int k = 0; k < t->cut.own; k++) t->tally.sums[r * t->cut.own + k] = in[HEAD + k];
     }
     if (failed) PF_TRY(pf_comm_agree(t->c, mine)); /* everybody knows, so everybody is here */
-    t->loss = pf_tree_sum(t->sums, t->shards) / t->e->train.batch;
+    t->tally.loss = pf_tree_sum(t->tally.sums, t->cut.shards) / t->e->train.batch;
     for (int r = 0; r < pf_comm_size(t->c); r++) {
-        const double *in = t->messages + (size_t)r * (size_t)words;
-        for (int k = 0; k < t->own; k++)
-            t->sums[(int)in[FIRST_CHUNK] + k] = in[HEAD + t->own + k];
+        const double *in = t->tally.messages + (size_t)r * (size_t)words;
+        for (int k = 0; k < t->cut.own; k++)
+            t->tally.sums[(int)in[FIRST_CHUNK] + k] = in[HEAD + t->cut.own + k];
     }
-    t->squares = pf_tree_sum(t->sums, t->shards);
+    t->tally.squares = pf_tree_sum(t->tally.sums, t->cut.shards);
     return PF_OK;
 }
 
 pf_status pf_trainer_gradient(pf_trainer *t)
 {
-    for (int i = 0; i < pf_exchange_buckets(t->x) * t->n_workers; i++) t->arrived[i] = 0;
-    pf_exchange_begin(t->x, PF_EXCHANGE_SUM, t->gradient);
-    pf_status st = pf_workers_run(t, pf_worker_prepare);
-    if (!st) st = pf_workers_run(t, pf_worker_gradient);
+    for (int i = 0; i < pf_exchange_buckets(t->block.exchange) * t->n_workers; i++)
+        t->block.arrived[i] = 0;
+    pf_exchange_begin(t->block.exchange, PF_EXCHANGE_SUM, t->block.gradient);
+    pf_status st = pf_workers_run(t, pf_worker_prepare, t);
+    if (!st) st = pf_workers_run(t, pf_worker_gradient, t);
     /* A rank that failed still takes part, with numbers nobody will use. */
     PF_TRY(end_round(t));
-    if (!st) st = pf_workers_run(t, square_norms);
+    if (!st) st = pf_workers_run(t, square_norms, t);
     PF_TRY(pf_trainer_share(t, st));
-    t->grad_norm = sqrt(t->squares);
+    t->tally.grad_norm = sqrt(t->tally.squares);
     /* The same numbers on all ranks, so all ranks take the same branch. */
-    PF_REQUIRE(isfinite(t->loss), PF_ENUMERIC,
+    PF_REQUIRE(isfinite(t->tally.loss), PF_ENUMERIC,
                "step %lld: the loss is %g; the last checkpoint is intact",
-               (long long)(t->step + 1), t->loss);
-    PF_REQUIRE(isfinite(t->grad_norm), PF_ENUMERIC,
+               (long long)(t->step + 1), t->tally.loss);
+    PF_REQUIRE(isfinite(t->tally.grad_norm), PF_ENUMERIC,
                "step %lld: the gradient norm is %g; the last checkpoint is intact",
-               (long long)(t->step + 1), t->grad_norm);
+               (long long)(t->step + 1), t->tally.grad_norm);
     return PF_OK;
 }
 
@@ -157,8 +162,8 @@ pf_status pf_trainer_step(pf_trainer *t)
 {
     t->lr = pf_learning_rate(&t->e->train, t->step);
     PF_TRY(pf_trainer_gradient(t));
-    pf_exchange_begin(t->x, PF_EXCHANGE_GATHER, t->params);
-    pf_status st = pf_workers_run(t, update_pieces);
+    pf_exchange_begin(t->block.exchange, PF_EXCHANGE_GATHER, t->block.params);
+    pf_status st = pf_workers_run(t, update_pieces, t);
     PF_TRY(end_round(t));
     PF_TRY(st);
     t->step++;

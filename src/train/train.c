@@ -42,10 +42,11 @@ static PF_MUST_USE pf_status open_data(pf_trainer *t)
     pf_shape s = pf_dataset_about(d)->shape;
     t->dim = s.h * s.w * s.c;
     pf_status st = pf_net_create(&e->model, &e->sde, s, &t->net);
-    t->data = pf_zalloc((size_t)t->own * sizeof *t->data);
-    if (!st && !t->data) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d shards", t->own);
-    for (int i = 0; !st && i < t->own; i++) {
-        st = pf_shard_open(d, &e->data, t->first + i, t->shards, t->seed, &t->data[i]);
+    t->data = pf_zalloc((size_t)t->cut.own * sizeof *t->data);
+    if (!st && !t->data)
+        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d shards", t->cut.own);
+    for (int i = 0; !st && i < t->cut.own; i++) {
+        st = pf_shard_open(d, &e->data, t->cut.first + i, t->cut.shards, t->seed, &t->data[i]);
         int wide = pf_dataset_about(d)->kind == PF_DATA_CONTINUOUS ? (int)sizeof(double) : 1;
         if (!st)
             t->data_bytes += (size_t)pf_shard_size(t->data[i]) * (size_t)t->dim * (size_t)wide;
@@ -64,32 +65,33 @@ static int overlaps(const pf_trainer *t)
 
 static PF_MUST_USE pf_status allocate(pf_trainer *t)
 {
-    size_t unit = (size_t)t->shards * PF_LANES, ranks = (size_t)pf_comm_size(t->c);
-    size_t own = (size_t)t->own, words = 3 + 2 * own;
-    t->floats = t->net->floats;
-    t->padded = (t->floats + unit - 1) / unit * unit;
-    t->pieces = t->padded / ranks;
-    PF_TRY(pf_exchange_create(t->c, t->padded, pf_bucket_floats(t->padded, unit), overlaps(t),
-                              &t->x));
-    t->params = pf_zalloc(t->padded * sizeof(float));
-    t->shard_loss = pf_zalloc(own * sizeof(double));
-    t->norm = pf_zalloc(own * sizeof(double));
-    t->message = pf_zalloc(words * sizeof(double));
-    t->messages = pf_zalloc(ranks * words * sizeof(double));
-    t->sums = pf_zalloc((size_t)t->shards * sizeof(double));
-    PF_REQUIRE(t->params && t->shard_loss && t->norm && t->message && t->messages && t->sums,
-               PF_EMEM, "no memory for %zu parameters", t->floats);
+    size_t unit = (size_t)t->cut.shards * PF_LANES, ranks = (size_t)pf_comm_size(t->c);
+    size_t own = (size_t)t->cut.own, words = 3 + 2 * own;
+    t->block.floats = t->net->floats;
+    t->block.padded = (t->block.floats + unit - 1) / unit * unit;
+    t->block.pieces = t->block.padded / ranks;
+    PF_TRY(pf_exchange_create(t->c, t->block.padded, pf_bucket_floats(t->block.padded, unit),
+                              overlaps(t), &t->block.exchange));
+    t->block.params = pf_zalloc(t->block.padded * sizeof(float));
+    t->tally.shard_loss = pf_zalloc(own * sizeof(double));
+    t->tally.norm = pf_zalloc(own * sizeof(double));
+    t->tally.message = pf_zalloc(words * sizeof(double));
+    t->tally.messages = pf_zalloc(ranks * words * sizeof(double));
+    t->tally.sums = pf_zalloc((size_t)t->cut.shards * sizeof(double));
+    PF_REQUIRE(t->block.params && t->tally.shard_loss && t->tally.norm && t->tally.message &&
+                   t->tally.messages && t->tally.sums,
+               PF_EMEM, "no memory for %zu parameters", t->block.floats);
     return PF_OK;
 }
 
 pf_status pf_trainer_open_state(pf_trainer *t)
 {
-    t->ema = pf_zalloc(t->padded * sizeof(float));
-    t->m = pf_zalloc(t->pieces * sizeof(float));
-    t->v = pf_zalloc(t->pieces * sizeof(float));
-    t->whole = pf_zalloc(pf_comm_size(t->c) > 1 ? t->padded * sizeof(float) : 0);
-    PF_REQUIRE(t->ema && t->m && t->v && t->whole, PF_EMEM,
-               "no memory for the optimiser's state of %zu parameters", t->floats);
+    t->block.ema = pf_zalloc(t->block.padded * sizeof(float));
+    t->block.m = pf_zalloc(t->block.pieces * sizeof(float));
+    t->block.v = pf_zalloc(t->block.pieces * sizeof(float));
+    t->block.whole = pf_zalloc(pf_comm_size(t->c) > 1 ? t->block.padded * sizeof(float) : 0);
+    PF_REQUIRE(t->block.ema && t->block.m && t->block.v && t->block.whole, PF_EMEM,
+               "no memory for the optimiser's state of %zu parameters", t->block.floats);
     return PF_OK;
 }
 
@@ -100,10 +102,10 @@ pf_status pf_trainer_create(pf_comm *c, const pf_experiment *e, pf_trainer **out
     t->c = c;
     t->e = e;
     t->seed = (uint64_t)e->run.seed;
-    t->shards = e->run.shards;
-    t->own = t->shards / pf_comm_size(c);
-    t->first = pf_comm_rank(c) * t->own;
-    t->b = e->train.batch / t->shards;
+    t->cut.shards = e->run.shards;
+    t->cut.own = t->cut.shards / pf_comm_size(c);
+    t->cut.first = pf_comm_rank(c) * t->cut.own;
+    t->cut.b = e->train.batch / t->cut.shards;
     *out = t;
     return PF_OK;
 }
@@ -112,22 +114,21 @@ void pf_trainer_free(pf_trainer *t)
 {
     if (!t) return;
     pf_workers_free(t);
-    for (int i = 0; t->data && i < t->own; i++) pf_shard_free(t->data[i]);
+    for (int i = 0; t->data && i < t->cut.own; i++) pf_shard_free(t->data[i]);
     pf_free(t->data);
     pf_net_free(t->net);
-    pf_free(t->params);
-    pf_free(t->ema);
-    pf_free(t->m);
-    pf_free(t->v);
-    pf_free(t->whole);
-    pf_free(t->mean);
-    pf_exchange_free(t->x);
-    pf_free(t->shard_loss);
-    pf_free(t->norm);
-    pf_free(t->message);
-    pf_free(t->messages);
-    pf_free(t->sums);
-    pf_free(t->eval_x);
+    pf_free(t->block.params);
+    pf_free(t->block.ema);
+    pf_free(t->block.m);
+    pf_free(t->block.v);
+    pf_free(t->block.whole);
+    pf_exchange_free(t->block.exchange);
+    pf_free(t->tally.shard_loss);
+    pf_free(t->tally.norm);
+    pf_free(t->tally.message);
+    pf_free(t->tally.messages);
+    pf_free(t->tally.sums);
+    pf_free(t->eval.x);
     pf_free(t->config);
     pf_free(t);
 }
@@ -166,13 +167,14 @@ static void report_memory(const pf_trainer *t)
         trees += (double)pf_tree_bytes(w->tree);
         if (w->exact != w->plan) plans += (double)pf_plan_bytes(w->exact);
     }
-    double state = (double)(2 * t->padded + 2 * t->pieces) * sizeof(float);
-    double exchange = (double)pf_exchange_bytes(t->x);
-    if (pf_comm_size(t->c) > 1) exchange += (double)t->padded * sizeof(float);
+    double state = (double)(2 * t->block.padded + 2 * t->block.pieces) * sizeof(float);
+    double exchange = (double)pf_exchange_bytes(t->block.exchange);
+    if (pf_comm_size(t->c) > 1) exchange += (double)t->block.padded * sizeof(float);
     double prepared = (double)t->worker_bytes - trees - plans;
     double resident = (double)pf_resident_bytes();
     double libraries = fmax(resident - (double)pf_alloc_live(), 0.0);
-    double checkpoint = 1.125 * 4.0 * (double)t->floats * sizeof(float); /* and HDF5's room */
+    double checkpoint =
+        1.125 * 4.0 * (double)t->block.floats * sizeof(float); /* and HDF5's room */
     double data = (double)t->data_bytes;
     pf_log(
         "memory a rank [MB]: parameters, average and moments %.1f, gradients %.1f, exchange "
@@ -186,8 +188,8 @@ static void report_memory(const pf_trainer *t)
 static void report(const pf_trainer *t)
 {
     pf_log("%s: %zu parameters, %d ranks, %d threads a rank, %d shards of %d samples",
-           t->net->model.ops->name, t->floats, pf_comm_size(t->c), t->n_workers, t->shards,
-           t->b);
+           t->net->model.ops->name, t->block.floats, pf_comm_size(t->c), t->n_workers,
+           t->cut.shards, t->cut.b);
     if (t->e->train.precision == PF_BF16)
         pf_log("precision bf16: %s %s; evaluation losses and checkpoints in float",
                pf_isa_name(pf_isa_used()),
@@ -204,8 +206,8 @@ static void report(const pf_trainer *t)
 static void show_progress(const pf_trainer *t, clockwork *k)
 {
     int64_t steps = t->e->train.steps;
-    int last = t->step == steps || t->stop;
-    k->loss_sum += t->loss;
+    int last = t->step == steps || t->tally.stop;
+    k->loss_sum += t->tally.loss;
     if (pf_comm_rank(t->c) != 0 || (!last && !pf_progress_due())) return;
     double now = pf_seconds(), spent = now - k->begun;
     double done = (double)(t->step - k->line_step), rate = done / fmax(now - k->line_at, 1e-9);
@@ -229,11 +231,12 @@ static PF_MUST_USE pf_status write_row(const pf_trainer *t, clockwork *k, pf_met
 {
     double now = pf_seconds();
     double rate = (double)(t->step - k->row_step) / fmax(now - k->row_at, 1e-9);
-    double waited = (t->waited - k->row_waited) / (double)(t->step - k->row_step);
-    double row[COLUMNS] = {(double)t->step,          t->loss,        t->grad_norm, t->lr,
-                           rate * t->e->train.batch, now - k->begun, eval_loss,    waited};
+    double waited = (t->tally.waited - k->row_waited) / (double)(t->step - k->row_step);
+    double row[COLUMNS] = {
+        (double)t->step,          t->tally.loss,  t->tally.grad_norm, t->lr,
+        rate * t->e->train.batch, now - k->begun, eval_loss,          waited};
     k->row_at = now;
-    k->row_waited = t->waited;
+    k->row_waited = t->tally.waited;
     k->row_step = t->step;
     PF_TRY(pf_metrics_append(metrics, row));
     return PF_OK;
@@ -246,9 +249,9 @@ static PF_MUST_USE pf_status advance(pf_trainer *t, clockwork *k, pf_metrics *me
     double eval_loss = NAN;
     PF_TRY(pf_trainer_step(t));
     show_progress(t, k);
-    int evaluate = t->n_eval > 0 && due(t->step, o->eval_every, o->steps);
+    int evaluate = t->eval.n > 0 && due(t->step, o->eval_every, o->steps);
     if (evaluate) PF_TRY(pf_eval_loss(t, &eval_loss));
-    int save = t->stop || due(t->step, o->checkpoint_every, o->steps);
+    int save = t->tally.stop || due(t->step, o->checkpoint_every, o->steps);
     int row = evaluate || save || due(t->step, o->log_every, o->steps);
     if (row) {
         /* Rows stand on disk before the checkpoint that makes them final. */
@@ -270,7 +273,7 @@ static PF_MUST_USE pf_status advance(pf_trainer *t, clockwork *k, pf_metrics *me
 static PF_MUST_USE pf_status loop(pf_trainer *t, pf_metrics *metrics)
 {
     double now = pf_seconds();
-    clockwork k = {now, now, now, 0, t->waited, t->step, t->step, t->step};
+    clockwork k = {now, now, now, 0, t->tally.waited, t->step, t->step, t->step};
     int64_t steps = t->e->train.steps;
     if (t->step >= steps) {
         pf_log("nothing to do: step %lld of %lld is done", (long long)t->step,
@@ -278,10 +281,10 @@ static PF_MUST_USE pf_status loop(pf_trainer *t, pf_metrics *metrics)
         return PF_OK;
     }
     report(t);
-    while (t->step < steps && !t->stop) PF_TRY(advance(t, &k, metrics));
+    while (t->step < steps && !t->tally.stop) PF_TRY(advance(t, &k, metrics));
     if (pf_comm_size(t->c) > 1)
         pf_log("communication %.1f%% of the time",
-               100.0 * t->waited / fmax(pf_seconds() - k.begun, 1e-9));
+               100.0 * t->tally.waited / fmax(pf_seconds() - k.begun, 1e-9));
     PF_REQUIRE(t->step == steps, PF_ESTOP,
                "stopped after step %lld of %lld; the same command continues",
                (long long)t->step, (long long)steps);

@@ -14,19 +14,27 @@
 
 #include <math.h>
 
+typedef struct run {
+    pf_trainer *t;
+    double *mean; /* [pieces] of gradients */
+    int seen;     /* gradients in it */
+} run;
+
 /* Moves the mean by one gradient; norm: squared distance of that gradient from the mean before. */
-static pf_status move_mean(pf_trainer *t, int w)
+static pf_status move_mean(void *self, int w)
 {
-    double share = 1.0 / (t->seen + 1);
+    run *r = self;
+    pf_trainer *t = r->t;
+    double share = 1.0 / (r->seen + 1);
     int from, to;
     pf_worker_chunks(t, w, &from, &to);
     for (int k = from; k < to; k++) {
         double lane[PF_LANES] = {0};
-        for (int b = 0; b < pf_exchange_buckets(t->x); b++) {
+        for (int b = 0; b < pf_exchange_buckets(t->block.exchange); b++) {
             pf_slice s = pf_chunks(t, b, k, k + 1);
-            const float *g = t->gradient + s.first;
-            double *mean =
-                t->mean + pf_piece_at(t, b) + (s.first - pf_exchange_piece(t->x, b).first);
+            const float *g = t->block.gradient + s.first;
+            double *mean = r->mean + pf_piece_at(t, b) +
+                           (s.first - pf_exchange_piece(t->block.exchange, b).first);
             for (size_t j = 0; j < s.n; j += PF_LANES)
                 for (int l = 0; l < PF_LANES; l++) {
                     double d = (double)g[j + l] - mean[j + l];
@@ -34,25 +42,27 @@ static pf_status move_mean(pf_trainer *t, int w)
                     mean[j + l] += share * d;
                 }
         }
-        t->norm[k] = pf_tree_sum(lane, PF_LANES);
+        t->tally.norm[k] = pf_tree_sum(lane, PF_LANES);
     }
     return PF_OK;
 }
 
-static pf_status square_mean(pf_trainer *t, int w)
+static pf_status square_mean(void *self, int w)
 {
+    run *r = self;
+    pf_trainer *t = r->t;
     int from, to;
     pf_worker_chunks(t, w, &from, &to);
     for (int k = from; k < to; k++) {
         double lane[PF_LANES] = {0};
-        for (int b = 0; b < pf_exchange_buckets(t->x); b++) {
+        for (int b = 0; b < pf_exchange_buckets(t->block.exchange); b++) {
             pf_slice s = pf_chunks(t, b, k, k + 1);
-            const double *mean =
-                t->mean + pf_piece_at(t, b) + (s.first - pf_exchange_piece(t->x, b).first);
+            const double *mean = r->mean + pf_piece_at(t, b) +
+                                 (s.first - pf_exchange_piece(t->block.exchange, b).first);
             for (size_t j = 0; j < s.n; j += PF_LANES)
                 for (int l = 0; l < PF_LANES; l++) lane[l] += mean[j + l] * mean[j + l];
         }
-        t->norm[k] = pf_tree_sum(lane, PF_LANES);
+        t->tally.norm[k] = pf_tree_sum(lane, PF_LANES);
     }
     return PF_OK;
 }
@@ -78,37 +88,39 @@ void pf_variance_estimate(const double *residual_sq, double mean_sq, pf_variance
 }
 
 /* Local. */
-static PF_MUST_USE pf_status prepare(pf_trainer *t, const pf_checkpoint *at)
+static PF_MUST_USE pf_status prepare(run *r, const pf_checkpoint *at)
 {
+    pf_trainer *t = r->t;
     PF_TRY(pf_trainer_open(t));
     pf_shape a = at->shape, b = t->net->shape;
     PF_REQUIRE(a.h == b.h && a.w == b.w && a.c == b.c, PF_ESHAPE,
                "%s holds %dx%dx%d values a row, the checkpoint was made for %dx%dx%d",
                t->e->data.path, b.h, b.w, b.c, a.h, a.w, a.c);
     PF_TRY(pf_trainer_use_params(t, at, "the checkpoint"));
-    t->mean = pf_zalloc(t->pieces * sizeof *t->mean);
-    PF_REQUIRE(t->mean, PF_EMEM, "no memory for the mean of %zu gradients", t->floats);
+    r->mean = pf_zalloc(t->block.pieces * sizeof *r->mean);
+    PF_REQUIRE(r->mean, PF_EMEM, "no memory for the mean of %zu gradients", t->block.floats);
     return PF_OK;
 }
 
 /* Collective. */
-static PF_MUST_USE pf_status measure(pf_trainer *t, const pf_checkpoint *at,
-                                     double *residual_sq, pf_variance *v)
+static PF_MUST_USE pf_status measure(run *r, const pf_checkpoint *at, double *residual_sq,
+                                     pf_variance *v)
 {
-    PF_TRY(pf_comm_agree(t->c, prepare(t, at)));
-    for (t->seen = 0; t->seen < v->batches; t->seen++) {
-        int j = t->seen;
+    pf_trainer *t = r->t;
+    PF_TRY(pf_comm_agree(t->c, prepare(r, at)));
+    for (r->seen = 0; r->seen < v->batches; r->seen++) {
+        int j = r->seen;
         t->step = at->step + j;
         PF_TRY(pf_trainer_gradient(t));
-        v->loss[j] = t->loss;
-        v->grad_sq[j] = t->squares;
-        PF_TRY(pf_trainer_share(t, pf_workers_run(t, move_mean)));
-        residual_sq[j] = t->squares * j / (j + 1.0);
+        v->loss[j] = t->tally.loss;
+        v->grad_sq[j] = t->tally.squares;
+        PF_TRY(pf_trainer_share(t, pf_workers_run(t, move_mean, r)));
+        residual_sq[j] = t->tally.squares * j / (j + 1.0);
         if (pf_comm_rank(t->c) == 0 && (j + 1 == v->batches || pf_progress_due()))
             pf_progress(j + 1 == v->batches, "batch %d/%d", j + 1, v->batches);
     }
-    PF_TRY(pf_trainer_share(t, pf_workers_run(t, square_mean)));
-    pf_variance_estimate(residual_sq, t->squares, v);
+    PF_TRY(pf_trainer_share(t, pf_workers_run(t, square_mean, r)));
+    pf_variance_estimate(residual_sq, t->tally.squares, v);
     return PF_OK;
 }
 
@@ -127,18 +139,19 @@ static PF_MUST_USE pf_status check(const pf_comm *c, const pf_experiment *e,
 pf_status pf_train_variance(pf_comm *c, const pf_experiment *e, const pf_checkpoint *at,
                             pf_variance *v)
 {
-    pf_trainer *t = NULL;
+    run r = {0};
     double *residual_sq = NULL;
     pf_status st = check(c, e, v);
-    if (!st) st = pf_trainer_create(c, e, &t);
+    if (!st) st = pf_trainer_create(c, e, &r.t);
     if (!st) {
         residual_sq = pf_zalloc((size_t)v->batches * sizeof *residual_sq);
         if (!residual_sq)
             st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d batches", v->batches);
     }
     st = pf_comm_agree(c, st);
-    if (!st) st = measure(t, at, residual_sq, v);
-    pf_trainer_free(t);
+    if (!st) st = measure(&r, at, residual_sq, v);
+    pf_trainer_free(r.t);
+    pf_free(r.mean);
     pf_free(residual_sq);
     if (st) return pf_trail(st, PF_WHERE);
     return PF_OK;

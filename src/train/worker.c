@@ -26,23 +26,24 @@ static void *take(pf_worker *w, size_t bytes)
  * arrival changes who adds, not what is added. */
 static void climb(pf_trainer *t, int index, int b)
 {
-    pf_slice s = pf_exchange_bucket(t->x, b);
+    pf_slice s = pf_exchange_bucket(t->block.exchange, b);
     for (int stride = 1; stride < t->n_workers; stride *= 2) {
         int left = index & ~(2 * stride - 1), right = left + stride;
-        if (atomic_fetch_add(&t->arrived[b * t->n_workers + right], 1) == 0) return;
-        if (stride == 1 && t->n_workers == t->own) continue; /* a pair with one root */
+        if (atomic_fetch_add(&t->block.arrived[b * t->n_workers + right], 1) == 0) return;
+        if (stride == 1 && t->n_workers == t->cut.own) continue; /* a pair with one root */
         float *restrict sum = pf_tree_root(t->w[left].tree) + s.first;
         const float *restrict more = pf_tree_root(t->w[right].tree) + s.first;
         for (size_t j = 0; j < s.n; j++) sum[j] += more[j];
     }
-    pf_exchange_ready(t->x, b);
+    pf_exchange_ready(t->block.exchange, b);
 }
 
 /* The shard's gradient is in the tree from `from` on: whole buckets go up over the workers. */
 static void passed(pf_worker *w, size_t from)
 {
     pf_trainer *t = w->trainer;
-    while (w->bucket > 0 && pf_exchange_bucket(t->x, w->bucket - 1).first >= from) {
+    while (w->bucket > 0 &&
+           pf_exchange_bucket(t->block.exchange, w->bucket - 1).first >= from) {
         w->bucket--;
         if (w->last) climb(t, (int)(w - t->w), w->bucket);
     }
@@ -59,8 +60,8 @@ static void on_gradient(void *self, size_t first, size_t n, const float *g)
 static PF_MUST_USE pf_status create(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index], *first = index ? &t->w[0] : NULL;
-    size_t n = (size_t)t->b, floats = n * (size_t)t->dim * sizeof(float);
-    pf_plan_opt opt = {.batch = t->b,
+    size_t n = (size_t)t->cut.b, floats = n * (size_t)t->dim * sizeof(float);
+    pf_plan_opt opt = {.batch = t->cut.b,
                        .pass = PF_PASS_PARAM,
                        .precision = (pf_precision)t->e->train.precision,
                        .put = on_gradient,
@@ -68,7 +69,7 @@ static PF_MUST_USE pf_status create(pf_trainer *t, int index)
                        .recompute = (pf_recompute)t->e->train.recompute,
                        .with = first ? first->plan : NULL};
     pf_plan_opt exact = {
-        .batch = t->b, .pass = PF_PASS_FORWARD, .with = first ? first->exact : NULL};
+        .batch = t->cut.b, .pass = PF_PASS_FORWARD, .with = first ? first->exact : NULL};
     PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
     w->exact = w->plan;
     if (opt.precision != PF_F32 && t->e->train.eval_every > 0) {
@@ -89,17 +90,19 @@ static PF_MUST_USE pf_status create(pf_trainer *t, int index)
     w->sample = take(w, n * sizeof *w->sample);
     PF_REQUIRE(w->x && w->z && w->xt && w->net && w->gout && w->cond && w->sigma && w->mean &&
                    w->t && w->loss && w->sample,
-               PF_EMEM, "no memory for a batch of %d samples", t->b);
+               PF_EMEM, "no memory for a batch of %d samples", t->cut.b);
     return PF_OK;
 }
 
-static pf_status create_first(pf_trainer *t, int index)
+static pf_status create_first(void *self, int index)
 {
+    pf_trainer *t = self;
     return index ? PF_OK : create(t, index);
 }
 
-static pf_status create_others(pf_trainer *t, int index)
+static pf_status create_others(void *self, int index)
 {
+    pf_trainer *t = self;
     return index ? create(t, index) : PF_OK;
 }
 
@@ -125,15 +128,15 @@ static void release(pf_worker *w)
 static void draw_batch(pf_trainer *t, pf_worker *w, int shard)
 {
     const pf_experiment *e = t->e;
-    int64_t at = (int64_t)shard * t->b, batch = e->train.batch;
+    int64_t at = (int64_t)shard * t->cut.b, batch = e->train.batch;
     pf_draw u = {t->seed, PF_STREAM_TIME, (uint64_t)t->step, 0};
-    pf_shard_batch(t->data[shard - t->first], t->step, t->b, w->x);
-    for (int i = 0; i < t->b; i++) {
+    pf_shard_batch(t->data[shard - t->cut.first], t->step, t->cut.b, w->x);
+    for (int i = 0; i < t->cut.b; i++) {
         w->sample[i] = (uint64_t)(t->step * batch + at + i);
         pf_draw d = {t->seed, PF_STREAM_NOISE, w->sample[i], 0};
         pf_draw_normal(&d, 0, (size_t)t->dim, w->z + (size_t)i * (size_t)t->dim);
     }
-    pf_objective_times(&e->sde, &e->objective, pf_draw_uniform_f64(&u, 0), at, t->b, batch,
+    pf_objective_times(&e->sde, &e->objective, pf_draw_uniform_f64(&u, 0), at, t->cut.b, batch,
                        w->t);
 }
 
@@ -141,7 +144,7 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
 {
     const pf_experiment *e = t->e;
     draw_batch(t, w, shard);
-    pf_dsm dsm = {&e->sde, &e->objective, t->b, t->dim, w->x, w->z, w->t};
+    pf_dsm dsm = {&e->sde, &e->objective, t->cut.b, t->dim, w->x, w->z, w->t};
     pf_objective_inputs(&dsm, &(pf_dsm_inputs){w->xt, w->cond, w->sigma, w->mean});
     pf_run run = {.x = w->xt,
                   .cond = w->cond,
@@ -154,32 +157,34 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     PF_TRY(pf_plan_forward(w->plan, &run, w->net));
     pf_objective_loss(&dsm, w->net, 1.0 / e->train.batch, w->loss, w->gout);
     double sum = 0.0;
-    for (int i = 0; i < t->b; i++) sum += w->loss[i];
-    t->shard_loss[shard - t->first] = sum;
-    w->bucket = pf_exchange_buckets(t->x);
+    for (int i = 0; i < t->cut.b; i++) sum += w->loss[i];
+    t->tally.shard_loss[shard - t->cut.first] = sum;
+    w->bucket = pf_exchange_buckets(t->block.exchange);
     pf_tree_leaf(w->tree);
     PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, NULL));
     passed(w, 0);
     return PF_OK;
 }
 
-pf_status pf_worker_prepare(pf_trainer *t, int index)
+pf_status pf_worker_prepare(void *self, int index)
 {
-    return pf_plan_set_params_part(t->w[index].plan, t->params, index, t->n_workers);
+    pf_trainer *t = self;
+    return pf_plan_set_params_part(t->w[index].plan, t->block.params, index, t->n_workers);
 }
 
-pf_status pf_worker_gradient(pf_trainer *t, int index)
+pf_status pf_worker_gradient(void *self, int index)
 {
+    pf_trainer *t = self;
     pf_worker *w = &t->w[index];
-    int n = t->own / t->n_workers;
+    int n = t->cut.own / t->n_workers;
     for (int i = 0; i < n; i++) {
         w->last = i == n - 1;
-        PF_TRY(shard_gradient(t, w, t->first + index * n + i));
+        PF_TRY(shard_gradient(t, w, t->cut.first + index * n + i));
     }
     return PF_OK;
 }
 
-pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w))
+pf_status pf_workers_run(pf_trainer *t, pf_task *task, void *self)
 {
 #pragma omp parallel for num_threads(t->n_workers) schedule(static, 1)
     for (int i = 0; i < t->n_workers; i++) {
@@ -187,7 +192,7 @@ pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w))
         omp_set_num_threads(1); /* a plan and the libraries under it stay on this thread */
         pf_worker *w = &t->w[i];
         double since = pf_seconds();
-        w->failed = task(t, i);
+        w->failed = task(self, i);
         w->busy += pf_seconds() - since;
         if (w->failed) snprintf(w->sentence, sizeof w->sentence, "%s", pf_error_message());
         omp_set_num_threads(before);
@@ -201,10 +206,10 @@ pf_status pf_workers_run(pf_trainer *t, pf_status (*task)(pf_trainer *t, int w))
 /* Workers of one shard share a root with their neighbour. */
 static PF_MUST_USE pf_status create_trees(pf_trainer *t)
 {
-    int leaves = t->own / t->n_workers;
+    int leaves = t->cut.own / t->n_workers;
     for (int i = 0; i < t->n_workers; i++) {
         pf_tree *left = leaves == 1 && i % 2 ? t->w[i - 1].tree : NULL;
-        PF_TRY(pf_tree_create(leaves, t->padded, left, &t->w[i].tree));
+        PF_TRY(pf_tree_create(leaves, t->block.padded, left, &t->w[i].tree));
     }
     return PF_OK;
 }
@@ -213,15 +218,15 @@ pf_status pf_workers_create(pf_trainer *t)
 {
     int threads = pf_comm_threads(t->c);
     t->n_workers = 1;
-    while (2 * t->n_workers <= threads && 2 * t->n_workers <= t->own) t->n_workers *= 2;
+    while (2 * t->n_workers <= threads && 2 * t->n_workers <= t->cut.own) t->n_workers *= 2;
     t->w = pf_zalloc((size_t)t->n_workers * sizeof *t->w);
-    size_t arrivals = (size_t)pf_exchange_buckets(t->x) * (size_t)t->n_workers;
-    t->arrived = pf_zalloc(arrivals * sizeof *t->arrived);
-    PF_REQUIRE(t->w && t->arrived, PF_EMEM, "no memory for %d workers", t->n_workers);
-    PF_TRY(pf_workers_run(t, create_first));
-    PF_TRY(pf_workers_run(t, create_others));
+    size_t arrivals = (size_t)pf_exchange_buckets(t->block.exchange) * (size_t)t->n_workers;
+    t->block.arrived = pf_zalloc(arrivals * sizeof *t->block.arrived);
+    PF_REQUIRE(t->w && t->block.arrived, PF_EMEM, "no memory for %d workers", t->n_workers);
+    PF_TRY(pf_workers_run(t, create_first, t));
+    PF_TRY(pf_workers_run(t, create_others, t));
     PF_TRY(create_trees(t));
-    t->gradient = pf_tree_root(t->w[0].tree);
+    t->block.gradient = pf_tree_root(t->w[0].tree);
     return PF_OK;
 }
 
@@ -229,7 +234,7 @@ void pf_workers_free(pf_trainer *t)
 {
     for (int i = 0; t->w && i < t->n_workers; i++) release(&t->w[i]);
     pf_free(t->w);
-    pf_free(t->arrived);
+    pf_free(t->block.arrived);
     t->w = NULL;
-    t->arrived = NULL;
+    t->block.arrived = NULL;
 }
