@@ -105,7 +105,6 @@ static inline void begin(bench *t)
 {
     pf_site *s = &t->site;
     s->name = "test";
-    s->pass = PF_PASS_BOTH;
     s->want_dp = s->n_param > 0;
     t->row[0] = pf_kernel_row("fast", s);
     t->row[1] = pf_kernel_row("ref", s);

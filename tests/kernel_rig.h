@@ -141,7 +141,7 @@ static inline void describe(pf_op op, int v, pf_site *s)
 {
     static const pf_shape in[VARIANTS] = {{5, 3, 4}, {4, 7, 1}, {1, 1, 6}, {6, 6, 8}};
     pf_shape twice = shape(2 * in[v].h, 2 * in[v].w, in[v].c);
-    *s = (pf_site){.op = op, .name = "case", .index = 7 + v, .B = BATCH, .pass = PF_PASS_BOTH};
+    *s = (pf_site){.op = op, .name = "case", .index = 7 + v, .B = BATCH};
     s->n_in = 1;
     s->in[0] = s->out = in[v];
     more_inputs(s);
@@ -171,9 +171,7 @@ static inline void describe(pf_op op, int v, pf_site *s)
         s->n_param = op == PF_OP_FOURIER;
         s->param_size[0] = s->n_param ? 4 : 0;
     }
-    for (int k = 0; k < s->n_in; k++)
-        s->want_dx[k] =
-            k == 0 || (op != PF_OP_DIVIDE && op != PF_OP_SINE && op != PF_OP_LEVELS);
+    for (int k = 0; k < s->n_in; k++) s->want_dx[k] = pf_op_slopes(op) >> k & 1;
     s->want_dp = s->n_param > 0 && op != PF_OP_LEVELS;
 }
 

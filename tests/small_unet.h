@@ -13,6 +13,29 @@ enum { B = 3, H = 6, W = 4, C = 3, D = H * W * C };
 
 static const uint64_t samples[B] = {40, 41, 977};
 
+/* What is asked of a plan: the value alone; gradients of the parameters; along x, any number of times;
+ * both, once. */
+typedef enum wish { VALUE, PARAM, VJP, BOTH, WISHES } wish;
+
+static inline pf_node image(pf_graph *g, int h, int w, int c)
+{
+    return pf_port_node(g, &(pf_port){"x", {h, w, c}, 0});
+}
+
+static inline pf_node number(pf_graph *g, const char *name)
+{
+    return pf_port_node(g, &(pf_port){name, {1, 1, 1}, 0});
+}
+
+/* Of an image named x, and of batch B. */
+static inline pf_plan_opt wished(const pf_graph *g, wish w)
+{
+    return (pf_plan_opt){.batch = B,
+                         .want_in = w >= VJP ? 1u << pf_graph_port(g, "x") : 0,
+                         .want_params = w == PARAM || w == BOTH,
+                         .repeat = w == VJP};
+}
+
 static inline float *noise(size_t n, uint32_t key)
 {
     float *a = pf_zalloc(n * sizeof *a);
@@ -62,11 +85,11 @@ static inline pf_graph *unet(void)
 {
     pf_graph *g;
     must(pf_graph_create(&g));
-    pf_node x = pf_input_x(g, (pf_shape){H, W, C}), t = pf_input_cond(g);
+    pf_node x = image(g, H, W, C), t = number(g, "cond");
     pf_node e = pf_concat(g, pf_positional(g, t, 8), pf_fourier(g, "four", t, 3, 0.3));
     e = pf_linear(g, "t1", pf_silu(g, pf_linear(g, "t0", e, 8, 1.0)), 8, 1.0);
     pf_node h0 = pf_conv_same(
-        g, "in", pf_sine(g, pf_affine(g, x, 2.0, -0.5), pf_input_sigma(g), 0.2, 0.1), 4, 3,
+        g, "in", pf_sine(g, pf_affine(g, x, 2.0, -0.5), number(g, "sigma"), 0.2, 0.1), 4, 3,
         1.0);
     pf_node h1 = block(g, "b0", h0, e, 4);
     pf_linear(g, "nowhere", h1, 5, 1.0);
@@ -89,14 +112,16 @@ typedef struct world { /* a plan with everything it reads and writes */
     pf_plan *plan;
     pf_run run;
     float *params, *x, *gout, *out, *gx, *gp;
+    float *gin[PF_PORTS_MAX]; /* gx in the place of x */
     float cond[B], sigma[B];
 } world;
 
-static inline void world_open_with(world *w, const pf_graph *g, const char *backend,
-                                   pf_pass pass, int reuse)
+static inline void world_open_with(world *w, const pf_graph *g, const char *backend, wish what,
+                                   int reuse)
 {
     *w = (world){.g = g};
-    pf_plan_opt o = {.batch = B, .pass = pass, .backend = backend};
+    pf_plan_opt o = wished(g, what);
+    o.backend = backend;
     must(pf_plan_create_with(g, &o, reuse, &w->plan));
     size_t n = pf_graph_param_floats(g);
     w->params = noise(n, 1);
@@ -104,25 +129,22 @@ static inline void world_open_with(world *w, const pf_graph *g, const char *back
     w->x = noise(B * D, 2);
     w->gout = noise(B * D, 3);
     w->out = noise(B * D, 4);
-    w->gx = noise(B * D, 5);
+    w->gx = w->gin[pf_graph_port(g, "x")] = noise(B * D, 5);
     w->gp = noise(n, 6);
     for (int b = 0; b < B; b++) {
         w->cond[b] = 0.7f + (float)b;
         w->sigma[b] = 0.3f * (float)b;
     }
-    w->run = (pf_run){.x = w->x,
-                      .cond = w->cond,
-                      .sigma = w->sigma,
-                      .train = 1,
-                      .seed = 12,
-                      .sample = samples,
-                      .step = 3};
+    w->run = (pf_run){.train = 1, .seed = 12, .sample = samples, .step = 3};
+    pf_run_set(&w->run, g, "x", w->x);
+    pf_run_set(&w->run, g, "cond", w->cond);
+    pf_run_set(&w->run, g, "sigma", w->sigma);
     must(pf_plan_set_params(w->plan, w->params));
 }
 
-static inline void world_open(world *w, const pf_graph *g, pf_pass pass, int reuse)
+static inline void world_open(world *w, const pf_graph *g, wish what, int reuse)
 {
-    world_open_with(w, g, "ref", pass, reuse);
+    world_open_with(w, g, "ref", what, reuse);
 }
 
 static inline void world_close(world *w)
@@ -139,7 +161,7 @@ static inline void world_close(world *w)
 static inline void both_ways(world *w)
 {
     must(pf_plan_forward(w->plan, &w->run, w->out));
-    must(pf_plan_backward(w->plan, w->gout, w->gp, w->gx));
+    must(pf_plan_backward(w->plan, w->gout, w->gp, w->gin));
 }
 
 static inline double value(world *w)

@@ -303,9 +303,11 @@ static float *network_gradient(const pf_graph *g, const float *params, pf_precis
     pf_draw_normal(&d, 0, BATCH * PIXELS, x);
     d.step = 1;
     pf_draw_normal(&d, 0, BATCH * PIXELS, gout);
-    pf_plan_opt o = {.batch = BATCH, .pass = PF_PASS_PARAM, .precision = precision};
+    pf_plan_opt o = {.batch = BATCH, .want_params = 1, .precision = precision};
     pf_plan *p = NULL;
-    pf_run run = {.x = x, .cond = cond};
+    pf_run run = {0};
+    pf_run_set(&run, g, "x", x);
+    pf_run_set(&run, g, "cond", cond);
     assert_int_equal(pf_plan_create(g, &o, &p), PF_OK);
     assert_int_equal(pf_plan_set_params(p, params), PF_OK);
     assert_int_equal(pf_plan_forward(p, &run, out), PF_OK);

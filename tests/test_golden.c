@@ -182,14 +182,16 @@ static void check_loss(golden *g, const char *backend)
     double loss[16];
     pf_dsm d = {
         .sde = &g->sde, .opt = &flat, .B = g->B, .dim = g->D, .x = xf, .z = zf, .t = t.v};
-    pf_plan_opt o = {.batch = g->B, .pass = PF_PASS_PARAM, .backend = backend};
-    pf_run run = {.x = xt, .cond = cond};
+    pf_plan_opt o = {.batch = g->B, .want_params = 1, .backend = backend};
+    pf_run run = {0};
     pf_plan *plan = NULL;
 
     assert_true(g->B <= 16);
     pf_objective_inputs(&d, &(pf_dsm_inputs){xt, cond, sigma, mean});
     must(pf_plan_create(g->net->graph, &o, &plan));
     must(pf_plan_set_params(plan, g->params));
+    pf_run_set(&run, g->net->graph, "x", xt);
+    pf_run_set(&run, g->net->graph, "cond", cond);
     must(pf_plan_forward(plan, &run, out));
     pf_objective_loss(&d, out, 1.0, loss, NULL);
     for (int b = 0; b < g->B; b++)

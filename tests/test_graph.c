@@ -72,7 +72,7 @@ static void the_first_error_is_reported_and_later_calls_do_nothing(void **state)
     (void)state;
     pf_graph *g;
     must(pf_graph_create(&g));
-    pf_node x = pf_input_x(g, (pf_shape){4, 4, 6});
+    pf_node x = image(g, 4, 4, 6);
     pf_norm_opt o = {.name = "first", .groups = 4, .eps = 1e-6};
     pf_node h = pf_group_norm(g, x, PF_NONE, &o);
     assert_true(h.id < 0);
@@ -89,7 +89,7 @@ static void an_odd_image_cannot_be_halved_and_the_error_says_where(void **state)
     (void)state;
     pf_graph *g;
     must(pf_graph_create(&g));
-    pf_node x = pf_input_x(g, (pf_shape){30, 30, 1});
+    pf_node x = image(g, 30, 30, 1);
     x = pf_down2(g, pf_down2(g, x));
     assert_int_equal(pf_graph_finish(g, x), PF_ESHAPE);
     assert_non_null(strstr(pf_error_message(), "30x30"));
@@ -102,7 +102,7 @@ static void a_parameter_name_is_used_once(void **state)
     (void)state;
     pf_graph *g;
     must(pf_graph_create(&g));
-    pf_node x = pf_input_x(g, (pf_shape){2, 2, 3});
+    pf_node x = image(g, 2, 2, 3);
     x = pf_linear(g, "same", pf_linear(g, "same", x, 3, 1.0), 3, 1.0);
     assert_int_equal(pf_graph_finish(g, x), PF_EARG);
     assert_non_null(strstr(pf_error_message(), "same.weight is used twice"));
@@ -114,13 +114,13 @@ static void operations_are_counted_from_the_shapes(void **state)
     (void)state;
     pf_graph *g;
     must(pf_graph_create(&g));
-    pf_node x = pf_input_x(g, (pf_shape){4, 4, 3});
+    pf_node x = image(g, 4, 4, 3);
     x = pf_conv_same(g, "c", x, 5, 3, 1.0);
     x = pf_attention(g, x, x, pf_nin(g, "n", x, 5, 1.0));
     must(pf_graph_finish(g, x));
     double want = 2.0 * (16 * 27 * 5 + 16 * 25 + 2 * 16 * 16 * 5);
     assert_true(pf_graph_flops(g) == want);
-    pf_plan_opt o = {.batch = 2, .pass = PF_PASS_FORWARD, .backend = "ref"};
+    pf_plan_opt o = {.batch = 2, .backend = "ref"};
     pf_plan *p;
     must(pf_plan_create(g, &o, &p));
     pf_op_time row;

@@ -24,12 +24,11 @@ static double asked_for(const pf_plan *p)
 static void the_limit_is_the_matrix_work_of_the_pass(void **state)
 {
     (void)state;
-    static const pf_pass passes[] = {PF_PASS_FORWARD, PF_PASS_PARAM, PF_PASS_VJP, PF_PASS_BOTH};
     pf_graph *g = unet();
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < WISHES; k++) {
         world w;
         pf_limit *l = NULL;
-        world_open(&w, g, passes[k], 1);
+        world_open(&w, g, (wish)k, 1);
         pf_status st = pf_limit_create(w.plan, 0, &l);
 #ifdef PF_HAVE_ONEDNN
         must(st);
@@ -54,7 +53,7 @@ static void a_failed_limit_leaves_nothing(void **state)
     (void)state;
     pf_graph *g = unet();
     world w;
-    world_open(&w, g, PF_PASS_PARAM, 1);
+    world_open(&w, g, PARAM, 1);
     size_t before = pf_alloc_live();
     for (int n = 1;; n++) {
         pf_limit *l = NULL;
@@ -80,7 +79,7 @@ static void a_limit_in_bf16_is_the_same_work(void **state)
     pf_graph *g = unet();
     world w;
     pf_limit *l = NULL;
-    world_open(&w, g, PF_PASS_PARAM, 1);
+    world_open(&w, g, PARAM, 1);
     pf_status st = pf_limit_create(w.plan, 1, &l);
     if (st) assert_int_equal(st, PF_ENOSUPP);
     else {

@@ -1,22 +1,22 @@
-/* Plans: passes agree, gradients against central differences, the memory layout, misuse. */
+/* Plans: all wishes agree, gradients against central differences, the memory layout, misuse. */
 #include "small_unet.h"
 
-static void every_pass_gives_the_same_values_and_gradients(void **state)
+static void every_wish_gives_the_same_values_and_gradients(void **state)
 {
     (void)state;
     pf_graph *g = unet();
-    world w[4];
-    for (int pass = 0; pass < 4; pass++) {
-        world_open(&w[pass], g, (pf_pass)pass, 1);
-        if (pass == PF_PASS_FORWARD) value(&w[pass]);
-        else both_ways(&w[pass]);
+    world w[WISHES];
+    for (int what = 0; what < WISHES; what++) {
+        world_open(&w[what], g, (wish)what, 1);
+        if (what == VALUE) value(&w[what]);
+        else both_ways(&w[what]);
     }
     size_t image = B * D * sizeof(float),
            block_bytes = pf_graph_param_floats(g) * sizeof(float);
-    for (int pass = 1; pass < 4; pass++) assert_memory_equal(w[pass].out, w[0].out, image);
-    assert_memory_equal(w[PF_PASS_VJP].gx, w[PF_PASS_BOTH].gx, image);
-    assert_memory_equal(w[PF_PASS_PARAM].gp, w[PF_PASS_BOTH].gp, block_bytes);
-    for (int pass = 0; pass < 4; pass++) world_close(&w[pass]);
+    for (int what = 1; what < WISHES; what++) assert_memory_equal(w[what].out, w[0].out, image);
+    assert_memory_equal(w[VJP].gx, w[BOTH].gx, image);
+    assert_memory_equal(w[PARAM].gp, w[BOTH].gp, block_bytes);
+    for (int what = 0; what < WISHES; what++) world_close(&w[what]);
     pf_graph_free(g);
 }
 
@@ -42,27 +42,29 @@ static void gradients_put_part_by_part_are_those_of_the_flat_block(void **state)
     (void)state;
     pf_graph *g = unet();
     size_t n = pf_graph_param_floats(g);
-    for (int pass = PF_PASS_PARAM; pass <= PF_PASS_BOTH; pass++) {
+    for (int what = PARAM; what <= BOTH; what++) {
         world w;
-        world_open(&w, g, (pf_pass)pass, 1);
+        world_open(&w, g, (wish)what, 1);
         both_ways(&w);
         catch k = {pf_zalloc(n * sizeof *k.block), n, 0};
-        pf_plan_opt opt = {
-            .batch = B, .pass = (pf_pass)pass, .backend = "ref", .put = catch_part, .self = &k};
+        pf_plan_opt opt = wished(g, (wish)what);
+        opt.backend = "ref";
+        opt.put = catch_part;
+        opt.self = &k;
         pf_plan *plan = NULL;
         must(pf_plan_create(g, &opt, &plan));
         pf_plan_free(w.plan);
         w.plan = plan;
         must(pf_plan_set_params(plan, w.params));
         float *gp = w.gp;
-        if (pass != PF_PASS_VJP) {
+        if (what != VJP) {
             value(&w);
-            assert_int_equal(pf_plan_backward(plan, w.gout, gp, w.gx), PF_EARG);
+            assert_int_equal(pf_plan_backward(plan, w.gout, gp, w.gin), PF_EARG);
             w.gp = NULL;
         }
         both_ways(&w);
         w.gp = gp;
-        if (pass == PF_PASS_VJP) assert_int_equal(k.calls, 0);
+        if (what == VJP) assert_int_equal(k.calls, 0);
         else {
             assert_true(k.calls > 20); /* bit by bit, not all at the end */
             assert_memory_equal(k.block, w.gp, n * sizeof *w.gp);
@@ -73,11 +75,13 @@ static void gradients_put_part_by_part_are_those_of_the_flat_block(void **state)
     pf_graph_free(g);
 }
 
-static pf_plan *plan_of(const pf_graph *g, const char *backend, pf_pass pass, pf_recompute how,
+static pf_plan *plan_of(const pf_graph *g, const char *backend, wish what, pf_recompute how,
                         int reuse)
 {
     pf_plan *plan = NULL;
-    pf_plan_opt opt = {.batch = B, .pass = pass, .backend = backend, .recompute = how};
+    pf_plan_opt opt = wished(g, what);
+    opt.backend = backend;
+    opt.recompute = how;
     must(pf_plan_create_with(g, &opt, reuse, &plan));
     return plan;
 }
@@ -96,16 +100,16 @@ static void computing_again_changes_no_bit_and_saves_memory(void **state)
     pf_graph *g = unet();
     size_t n = pf_graph_param_floats(g);
     for (int k = 0; k < 4; k++) {
-        pf_pass pass = k % 2 ? PF_PASS_BOTH : PF_PASS_PARAM;
+        wish what = k % 2 ? BOTH : PARAM;
         size_t bytes = SIZE_MAX;
         world kept, again;
-        world_open_with(&kept, g, backends[k / 2], pass, 1);
+        world_open_with(&kept, g, backends[k / 2], what, 1);
         both_ways(&kept);
         for (int how = PF_RECOMPUTE_NONE; how <= PF_RECOMPUTE_BLOCKS; how++)
             for (int reuse = 1; reuse >= 0; reuse--) {
-                world_open_with(&again, g, backends[k / 2], pass, 1);
+                world_open_with(&again, g, backends[k / 2], what, 1);
                 pf_plan_free(again.plan);
-                again.plan = plan_of(g, backends[k / 2], pass, (pf_recompute)how, reuse);
+                again.plan = plan_of(g, backends[k / 2], what, (pf_recompute)how, reuse);
                 must(pf_plan_set_params(again.plan, again.params));
                 for (int round = 0; round < 2; round++) {
                     both_ways(&again);
@@ -123,7 +127,8 @@ static void computing_again_changes_no_bit_and_saves_memory(void **state)
         world_close(&kept);
     }
     pf_plan *plan = NULL;
-    pf_plan_opt opt = {.batch = B, .pass = PF_PASS_VJP, .recompute = PF_RECOMPUTE_BLOCKS};
+    pf_plan_opt opt = wished(g, VJP);
+    opt.recompute = PF_RECOMPUTE_BLOCKS;
     assert_int_equal(pf_plan_create(g, &opt, &plan), PF_EARG);
     pf_graph_free(g);
 }
@@ -132,25 +137,25 @@ static void sharing_memory_changes_no_bit_and_saves_some(void **state)
 {
     (void)state;
     pf_graph *g = unet();
-    for (int pass = 0; pass < 4; pass++) {
+    for (int what = 0; what < WISHES; what++) {
         world a, b;
-        world_open(&a, g, (pf_pass)pass, 1);
-        world_open(&b, g, (pf_pass)pass, 0);
+        world_open(&a, g, (wish)what, 1);
+        world_open(&b, g, (wish)what, 0);
         for (int round = 0; round < 2; round++) {
             value(&a);
             value(&b);
             assert_memory_equal(a.out, b.out, B * D * sizeof(float));
-            for (int k = 0; pass != PF_PASS_FORWARD && k < (pass == PF_PASS_VJP ? 3 : 1); k++) {
+            for (int k = 0; what != VALUE && k < (what == VJP ? 3 : 1); k++) {
                 a.gout[k] += 1.0f;
                 b.gout[k] += 1.0f;
-                must(pf_plan_backward(a.plan, a.gout, a.gp, a.gx));
-                must(pf_plan_backward(b.plan, b.gout, b.gp, b.gx));
+                must(pf_plan_backward(a.plan, a.gout, a.gp, a.gin));
+                must(pf_plan_backward(b.plan, b.gout, b.gp, b.gin));
                 assert_memory_equal(a.gx, b.gx, B * D * sizeof(float));
                 assert_memory_equal(a.gp, b.gp, pf_graph_param_floats(g) * sizeof(float));
             }
         }
         assert_true(pf_plan_bytes(a.plan) <
-                    pf_plan_bytes(b.plan) * (pass == PF_PASS_FORWARD ? 0.4 : 0.8));
+                    pf_plan_bytes(b.plan) * (what == VALUE ? 0.4 : 0.8));
         world_close(&a);
         world_close(&b);
     }
@@ -172,11 +177,11 @@ static void fast_plans_agree_with_plain_ones_and_share_memory_safely(void **stat
 {
     (void)state;
     pf_graph *g = unet();
-    for (int pass = PF_PASS_PARAM; pass <= PF_PASS_BOTH; pass++) {
+    for (int what = PARAM; what <= BOTH; what++) {
         world plain, fast, apart;
-        world_open_with(&plain, g, "ref", (pf_pass)pass, 1);
-        world_open_with(&fast, g, "fast", (pf_pass)pass, 1);
-        world_open_with(&apart, g, "fast", (pf_pass)pass, 0);
+        world_open_with(&plain, g, "ref", (wish)what, 1);
+        world_open_with(&fast, g, "fast", (wish)what, 1);
+        world_open_with(&apart, g, "fast", (wish)what, 0);
         both_ways(&plain);
         both_ways(&fast);
         both_ways(&apart);
@@ -234,7 +239,7 @@ static void the_image_gradient_agrees_with_central_differences(void **state)
     (void)state;
     pf_graph *g = unet();
     world w;
-    world_open(&w, g, PF_PASS_VJP, 1);
+    world_open(&w, g, VJP, 1);
     for (uint32_t k = 0; k < 3; k++) {
         both_ways(&w);
         float *v = noise(B * D, 50 + k);
@@ -251,7 +256,7 @@ static void parameter_gradients_agree_with_central_differences_view_by_view(void
     (void)state;
     pf_graph *g = unet();
     world w;
-    world_open(&w, g, PF_PASS_PARAM, 1);
+    world_open(&w, g, PARAM, 1);
     both_ways(&w);
     float *gp = noise(pf_graph_param_floats(g), 1);
     memcpy(gp, w.gp, pf_graph_param_floats(g) * sizeof *gp);
@@ -278,7 +283,7 @@ static void padding_and_unused_views_get_gradient_zero(void **state)
     (void)state;
     pf_graph *g = unet();
     world w;
-    world_open(&w, g, PF_PASS_BOTH, 1);
+    world_open(&w, g, BOTH, 1);
     both_ways(&w);
     const pf_param *dead = find(g, "nowhere.weight");
     for (size_t i = 0; i < dead->size; i++) assert_true(w.gp[dead->offset + i] == 0.0f);
@@ -297,14 +302,14 @@ static void a_vjp_plan_takes_any_number_of_probes_after_one_forward(void **state
     (void)state;
     pf_graph *g = unet();
     world w, one;
-    world_open(&w, g, PF_PASS_VJP, 1);
-    world_open(&one, g, PF_PASS_VJP, 1);
+    world_open(&w, g, VJP, 1);
+    world_open(&one, g, VJP, 1);
     value(&w);
     for (uint32_t k = 0; k < 4; k++) {
         float *probe = noise(B * D, 90 + k % 3); /* the last repeats the first */
         memcpy(w.gout, probe, B * D * sizeof *probe);
         memcpy(one.gout, probe, B * D * sizeof *probe);
-        must(pf_plan_backward(w.plan, w.gout, NULL, w.gx));
+        must(pf_plan_backward(w.plan, w.gout, NULL, w.gin));
         both_ways(&one);
         assert_memory_equal(w.gx, one.gx, B * D * sizeof(float));
         pf_free(probe);
@@ -319,21 +324,24 @@ static void a_sample_does_not_depend_on_its_batch(void **state)
     (void)state;
     pf_graph *g = unet();
     world w;
-    world_open(&w, g, PF_PASS_VJP, 1);
+    world_open(&w, g, VJP, 1);
     both_ways(&w);
-    pf_plan_opt o = {.batch = 1, .pass = PF_PASS_VJP, .backend = "ref"};
+    pf_plan_opt o = wished(g, VJP);
+    o.batch = 1;
+    o.backend = "ref";
     pf_plan *alone;
     must(pf_plan_create(g, &o, &alone));
     must(pf_plan_set_params(alone, w.params));
     for (int b = 0; b < B; b++) {
-        float out[D], gx[D];
+        float out[D], gx[D], *gin[PF_PORTS_MAX] = {0};
         pf_run run = w.run;
-        run.x += (size_t)b * D;
-        run.cond += b;
-        run.sigma += b;
+        gin[pf_graph_port(g, "x")] = gx;
+        pf_run_set(&run, g, "x", w.x + (size_t)b * D);
+        pf_run_set(&run, g, "cond", w.cond + b);
+        pf_run_set(&run, g, "sigma", w.sigma + b);
         run.sample += b;
         must(pf_plan_forward(alone, &run, out));
-        must(pf_plan_backward(alone, w.gout + (size_t)b * D, NULL, gx));
+        must(pf_plan_backward(alone, w.gout + (size_t)b * D, NULL, gin));
         assert_memory_equal(out, w.out + (size_t)b * D, sizeof out);
         assert_memory_equal(gx, w.gx + (size_t)b * D, sizeof gx);
     }
@@ -347,7 +355,7 @@ static void dropout_is_off_outside_training_and_follows_the_step(void **state)
     (void)state;
     pf_graph *g = unet();
     world w;
-    world_open(&w, g, PF_PASS_FORWARD, 1);
+    world_open(&w, g, VALUE, 1);
     double on = value(&w), again = value(&w);
     assert_true(on == again);
     w.run.step++;
@@ -367,10 +375,12 @@ static void a_vjp_plan_keeps_no_input_of_a_convolution(void **state)
     (void)state;
     pf_graph *g;
     must(pf_graph_create(&g));
-    pf_node x = pf_input_x(g, (pf_shape){8, 8, 16});
+    pf_node x = image(g, 8, 8, 16);
     for (int i = 0; i < 20; i++) x = pf_conv_same(g, pf_namef(g, "c%d", i), x, 16, 3, 1.0);
     must(pf_graph_finish(g, x));
-    pf_plan_opt o = {.batch = 2, .pass = PF_PASS_VJP, .backend = "ref"};
+    pf_plan_opt o = wished(g, VJP);
+    o.batch = 2;
+    o.backend = "ref";
     pf_plan *p;
     must(pf_plan_create(g, &o, &p));
     size_t one = 2 * 8 * 8 * 16 * sizeof(float), scratch = 2 * 16 * 16 * 9 * sizeof(float);
@@ -383,13 +393,14 @@ static void misuse_of_a_plan_is_an_error_not_a_wrong_number(void **state)
 {
     (void)state;
     pf_graph *g = unet();
-    pf_plan_opt o = {.batch = B, .pass = PF_PASS_PARAM, .backend = "abacus"};
+    pf_plan_opt o = wished(g, PARAM);
+    o.backend = "abacus";
     pf_plan *p = NULL;
     assert_int_equal(pf_plan_create(g, &o, &p), PF_ENOSUPP);
     o.backend = "ref";
     must(pf_plan_create(g, &o, &p));
     world w;
-    world_open(&w, g, PF_PASS_PARAM, 1);
+    world_open(&w, g, PARAM, 1);
     assert_int_equal(pf_plan_forward(p, &w.run, w.out), PF_EARG);            /* no parameters */
     assert_int_equal(pf_plan_backward(w.plan, w.gout, w.gp, NULL), PF_EARG); /* no forward */
     both_ways(&w);
@@ -406,10 +417,10 @@ static void the_output_may_be_the_image_or_ignore_it(void **state)
     for (int ignores = 0; ignores < 2; ignores++) {
         pf_graph *g;
         must(pf_graph_create(&g));
-        pf_node x = pf_input_x(g, (pf_shape){H, W, C}), t = pf_input_cond(g);
+        pf_node x = image(g, H, W, C), t = number(g, "cond");
         must(pf_graph_finish(g, ignores ? pf_affine(g, t, 2.0, 1.0) : x));
         world w;
-        world_open(&w, g, PF_PASS_BOTH, 1);
+        world_open(&w, g, BOTH, 1);
         both_ways(&w);
         for (int i = 0; i < B * D; i++) assert_true(w.gx[i] == (ignores ? 0.0f : w.gout[i]));
         if (ignores) assert_true(w.out[1] == 2.0f * w.cond[1] + 1.0f);
@@ -426,7 +437,9 @@ static void running_out_of_memory_is_reported_at_every_allocation(void **state)
     pf_graph *g = unet();
     int64_t n = 1;
     for (;; n++) {
-        pf_plan_opt o = {.batch = 1, .pass = PF_PASS_BOTH, .backend = "ref"};
+        pf_plan_opt o = wished(g, BOTH);
+        o.batch = 1;
+        o.backend = "ref";
         pf_plan *p = NULL;
         size_t live = pf_alloc_live();
         pf_alloc_fail_at(n);
@@ -445,7 +458,7 @@ static void running_out_of_memory_is_reported_at_every_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_pass_gives_the_same_values_and_gradients),
+        cmocka_unit_test(every_wish_gives_the_same_values_and_gradients),
         cmocka_unit_test(gradients_put_part_by_part_are_those_of_the_flat_block),
         cmocka_unit_test(computing_again_changes_no_bit_and_saves_memory),
         cmocka_unit_test(sharing_memory_changes_no_bit_and_saves_some),

@@ -18,7 +18,7 @@ static pf_graph *wide(void)
 {
     pf_graph *g;
     must(pf_graph_create(&g));
-    pf_node h = pf_input_x(g, (pf_shape){8, 8, C});
+    pf_node h = image(g, 8, 8, C);
     h = pf_conv_same(g, "in", h, WIDE, 3, 1.0);
     h = pf_conv_same(g, "middle", pf_silu(g, h), WIDE, 3, 1.0);
     must(pf_graph_finish(g, pf_conv_same(g, "out", h, C, 3, 1.0)));
@@ -32,7 +32,7 @@ static int setup(void **state)
     s->params = noise(pf_graph_param_floats(s->g), 1);
     s->x = noise(IMAGES, 2);
     s->v = noise(IMAGES, 3);
-    s->opt = (pf_plan_opt){.batch = B, .pass = PF_PASS_VJP};
+    s->opt = wished(s->g, VJP);
     must(pf_plan_create(s->g, &s->opt, &s->alone));
     for (int i = 0; i < PLANS; i++) {
         size_t before = pf_alloc_live();
@@ -66,8 +66,8 @@ static void set_params(const plans *s)
 /* out and gx [IMAGES] */
 static void run(const plans *s, pf_plan *p, float *out, float *gx)
 {
-    must(pf_plan_forward(p, &(pf_run){.x = s->x}, out));
-    must(pf_plan_backward(p, s->v, NULL, gx));
+    must(pf_plan_forward(p, &(pf_run){.in = {s->x}}, out));
+    must(pf_plan_backward(p, s->v, NULL, &gx)); /* x is the only input */
 }
 
 static void assert_same(const plans *s, pf_plan *p)
@@ -107,7 +107,7 @@ static void a_plan_is_ready_when_the_first_one_is(void **state)
     plans *s = *state;
     float *out = noise(IMAGES, 4);
     for (int i = 0; i < PLANS; i++)
-        assert_int_equal(pf_plan_forward(s->p[i], &(pf_run){.x = s->x}, out), PF_EARG);
+        assert_int_equal(pf_plan_forward(s->p[i], &(pf_run){.in = {s->x}}, out), PF_EARG);
     pf_free(out);
     set_params(s);
     pf_plan *late = NULL;

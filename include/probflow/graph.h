@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 3, PF_MAX_PARAMS = 2 };
+enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 3, PF_MAX_PARAMS = 2, PF_PORTS_MAX = 8 };
 
 typedef struct pf_graph pf_graph;
 typedef struct pf_node {
@@ -23,6 +23,16 @@ typedef struct pf_node {
 typedef struct pf_shape { /* per sample */
     int h, w, c;
 } pf_shape;
+
+typedef struct pf_port { /* one input of a network */
+    const char *name;
+    pf_shape shape; /* per sample */
+    int integer;    /* 1: int32 values; 0: float */
+} pf_port;
+typedef struct pf_ports { /* what is offered to a network */
+    int n;
+    pf_port port[PF_PORTS_MAX];
+} pf_ports;
 
 typedef enum pf_init {
     PF_INIT_FAN_AVG, /* U(+-sqrt(3 scale / ((fan_in + fan_out)/2))), fans count the kernel area; scale 0 -> 1e-10 */
@@ -64,13 +74,19 @@ const char *pf_namef(pf_graph *g, const char *fmt, ...) __attribute__((format(pr
 
 /* ---- operators: y = f(x); names prefix the parameters ---------------------------------- */
 
-/* The inputs of a network, each made at most once: the image x [h,w,c], the conditioning value
- * [1,1,1] (999 t or sigma(t)), the noise in x [1,1,1], std over mean factor of its marginal, and that
- * mean factor [1,1,1]. */
-pf_node pf_input_x(pf_graph *g, pf_shape s);
-pf_node pf_input_cond(pf_graph *g);
-pf_node pf_input_sigma(pf_graph *g);
-pf_node pf_input_mean(pf_graph *g);
+/* An input of the network.  The name is copied; the same name again is the same node.
+ * Fails   (the graph) when the name is empty or stands for another shape or type already; when there are
+ *         more than PF_PORTS_MAX.
+ * Test    a_name_is_one_input */
+pf_node pf_port_node(pf_graph *g, const pf_port *p);
+/* pf_port_node of the port with this name among those offered.  Fails (the graph) naming it and what is
+ * offered. */
+pf_node pf_offered(pf_graph *g, const pf_ports *o, const char *name);
+/* The inputs that the network asked for, in that order.  The index of an input is its place in pf_run.in,
+ * its bit in pf_plan_opt.want_in and the place of its gradient; -1: the network does not read it. */
+int pf_graph_ports(const pf_graph *g);
+const pf_port *pf_graph_port_at(const pf_graph *g, int i); /* borrowed */
+int pf_graph_port(const pf_graph *g, const char *name);
 
 typedef struct pf_conv_opt {
     const char *name; /* parameters NAME.weight [cout,cin,k,k] and NAME.bias [cout] */
@@ -118,8 +134,8 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e);         /* x [h,w,c] 
 pf_node pf_affine(pf_graph *g, pf_node x, double a, double b);     /* a x + b */
 /* softmax(q k' c^-1/2) v over all h*w pixels, one head. */
 pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
-/* The values v and m of the next five are [1,1,1] and depend on neither the image nor a trained
- * parameter. */
+/* The values v and m of the next five are [1,1,1] and have no derivative: a plan that is asked for a
+ * gradient along one of them fails. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */
 pf_node pf_positional(pf_graph *g, pf_node v, int n);
 /* [sin(2 pi W log v), cos(...)], NAME.W [n] fixed ~ N(0, scale^2), 2n features. */

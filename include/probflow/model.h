@@ -23,8 +23,10 @@ typedef struct pf_model_ops {
     const char *name, *help;
     size_t size;
     const pf_opt *opts;
-    /* Networks: builds the graph from x of shape s and cond.  Parameter names are published ones. */
-    pf_node (*build)(const void *opt, pf_graph *g, pf_node x, pf_node cond);
+    /* Networks: builds the graph from what is offered (pf_offered): the data x in the shape that the output
+     * has too, the conditioning value cond (999 t or sigma(t)), the noise sigma in x, std over mean factor
+     * of its marginal, and that mean factor, mean; all but x [1,1,1].  Parameter names are published ones. */
+    pf_node (*build)(const void *opt, pf_graph *g, const pf_ports *offered);
     /* Networks; NULL where every option has a use.  Takes what images of this shape have no use for out
      * of options that were left to their defaults; given: they were not, PF_EARG names what is useless. */
     pf_status (*settle)(void *opt, pf_shape s, int given);

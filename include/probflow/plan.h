@@ -12,13 +12,6 @@
 
 typedef struct pf_plan pf_plan;
 
-typedef enum pf_pass {
-    PF_PASS_FORWARD, /* value only                                                   */
-    PF_PASS_PARAM,   /* value, then gradient of the parameters                       */
-    PF_PASS_VJP,     /* value, then input vector-Jacobian products, any number of them */
-    PF_PASS_BOTH     /* value, then both gradients (tests)                           */
-} pf_pass;
-
 /* PF_BF16 is for training alone.  Convolutions, linear maps and the products of attention round
  * what they multiply to bf16 (8 bits, to the nearest) and sum in float; 3x3 convolutions with
  * full channel vectors and at least 16 tiles of 4x4 pixels a batch multiply in Winograd's domain,
@@ -28,7 +21,7 @@ typedef enum pf_pass {
  * Test  every_row_agrees_with_ref_on_rounded_numbers, with_and_without_instructions_the_bits_agree */
 typedef enum pf_precision { PF_F32, PF_BF16 } pf_precision;
 
-/* What backward computes again instead of keeping it: a pass with parameter gradients trades time
+/* What backward computes again instead of keeping it: a plan whose backward runs once trades time
  * for memory.  The bits are the same.
  *   NORMS   what is cheap: norms, concatenations, resampled images, activations
  *   BLOCKS  everything but the ends of residual blocks and what skips read: one more forward pass
@@ -41,17 +34,19 @@ typedef enum pf_recompute {
 
 typedef struct pf_plan_opt {
     int batch;
-    pf_pass pass;
+    unsigned want_in;    /* bit i: gradients along input i, by its index (pf_graph_port) */
+    int want_params;     /* 1: gradients of the parameters */
+    int repeat;          /* 1: backward runs any number of times after a forward; 0: once */
     const char *backend; /* "fast" (fused and oneDNN rows over ref) or "ref"; NULL = "fast" */
-    pf_precision precision; /* PF_BF16: backend "fast" and pass PARAM or BOTH only */
+    pf_precision precision; /* PF_BF16: backend "fast" and want_params only */
     /* NULL: backward writes parameter gradients to its gparams.  Else it takes none, and calls
      * put(self, first, n, g) on its thread after each operator that has some: g [n] is its part of
      * the flat block from `first` on, padding and fixed views 0, valid during the call.  `first`
      * falls from call to call; parts that are never put are 0. */
     void (*put)(void *self, size_t first, size_t n, const float *g);
     void *self;
-    pf_recompute recompute; /* passes PARAM and BOTH only */
-    /* A plan of the same graph, batch, pass, backend, precision and recompute: its prepared parameters
+    pf_recompute recompute; /* with gradients and without repeat only */
+    /* A plan of the same graph, with the same options up to here but for put: its prepared parameters
      * serve this one too, which is ready when that one is.  Borrowed, it must live as long as this
      * one runs.  NULL: own ones. */
     const pf_plan *with;
@@ -64,8 +59,12 @@ int pf_bf16_is_native(void);
  * "no oneDNN".  A static string. */
 const char *pf_kernel_library(void);
 
-/* Owned.  graph is borrowed and must outlive the plan.  Fails PF_EARG (options that do
- * not go together, or with was made otherwise), PF_EMEM, PF_EEXT, PF_ENOSUPP (unknown backend).  Where a fast backend has no row, the plain one serves. */
+/* Owned.  graph is borrowed and must outlive the plan.  Where a fast backend has no row, the plain one
+ * serves.
+ * Fails  PF_EARG: options that do not go together, or with was made otherwise; a wanted gradient meets an
+ *        operator's input without a derivative (ops.def), which the sentence names.  PF_EMEM, PF_EEXT,
+ *        PF_ENOSUPP (unknown backend).
+ * Test   a_gradient_through_an_operator_without_one_is_refused */
 PF_MUST_USE pf_status pf_plan_create(const pf_graph *g, const pf_plan_opt *opt, pf_plan **out);
 void pf_plan_free(pf_plan *p);
 
@@ -81,26 +80,26 @@ PF_MUST_USE pf_status pf_plan_set_params_part(pf_plan *p, const float *params, i
                                               int parts);
 
 typedef struct pf_run {
-    const float *x;         /* [B,h,w,c] */
-    const float *cond;      /* [B] */
-    int train;              /* 1: dropout on, keyed as below */
-    uint64_t seed;          /* dropout: stream DROPOUT, sample = sample[b], step */
-    const uint64_t *sample; /* [B] global sample numbers; NULL when train = 0 */
+    const void *in[PF_PORTS_MAX]; /* [B, shape] of each input, by its index; float or int32 */
+    int train;                    /* 1: dropout on, keyed as below */
+    uint64_t seed;                /* dropout: stream DROPOUT, sample = sample[b], step */
+    const uint64_t *sample;       /* [B] global sample numbers; NULL when train = 0 */
     uint32_t step;
-    const float
-        *sigma; /* [B] std over mean factor of x's marginal; NULL: for networks without it */
-    const float *mean; /* [B] that mean factor; NULL: for networks without it */
 } pf_run;
+/* Values [B, shape] of the input with this name, where the network reads it. */
+void pf_run_set(pf_run *run, const pf_graph *g, const char *name, const void *values);
 
-/* out [B,h,w,c] is written.  Local. */
+/* out [B, shape of the output] is written.  Local.  Fails PF_EARG naming an input without values. */
 PF_MUST_USE pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out);
 
-/* After pf_plan_forward; any number of times in a VJP plan, once in the others, whose gradients
- * overwrite the values (a second call fails PF_EARG).  gout [B,...] = d loss / d out.
- * gparams [floats] (PARAM, BOTH): overwritten with the gradient; fixed views get 0.
- * gx [B,h,w,c] (VJP, BOTH): gout' d out / d x.  Either may be NULL when the pass lacks it. */
+/* After pf_plan_forward; any number of times with repeat, else once, because gradients overwrite the
+ * values (a second call fails PF_EARG).  gout [B, shape of the output] = d loss / d out.
+ * gparams [floats], with want_params: overwritten with the gradient; fixed views get 0.  Else NULL.
+ * gin [PF_PORTS_MAX]: gin[i] [B, shape of input i] is overwritten with gout' d out / d in[i] for each
+ * wanted input; the others are not read.  NULL where none is wanted.
+ * Test   gradients_along_two_images_agree_with_central_differences */
 PF_MUST_USE pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams,
-                                       float *gx);
+                                       float *const *gin);
 
 /* Per-operator seconds, for --profile: name of row i, calls, seconds; returns 0 past the end.
  * Timing is off until pf_plan_profile(p, 1), which begins anew. */

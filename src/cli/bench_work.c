@@ -77,7 +77,9 @@ pf_status pf_bench_training(const pf_bench *b)
 
 typedef struct worker {
     pf_plan *plan;
-    float *x, *cond, *sigma, *mean, *out, *gout, *gx;
+    pf_run run; /* of the next four */
+    float *x, *cond, *sigma, *mean, *out, *gout;
+    float *gin[PF_PORTS_MAX]; /* along x alone */
     pf_status status;
     char message[512];
 } worker;
@@ -93,19 +95,21 @@ typedef struct evaluation {
 static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
 {
     const pf_plan *with = w == e->all ? NULL : e->all[0].plan; /* made first */
-    pf_plan_opt po = {.batch = e->batch, .pass = PF_PASS_VJP, .with = with};
+    const pf_graph *g = e->net->graph;
+    int x = pf_graph_port(g, "x");
+    pf_plan_opt po = {.batch = e->batch, .want_in = 1u << x, .repeat = 1, .with = with};
     pf_shape s = e->net->shape;
     size_t n = (size_t)e->batch * (size_t)s.h * (size_t)s.w * (size_t)s.c;
-    PF_TRY(pf_plan_create(e->net->graph, &po, &w->plan));
+    PF_TRY(pf_plan_create(g, &po, &w->plan));
     w->x = pf_zalloc(n * sizeof(float));
     w->cond = pf_zalloc((size_t)e->batch * sizeof(float));
     w->sigma = pf_zalloc((size_t)e->batch * sizeof(float));
     w->mean = pf_zalloc((size_t)e->batch * sizeof(float));
     w->out = pf_zalloc(n * sizeof(float));
     w->gout = pf_zalloc(n * sizeof(float));
-    w->gx = pf_zalloc(n * sizeof(float));
-    PF_REQUIRE(w->x && w->cond && w->sigma && w->mean && w->out && w->gout && w->gx, PF_EMEM,
-               "no memory for a group of %d", e->batch);
+    w->gin[x] = pf_zalloc(n * sizeof(float));
+    PF_REQUIRE(w->x && w->cond && w->sigma && w->mean && w->out && w->gout && w->gin[x],
+               PF_EMEM, "no memory for a group of %d", e->batch);
     pf_draw d = {1, PF_STREAM_TEST, 0, 0};
     pf_draw_normal(&d, 0, n, w->x);
     d.step = 1;
@@ -115,6 +119,10 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
         w->sigma[i] = 0.01f * (float)(1 + i);
         w->mean[i] = 1.0f;
     }
+    pf_run_set(&w->run, g, "x", w->x);
+    pf_run_set(&w->run, g, "cond", w->cond);
+    pf_run_set(&w->run, g, "sigma", w->sigma);
+    pf_run_set(&w->run, g, "mean", w->mean);
     return with ? PF_OK : pf_plan_set_params(w->plan, e->params);
 }
 
@@ -127,14 +135,13 @@ static void worker_free(worker *w)
     pf_free(w->mean);
     pf_free(w->out);
     pf_free(w->gout);
-    pf_free(w->gx);
+    for (int i = 0; i < PF_PORTS_MAX; i++) pf_free(w->gin[i]);
 }
 
 static pf_status worker_pass(worker *w)
 {
-    pf_run run = {.x = w->x, .cond = w->cond, .sigma = w->sigma, .mean = w->mean};
-    PF_TRY(pf_plan_forward(w->plan, &run, w->out));
-    PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, w->gx));
+    PF_TRY(pf_plan_forward(w->plan, &w->run, w->out));
+    PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, w->gin));
     return PF_OK;
 }
 

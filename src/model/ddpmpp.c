@@ -245,9 +245,10 @@ static pf_node up(unet *u, pf_node h)
     return h;
 }
 
-static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
+static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
 {
     const ddpmpp *c = self;
+    pf_node x = pf_offered(g, offered, "x"), cond = pf_offered(g, offered, "cond");
     pf_shape s = pf_graph_shape(g, x);
     int levels = c->multipliers.n, unit = 1 << (levels > 0 ? levels - 1 : 0);
     unet u = {.c = c, .g = g, .r = c->skip_rescale ? sqrt(0.5) : 1.0};
@@ -262,10 +263,10 @@ static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
         return pf_graph_fail(g, PF_EARG, "model.width is %d, want a multiple of 4", c->width);
 
     embed(&u, cond);
-    pf_node sigma = c->input_fourier.n > 0 || c->levels ? pf_input_sigma(g) : PF_NONE,
-            known = PF_NONE;
+    pf_node sigma = PF_NONE, known = PF_NONE;
+    if (c->input_fourier.n > 0 || c->levels) sigma = pf_offered(g, offered, "sigma");
     pf_levels_opt freq = {"levels", c->levels};
-    if (c->levels) known = pf_levels(g, x, sigma, pf_input_mean(g), &freq);
+    if (c->levels) known = pf_levels(g, x, sigma, pf_offered(g, offered, "mean"), &freq);
     if (!c->centered) x = pf_affine(g, x, 2.0, -1.0);
     pf_node h = down(&u, seen(&u, x, sigma, known), x);
     int cmid = pf_graph_shape(g, h).c;

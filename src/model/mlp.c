@@ -39,9 +39,10 @@ static pf_node block(pf_graph *g, int i, pf_node h, pf_node e, int width)
     return pf_add_scale(g, h, r, 1.0);
 }
 
-static pf_node build(const void *self, pf_graph *g, pf_node x, pf_node cond)
+static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
 {
     const mlp *c = self;
+    pf_node x = pf_offered(g, offered, "x"), cond = pf_offered(g, offered, "cond");
     pf_shape s = pf_graph_shape(g, x);
 
     if (s.h != 1 || s.w != 1)

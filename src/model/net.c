@@ -6,11 +6,14 @@
 static PF_MUST_USE pf_status build_graph(pf_net *n)
 {
     PF_TRY(pf_graph_create(&n->graph));
-    pf_node x = pf_input_x(n->graph, n->shape);
-    pf_node cond = pf_input_cond(n->graph);
-    pf_node y = n->model.ops->build(&n->model.opt, n->graph, x, cond);
+    const pf_shape one = {1, 1, 1};
+    const pf_ports offered = {
+        4, {{"x", n->shape, 0}, {"cond", one, 0}, {"sigma", one, 0}, {"mean", one, 0}}};
+    pf_node y = n->model.ops->build(&n->model.opt, n->graph, &offered);
     PF_TRY(pf_graph_finish(n->graph, y));
 
+    PF_REQUIRE(pf_graph_port(n->graph, "x") >= 0, PF_EARG, "model %s reads no data",
+               n->model.ops->name);
     pf_shape s = pf_graph_shape(n->graph, y);
     PF_REQUIRE(s.h == n->shape.h && s.w == n->shape.w && s.c == n->shape.c, PF_ESHAPE,
                "model %s maps images of %dx%dx%d to %dx%dx%d, want the same shape",

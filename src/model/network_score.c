@@ -12,10 +12,12 @@
 typedef struct net_score {
     const pf_net *net;
     pf_plan *plan;
+    pf_run run; /* of the next four */
     int batch, dim;
     float *x, *cond, *sigma, *mean; /* [batch,D], then [batch] each */
     float *out;                     /* [batch,D] raw network output */
     float *v, *jv;                  /* [batch,D] one probe and its product; NULL without vjp */
+    float *gin[PF_PORTS_MAX];       /* jv in the place of x */
     double *scale;                  /* [batch] pf_sde_score_scale */
 } net_score;
 
@@ -37,8 +39,7 @@ static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const
         s->scale[b] = pf_sde_score_scale(sde, t[from]);
         for (size_t i = 0; i < D; i++) s->x[(size_t)b * D + i] = (float)row[i];
     }
-    pf_run run = {.x = s->x, .cond = s->cond, .sigma = s->sigma, .mean = s->mean};
-    PF_TRY(pf_plan_forward(s->plan, &run, s->out));
+    PF_TRY(pf_plan_forward(s->plan, &s->run, s->out));
     return PF_OK;
 }
 
@@ -71,7 +72,7 @@ static pf_status vjp(void *self, int B, const double *t, const double *x, int K,
     for (int k = 0; k < K; k++) {
         const double *vk = v + (size_t)k * n;
         for (size_t i = 0; i < n; i++) s->v[i] = (float)vk[i];
-        PF_TRY(pf_plan_backward(s->plan, s->v, NULL, s->jv));
+        PF_TRY(pf_plan_backward(s->plan, s->v, NULL, s->gin));
         /* scaled afterwards, in double: 1/std would cost the probe a rounding before the pass */
         scaled(s, B, s->jv, jv + (size_t)k * n);
     }
@@ -102,8 +103,10 @@ static void release(void *self)
 
 static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_network_opt *o)
 {
+    int x = pf_graph_port(n->graph, "x"), vjp = !!o->with_vjp;
     pf_plan_opt po = {.batch = o->batch,
-                      .pass = o->with_vjp ? PF_PASS_VJP : PF_PASS_FORWARD,
+                      .want_in = (unsigned)vjp << x,
+                      .repeat = vjp,
                       .backend = o->backend,
                       .with = o->with ? ((const net_score *)o->with->self)->plan : NULL};
     size_t rows = (size_t)o->batch, floats;
@@ -120,9 +123,13 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_netw
     s->scale = pf_zalloc(rows * sizeof(double));
     PF_REQUIRE(s->x && s->out && s->cond && s->sigma && s->mean && s->scale, PF_EMEM,
                "no memory for the buffers of a score function");
+    pf_run_set(&s->run, n->graph, "x", s->x);
+    pf_run_set(&s->run, n->graph, "cond", s->cond);
+    pf_run_set(&s->run, n->graph, "sigma", s->sigma);
+    pf_run_set(&s->run, n->graph, "mean", s->mean);
     if (o->with_vjp) {
         s->v = pf_zalloc(floats);
-        s->jv = pf_zalloc(floats);
+        s->gin[x] = s->jv = pf_zalloc(floats);
         PF_REQUIRE(s->v && s->jv, PF_EMEM,
                    "no memory for the probe buffers of a score function");
     }

@@ -72,9 +72,16 @@ pf_status pf_plan_set_params(pf_plan *p, const float *params)
     return pf_plan_set_params_part(p, params, 0, 1);
 }
 
-static int reads(const pf_plan *p, int input)
+void pf_run_set(pf_run *run, const pf_graph *g, const char *name, const void *values)
 {
-    return input >= 0 && input < p->n_step && p->step[input].live;
+    int i = pf_graph_port(g, name);
+    if (i >= 0) run->in[i] = values;
+}
+
+static int reads(const pf_plan *p, int port)
+{
+    int i = p->graph->port_node[port];
+    return i < p->n_step && p->step[i].live;
 }
 
 /* The caller's arrays may be gone when backward runs. */
@@ -83,11 +90,9 @@ static PF_MUST_USE pf_status keep_run(pf_plan *p, const pf_run *run)
     const pf_graph *g = p->graph;
     PF_REQUIRE(p->state != PF_PLAN_FRESH || g->n_param == 0, PF_EARG,
                "a plan runs after its parameters are set");
-    PF_REQUIRE(run->x, PF_EARG, "a run without an image");
-    PF_REQUIRE(run->cond || !reads(p, g->input_cond), PF_EARG,
-               "a run without conditioning values");
-    PF_REQUIRE(run->sigma || !reads(p, g->input_sigma), PF_EARG, "a run without noise levels");
-    PF_REQUIRE(run->mean || !reads(p, g->input_mean), PF_EARG, "a run without mean factors");
+    for (int k = 0; k < g->n_port; k++)
+        PF_REQUIRE(run->in[k] || !reads(p, k), PF_EARG, "a run without its input %s",
+                   g->port[k].name);
     PF_REQUIRE(!run->train || run->sample, PF_EARG, "a training run without sample numbers");
     p->run = *run;
     p->run.sample = run->train ? p->sample : NULL;
@@ -112,17 +117,17 @@ pf_status pf_plan_forward(pf_plan *p, const pf_run *run, float *out)
         PF_TRY(st->row->forward(st->ctx, &c));
         if (p->profile) st->forward_s += pf_seconds() - t0;
     }
-    /* backward reads the plan's own copies */
-    p->run.x = p->run.cond = p->run.sigma = p->run.mean = NULL;
+    memset(p->run.in, 0, sizeof p->run.in); /* backward reads the plan's own copies */
     int o = p->graph->output;
     memcpy(out, at(p, p->step[o].value), floats_of(p, o) * sizeof *out);
     p->state = PF_PLAN_FORWARDED;
     return PF_OK;
 }
 
-static float *gradient_of(const pf_plan *p, int node, float *gx)
+static float *gradient_of(const pf_plan *p, int node, float *const *gin)
 {
-    return node == p->graph->input_x ? gx : at(p, p->step[node].grad);
+    const pf_gnode *n = &p->graph->node[node];
+    return n->op == PF_OP_INPUT ? gin[n->attr.port] : at(p, p->step[node].grad);
 }
 
 /* Where operator i's views have their gradients: in the flat block, or in a piece of it whose
@@ -144,22 +149,22 @@ static void place_gparam(const pf_plan *p, int i, float *gparams, pf_call *c)
 }
 
 static PF_MUST_USE pf_status backward_step(pf_plan *p, int i, const float *gout, float *gparams,
-                                           float *gx)
+                                           float *const *gin)
 {
     const pf_graph *g = p->graph;
     const pf_step *st = &p->step[i];
     const pf_gnode *n = &g->node[i];
     pf_call c = call_of(p, i, BACKWARD);
-    c.gout = i == g->output ? gout : gradient_of(p, i, gx);
+    c.gout = i == g->output ? gout : gradient_of(p, i, gin);
     for (int k = 0; k < n->n_in; k++)
         if (st->site.want_dx[k])
             c.gin[k] = st->gin_mode[k] == PF_GIN_ADD ? at(p, st->gin_piece[k])
-                                                     : gradient_of(p, n->in[k], gx);
+                                                     : gradient_of(p, n->in[k], gin);
     if (st->site.want_dp) place_gparam(p, i, gparams, &c);
     PF_TRY(st->row->backward(st->ctx, &c));
     for (int k = 0; k < n->n_in; k++) {
         if (!st->site.want_dx[k] || st->gin_mode[k] != PF_GIN_ADD) continue;
-        float *sum = gradient_of(p, n->in[k], gx);
+        float *sum = gradient_of(p, n->in[k], gin);
         const float *more = c.gin[k];
         for (size_t j = 0, m = floats_of(p, n->in[k]); j < m; j++) sum[j] += more[j];
     }
@@ -197,29 +202,47 @@ static void clear_unwritten(const pf_plan *p, float *gparams)
     memset(gparams + done, 0, (g->floats - done) * sizeof *gparams);
 }
 
-pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams, float *gx)
+/* Gradients along inputs that no operator writes: the output is the input, or does not depend on it. */
+static void fill_gin(const pf_plan *p, const float *gout, float *const *gin)
 {
     const pf_graph *g = p->graph;
-    pf_pass pass = p->opt.pass;
-    int to_x = pass == PF_PASS_VJP || pass == PF_PASS_BOTH;
-    int to_p = pass == PF_PASS_PARAM || pass == PF_PASS_BOTH;
-    PF_REQUIRE(to_x || to_p, PF_EARG, "a forward plan has no backward");
+    for (int k = 0; k < g->n_port; k++) {
+        size_t n = floats_of(p, g->port_node[k]);
+        if (!(p->opt.want_in >> k & 1)) continue;
+        if (g->output == g->port_node[k]) memcpy(gin[k], gout, n * sizeof *gout);
+        else if (!(p->want_in >> k & 1)) memset(gin[k], 0, n * sizeof *gout);
+    }
+}
+
+static PF_MUST_USE pf_status check_backward(const pf_plan *p, const float *gparams,
+                                            float *const *gin)
+{
+    const pf_plan_opt *o = &p->opt;
+    PF_REQUIRE(o->want_in || o->want_params, PF_EARG,
+               "a plan without gradients has no backward");
     PF_REQUIRE(p->state == PF_PLAN_FORWARDED, PF_EARG, "backward without a forward before it");
-    PF_REQUIRE(!to_x || gx, PF_EARG, "no place for the image gradient");
-    PF_REQUIRE(!to_p || !gparams == !!p->opt.put, PF_EARG,
+    for (int k = 0; k < p->graph->n_port; k++)
+        PF_REQUIRE(!(o->want_in >> k & 1) || (gin && gin[k]), PF_EARG,
+                   "no place for the gradient along the input %s", p->graph->port[k].name);
+    PF_REQUIRE(!o->want_params || !gparams == !!o->put, PF_EARG,
                gparams ? "parameter gradients are put, not written"
                        : "no place for the parameter gradient");
-    if (pass != PF_PASS_VJP) p->state = PF_PLAN_READY; /* gradients overwrite the values */
+    return PF_OK;
+}
 
-    if (to_p && gparams) clear_unwritten(p, gparams);
-    if (to_x && g->output == g->input_x)
-        memcpy(gx, gout, floats_of(p, g->input_x) * sizeof *gx);
-    else if (to_x && !p->want_x) memset(gx, 0, floats_of(p, g->input_x) * sizeof *gx);
+pf_status pf_plan_backward(pf_plan *p, const float *gout, float *gparams, float *const *gin)
+{
+    const pf_graph *g = p->graph;
+    PF_TRY(check_backward(p, gparams, gin));
+    if (!p->opt.repeat) p->state = PF_PLAN_READY; /* gradients overwrite the values */
+
+    if (p->opt.want_params && gparams) clear_unwritten(p, gparams);
+    fill_gin(p, gout, gin);
     for (int i = p->n_step - 1; i >= 0; i--) {
         if (!p->step[i].backward) continue;
         if (p->opt.recompute) PF_TRY(run_again(p, i));
         double t0 = p->profile ? pf_seconds() : 0.0;
-        PF_TRY(backward_step(p, i, gout, gparams, gx));
+        PF_TRY(backward_step(p, i, gout, gparams, gin));
         if (p->profile) p->step[i].backward_s += pf_seconds() - t0;
         const pf_gnode *n = &g->node[i];
         if (p->step[i].gparam >= 0)

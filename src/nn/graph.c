@@ -48,7 +48,7 @@ pf_status pf_graph_create(pf_graph **out)
 {
     pf_graph *g = pf_zalloc(sizeof *g);
     if (!g) PF_FAIL(PF_EMEM, "no memory for a graph");
-    g->input_x = g->input_cond = g->input_sigma = g->input_mean = g->output = -1;
+    g->output = -1;
     *out = g;
     return PF_OK;
 }
@@ -71,7 +71,8 @@ pf_status pf_graph_finish(pf_graph *g, pf_node output)
     if (g->failed) PF_FAIL(g->failed, "%s", g->message);
     PF_REQUIRE(output.id >= 0 && output.id < g->n_node, PF_EARG,
                "the graph's output is not one of its nodes");
-    PF_REQUIRE(g->input_x >= 0, PF_EARG, "the graph has no image input");
+    PF_REQUIRE(!g->node[output.id].integer, PF_EARG,
+               "the graph's output is %s, which is integers", g->node[output.id].name);
     g->output = output.id;
     return PF_OK;
 }
@@ -101,6 +102,23 @@ pf_shape pf_graph_shape(const pf_graph *g, pf_node x)
 {
     if (x.id < 0 || x.id >= g->n_node) return (pf_shape){1, 1, 1};
     return g->node[x.id].shape;
+}
+
+int pf_graph_ports(const pf_graph *g)
+{
+    return g->n_port;
+}
+
+const pf_port *pf_graph_port_at(const pf_graph *g, int i)
+{
+    return &g->port[i];
+}
+
+int pf_graph_port(const pf_graph *g, const char *name)
+{
+    for (int i = 0; i < g->n_port; i++)
+        if (strcmp(g->port[i].name, name) == 0) return i;
+    return -1;
 }
 
 int pf_graph_param_count(const pf_graph *g)
@@ -159,7 +177,11 @@ int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in)
                       n->n_in);
         return 0;
     }
-    n->of_x |= g->node[in.id].of_x;
+    if (g->node[in.id].integer) {
+        pf_graph_fail_at(g, n, "%s is integers, want floats", g->node[in.id].name);
+        return 0;
+    }
+    n->of_in |= g->node[in.id].of_in;
     n->of_p |= g->node[in.id].of_p;
     n->in[n->n_in++] = in.id;
     return 1;

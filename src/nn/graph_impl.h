@@ -13,7 +13,9 @@ typedef struct pf_gnode {
     int n_in, in[PF_MAX_INPUTS];
     int n_param, param[PF_MAX_PARAMS];
     pf_shape shape;
-    int of_x, of_p; /* depends on the image; on a trainable parameter */
+    unsigned of_in; /* the inputs of the graph that it depends on, by index */
+    int of_p;       /* depends on a trainable parameter */
+    int integer;    /* holds int32 values */
 } pf_gnode;
 
 typedef struct pf_gname {
@@ -28,13 +30,16 @@ struct pf_graph {
     int n_param, cap_param;
     size_t floats; /* parameter block with padding */
     pf_gname *names;
-    int input_x, input_cond, input_sigma, input_mean, output; /* -1: not yet */
+    pf_port port[PF_PORTS_MAX]; /* names are those of `names` */
+    int port_node[PF_PORTS_MAX], n_port;
+    int output; /* -1: not yet */
     pf_status failed;
     char message[512];
 };
 
 /* Starts operator n: kind, name and inputs.  0: the graph has failed. */
 int pf_graph_begin(pf_graph *g, pf_gnode *n, pf_op op, const char *name);
+/* Adds an input, which holds no integers where the operator computes with it. */
 int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in);
 /* Adds the view NAME.suffix described by p (dims, init); offset and size are set here. */
 void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param *p);

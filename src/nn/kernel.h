@@ -15,15 +15,17 @@
 #include <probflow/plan.h>
 
 enum { PF_DX_IN = 1, PF_DP_IN = 2 };
+enum { PF_FIRST = 1, PF_ALL = (1 << PF_MAX_INPUTS) - 1 };
 
 typedef enum pf_op {
-#define PF_OP(id, name, reads, inplace) PF_OP_##id,
+#define PF_OP(id, name, reads, inplace, slopes) PF_OP_##id,
 #include "ops.def"
 #undef PF_OP
     PF_OP_COUNT
 } pf_op;
 
 typedef struct pf_attr {                /* each operator reads its own fields */
+    int port;                           /* INPUT */
     int kernel, stride, pad_lo, pad_hi; /* CONV; FIR: stride = down, pads */
     int up;                             /* FIR */
     int groups, silu;                   /* GROUP_NORM */
@@ -42,10 +44,10 @@ typedef struct pf_site {
     int B, n_in, n_param;
     pf_shape in[PF_MAX_INPUTS], out;
     size_t param_size[PF_MAX_PARAMS]; /* floats; weight first, bias second */
-    pf_pass pass;
     pf_precision precision;
     int want_dx[PF_MAX_INPUTS]; /* which input gradients will ever be asked for */
     int want_dp;                /* parameter gradients will be asked for */
+    int repeat; /* many passes with the same parameters: what is prepared pays */
 } pf_site;
 
 /* Pointers of one call.  Forward sets in, out, param, saved, scratch, run. */
@@ -105,6 +107,7 @@ PF_MUST_USE pf_status pf_bare_create(const pf_bare_opt *o, pf_limit **out);
 const char *pf_op_name(pf_op op);
 int pf_op_reads(pf_op op);
 int pf_op_inplace(pf_op op);
+int pf_op_slopes(pf_op op);
 
 /* Shared by every row that drops out, so that ref and fast agree bit for bit: 0 or 1/(1-rate)
  * for elements first .. first+n-1 of sample b's output of this site; all 1 when run->train = 0.

@@ -4,6 +4,8 @@
 
 #include "nn/graph_impl.h"
 
+#include <string.h>
+
 static pf_shape shape_of(const pf_graph *g, const pf_gnode *n, int k)
 {
     return g->node[n->in[k]].shape;
@@ -37,16 +39,16 @@ static int binary(pf_graph *g, pf_gnode *n, pf_op op, pf_node a, pf_node b)
     return unary(g, n, op, NULL, a) && pf_graph_input(g, n, b);
 }
 
-/* The value of a time embedding or a rescaling has no derivative rule: it must not depend on
- * the image or on a trained parameter. */
-static int check_condition(pf_graph *g, const pf_gnode *n, int k)
+static const char *type_of(const pf_port *p)
 {
-    const pf_gnode *v = &g->node[n->in[k]];
-    if (!is_vector(v->shape, 1))
-        pf_graph_fail_at(g, n, "the conditioning value is %dx%dx%d, want 1x1x1", v->shape.h,
-                         v->shape.w, v->shape.c);
-    else if (v->of_x || v->of_p)
-        pf_graph_fail_at(g, n, "the conditioning value depends on the image or on parameters");
+    return p->integer ? "integers" : "floats";
+}
+
+static int check_value(pf_graph *g, const pf_gnode *n, int k)
+{
+    pf_shape s = shape_of(g, n, k);
+    if (!is_vector(s, 1))
+        pf_graph_fail_at(g, n, "the conditioning value is %dx%dx%d, want 1x1x1", s.h, s.w, s.c);
     return !g->failed;
 }
 
@@ -62,43 +64,51 @@ static void add_bias(pf_graph *g, pf_gnode *n, const char *suffix, int c, double
     pf_graph_view(g, n, suffix, &p);
 }
 
-pf_node pf_input_x(pf_graph *g, pf_shape s)
+static pf_node known_input(pf_graph *g, int i, const pf_port *p)
+{
+    const pf_port *q = &g->port[i];
+    if (!same_shape(p->shape, q->shape) || !p->integer != !q->integer)
+        return pf_graph_fail(g, PF_ESHAPE,
+                             "the input %s is %s of %dx%dx%d, and %s of %dx%dx%d as well",
+                             p->name, type_of(q), q->shape.h, q->shape.w, q->shape.c,
+                             type_of(p), p->shape.h, p->shape.w, p->shape.c);
+    return (pf_node){g->port_node[i]};
+}
+
+pf_node pf_port_node(pf_graph *g, const pf_port *p)
 {
     pf_gnode n;
-    if (!pf_graph_begin(g, &n, PF_OP_INPUT_X, "x")) return PF_NONE;
-    if (g->input_x >= 0) return pf_graph_fail_at(g, &n, "a graph has one image input");
-    n.shape = s;
-    n.of_x = 1;
+    int i = pf_graph_port(g, p->name);
+    if (i >= 0 && !g->failed) return known_input(g, i, p);
+    if (!pf_graph_begin(g, &n, PF_OP_INPUT, p->name)) return PF_NONE;
+    if (!*p->name) return pf_graph_fail(g, PF_EARG, "an input without a name");
+    if (g->n_port == PF_PORTS_MAX)
+        return pf_graph_fail(g, PF_EARG, "the input %s: a network has at most %d inputs",
+                             p->name, PF_PORTS_MAX);
+    i = g->n_port;
+    n.shape = p->shape;
+    n.integer = p->integer;
+    n.attr.port = i;
+    n.of_in = 1u << i;
     pf_node r = pf_graph_push(g, &n);
-    g->input_x = r.id;
+    g->port[i] = *p;
+    g->port[i].name = pf_namef(g, "%s", p->name);
+    g->port_node[i] = r.id;
+    g->n_port += !g->failed;
     return r;
 }
 
-/* A number a sample. */
-static pf_node input_number(pf_graph *g, pf_op op, const char *name, int *id)
+pf_node pf_offered(pf_graph *g, const pf_ports *o, const char *name)
 {
-    pf_gnode n;
-    if (!pf_graph_begin(g, &n, op, name)) return PF_NONE;
-    if (*id >= 0) return pf_graph_fail_at(g, &n, "a graph has one input of this kind");
-    n.shape = (pf_shape){1, 1, 1};
-    pf_node r = pf_graph_push(g, &n);
-    *id = r.id;
-    return r;
-}
-
-pf_node pf_input_cond(pf_graph *g)
-{
-    return input_number(g, PF_OP_INPUT_COND, "cond", &g->input_cond);
-}
-
-pf_node pf_input_sigma(pf_graph *g)
-{
-    return input_number(g, PF_OP_INPUT_SIGMA, "sigma", &g->input_sigma);
-}
-
-pf_node pf_input_mean(pf_graph *g)
-{
-    return input_number(g, PF_OP_INPUT_MEAN, "mean", &g->input_mean);
+    char all[256] = "nothing";
+    size_t at = 0;
+    for (int i = 0; i < o->n; i++) {
+        if (strcmp(o->port[i].name, name) == 0) return pf_port_node(g, &o->port[i]);
+        if (at < sizeof all)
+            at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", i ? ", " : "",
+                                   o->port[i].name);
+    }
+    return pf_graph_fail(g, PF_EARG, "the network reads an input %s; offered is %s", name, all);
 }
 
 pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
@@ -221,13 +231,21 @@ pf_node pf_up2(pf_graph *g, pf_node x)
     return pf_graph_push(g, &n);
 }
 
+/* The shape of the first input that an operator depends on. */
+static pf_shape first_read(const pf_graph *g, const pf_gnode *n)
+{
+    int i = 0;
+    while (i + 1 < g->n_port && !(n->of_in >> i & 1)) i++;
+    return g->port[i].shape;
+}
+
 pf_node pf_down2(pf_graph *g, pf_node x)
 {
     pf_gnode n;
     if (!unary(g, &n, PF_OP_DOWN2, NULL, x)) return PF_NONE;
     pf_shape s = n.shape;
     if (s.h % 2 || s.w % 2) {
-        pf_shape im = g->input_x >= 0 ? g->node[g->input_x].shape : s;
+        pf_shape im = first_read(g, &n);
         return pf_graph_fail(
             g, PF_ESHAPE,
             "image size %dx%d cannot be halved at every level of this network: "
@@ -317,7 +335,7 @@ pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v)
 pf_node pf_positional(pf_graph *g, pf_node v, int features)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_POSITIONAL, NULL, v) || !check_condition(g, &n, 0)) return PF_NONE;
+    if (!unary(g, &n, PF_OP_POSITIONAL, NULL, v) || !check_value(g, &n, 0)) return PF_NONE;
     if (features < 4 || features % 2)
         return pf_graph_fail_at(g, &n, "%d features, want an even number from 4", features);
     n.shape.c = features;
@@ -327,7 +345,7 @@ pf_node pf_positional(pf_graph *g, pf_node v, int features)
 pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int features, double scale)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_FOURIER, name, v) || !check_condition(g, &n, 0)) return PF_NONE;
+    if (!unary(g, &n, PF_OP_FOURIER, name, v) || !check_value(g, &n, 0)) return PF_NONE;
     if (features < 1) return pf_graph_fail_at(g, &n, "%d frequencies", features);
     n.shape.c = 2 * features;
     pf_param p = {.rank = 1,
@@ -343,14 +361,14 @@ pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int features, doubl
 pf_node pf_divide(pf_graph *g, pf_node x, pf_node v)
 {
     pf_gnode n;
-    if (!binary(g, &n, PF_OP_DIVIDE, x, v) || !check_condition(g, &n, 1)) return PF_NONE;
+    if (!binary(g, &n, PF_OP_DIVIDE, x, v) || !check_value(g, &n, 1)) return PF_NONE;
     return pf_graph_push(g, &n);
 }
 
 pf_node pf_sine(pf_graph *g, pf_node x, pf_node v, double a, double b)
 {
     pf_gnode n;
-    if (!binary(g, &n, PF_OP_SINE, x, v) || !check_condition(g, &n, 1)) return PF_NONE;
+    if (!binary(g, &n, PF_OP_SINE, x, v) || !check_value(g, &n, 1)) return PF_NONE;
     n.attr.a = a;
     n.attr.b = b;
     return pf_graph_push(g, &n);
@@ -360,7 +378,7 @@ pf_node pf_levels(pf_graph *g, pf_node x, pf_node v, pf_node m, const pf_levels_
 {
     pf_gnode n;
     if (!unary(g, &n, PF_OP_LEVELS, o->name, x) || !pf_graph_input(g, &n, v) ||
-        !pf_graph_input(g, &n, m) || !check_condition(g, &n, 1) || !check_condition(g, &n, 2))
+        !pf_graph_input(g, &n, m) || !check_value(g, &n, 1) || !check_value(g, &n, 2))
         return PF_NONE;
     if (o->levels < 2) return pf_graph_fail_at(g, &n, "%d levels, want at least 2", o->levels);
     n.attr.levels = o->levels;

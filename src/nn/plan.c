@@ -4,13 +4,13 @@
  * Moments: operator i of N runs forward at moment i and backward at moment 2N-1-i.  A value
  * lives from its operator's moment to its last reader's.  Backward reads it only where ops.def
  * says so and the gradient that needs it is wanted: an input vector-Jacobian product keeps no
- * input of a convolution.  In a VJP plan what backward reads lives for good, since backward may
+ * input of a convolution.  With repeat what backward reads lives for good, since backward may
  * be called any number of times; its gradients may only reuse values that backward never reads.
  *
  * A step that runs again before backward step j has a second value, live from that moment to its
  * last reader, and its first one lives only as long as forward reads it (recompute.c).
  *
- * Gradients flow from the output towards the image or the parameters, and only along nodes that
+ * Gradients flow from the output towards the wanted inputs or the parameters, and only along nodes that
  * depend on them.  The reader of a value that comes last in the forward order writes the value's
  * gradient; the others compute into a piece of their own, which is then added. */
 #include <probflow/memory.h>
@@ -49,7 +49,7 @@ size_t pf_plan_param_floats(const pf_plan *p, int i)
 static int needs_gradient(const pf_plan *p, int i)
 {
     const pf_gnode *n = &p->graph->node[i];
-    return p->step[i].live && ((p->want_x && n->of_x) || (p->want_p && n->of_p));
+    return p->step[i].live && (p->want_in & n->of_in || (p->want_p && n->of_p));
 }
 
 static void fill_site(pf_plan *p, int i)
@@ -66,7 +66,7 @@ static void fill_site(pf_plan *p, int i)
                    .n_in = n->n_in,
                    .n_param = n->n_param,
                    .out = n->shape,
-                   .pass = p->opt.pass,
+                   .repeat = p->opt.repeat,
                    .precision = p->opt.precision};
     st->value = st->saved = st->grad = st->scratch[0] = st->scratch[1] = st->gparam = -1;
     st->value_again = st->saved_again = -1;
@@ -81,6 +81,27 @@ static void fill_site(pf_plan *p, int i)
         s->want_dp |= p->want_p && g->param[n->param[k]].trainable;
     }
     st->backward |= s->want_dp;
+}
+
+/* Every wanted gradient has a way: the operator's and its input's name where it has none. */
+static PF_MUST_USE pf_status check_slopes(const pf_plan *p, int i)
+{
+    const pf_graph *g = p->graph;
+    const pf_gnode *n = &g->node[i];
+    for (int k = 0; k < n->n_in; k++) {
+        const pf_gnode *from = &g->node[n->in[k]];
+        if (!p->step[i].site.want_dx[k] || pf_op_slopes(n->op) >> k & 1) continue;
+        unsigned in = p->want_in & from->of_in;
+        int port = 0;
+        while (in && !(in >> port & 1)) port++;
+        PF_FAIL(PF_EARG,
+                "operator %s (%s) has no derivative by its input %s, through which the "
+                "gradient along "
+                "%s%s is wanted",
+                n->name, pf_op_name(n->op), from->name,
+                in ? "the input " : "trained parameters", in ? g->port[port].name : "");
+    }
+    return PF_OK;
 }
 
 static PF_MUST_USE pf_status open_step(pf_step *st, const char *backend)
@@ -108,8 +129,7 @@ static void find_last_reads(const pf_plan *p, int *last, int *last_again)
         const pf_gnode *n = &g->node[i];
         if (!st->live) continue;
         int until = st->again >= 0 ? moment_back(p, st->again) : i;
-        if (pf_step_reads_inputs(st))
-            until = p->opt.pass == PF_PASS_VJP ? moment_end(p) : moment_back(p, i);
+        if (pf_step_reads_inputs(st)) until = p->opt.repeat ? moment_end(p) : moment_back(p, i);
         for (int k = 0; k < n->n_in; k++) {
             int a = n->in[k], twice = p->step[a].again >= 0;
             int *late = twice ? &last_again[a] : &last[a];
@@ -134,9 +154,9 @@ static void place_forward(pf_plan *p, const int *last, const int *last_again)
             st->value = add_piece(p, (size_t)st->site.B * pf_shape_size(n->shape), i, last[i]);
         }
         size_t saved = st->row->saved ? st->row->saved(&st->site, st->ctx) : 0;
-        int back = moment_back(p, i), until = !st->backward                ? i
-                                              : p->opt.pass == PF_PASS_VJP ? moment_end(p)
-                                                                           : back;
+        int back = moment_back(p, i), until = !st->backward   ? i
+                                              : p->opt.repeat ? moment_end(p)
+                                                              : back;
         size_t scratch = st->row->scratch ? st->row->scratch(&st->site, st->ctx) : 0;
         if (st->again >= 0) {
             int then = moment_back(p, st->again);
@@ -153,7 +173,7 @@ static void place_forward(pf_plan *p, const int *last, const int *last_again)
     }
 }
 
-/* Gradients.  The output's is the caller's gout and the image's the caller's gx. */
+/* Gradients.  The output's is the caller's gout and those of the inputs are the caller's gin. */
 static void place_backward(pf_plan *p)
 {
     const pf_graph *g = p->graph;
@@ -171,7 +191,7 @@ static void place_backward(pf_plan *p)
             size_t floats = (size_t)st->site.B * pf_shape_size(g->node[a].shape);
             pf_step *from = &p->step[a];
             st->gin_mode[k] = from->grad == -1 ? PF_GIN_WRITE : PF_GIN_ADD;
-            if (from->grad == -1 && a == g->input_x) from->grad = -2;
+            if (from->grad == -1 && g->node[a].op == PF_OP_INPUT) from->grad = -2;
             else if (from->grad == -1)
                 from->grad = add_piece(p, floats, now, moment_back(p, a));
             else st->gin_piece[k] = add_piece(p, floats, now, now);
@@ -201,8 +221,10 @@ static PF_MUST_USE pf_status place(pf_plan *p, int reuse)
 
 static int same_plans(const pf_plan_opt *a, const pf_plan_opt *b)
 {
-    return a->batch == b->batch && a->pass == b->pass && !strcmp(a->backend, b->backend) &&
-           a->precision == b->precision && a->recompute == b->recompute;
+    return a->batch == b->batch && a->want_in == b->want_in &&
+           a->want_params == b->want_params && a->repeat == b->repeat &&
+           !strcmp(a->backend, b->backend) && a->precision == b->precision &&
+           a->recompute == b->recompute;
 }
 
 /* Where each operator's prepared parameters lie, and their memory. */
@@ -230,21 +252,27 @@ static PF_MUST_USE pf_status place_prepared(pf_plan *p)
     return PF_OK;
 }
 
+static PF_MUST_USE pf_status check_options(const pf_graph *g, const pf_plan_opt *o)
+{
+    PF_REQUIRE(g->output >= 0, PF_EARG, "a plan needs a finished graph");
+    PF_REQUIRE(o->batch > 0, PF_EARG, "a plan of batch %d", o->batch);
+    PF_REQUIRE(strcmp(o->backend, "fast") == 0 || strcmp(o->backend, "ref") == 0, PF_ENOSUPP,
+               "unknown backend %s; the backends are fast and ref", o->backend);
+    PF_REQUIRE(!(o->want_in >> g->n_port), PF_EARG,
+               "gradients are wanted along inputs %#x of a network with %d", o->want_in,
+               g->n_port);
+    PF_REQUIRE(o->precision == PF_F32 || (o->want_params && *o->backend == 'f'), PF_EARG,
+               "bf16 is for training: a plan with parameter gradients and fast kernels");
+    PF_REQUIRE(o->recompute == PF_RECOMPUTE_NONE ||
+                   ((o->want_in || o->want_params) && !o->repeat),
+               PF_EARG, "only a plan whose backward runs once computes values again");
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
 {
     const pf_graph *g = p->graph;
-    const char *backend = p->opt.backend;
-    PF_REQUIRE(g->output >= 0, PF_EARG, "a plan needs a finished graph");
-    PF_REQUIRE(p->opt.batch > 0, PF_EARG, "a plan of batch %d", p->opt.batch);
-    PF_REQUIRE(strcmp(backend, "fast") == 0 || strcmp(backend, "ref") == 0, PF_ENOSUPP,
-               "unknown backend %s; the backends are fast and ref", backend);
-    PF_REQUIRE(p->opt.precision == PF_F32 || (p->opt.pass != PF_PASS_FORWARD &&
-                                              p->opt.pass != PF_PASS_VJP && *backend == 'f'),
-               PF_EARG,
-               "bf16 is for training: a plan with parameter gradients and fast kernels");
-    PF_REQUIRE(p->opt.recompute == PF_RECOMPUTE_NONE ||
-                   (p->opt.pass != PF_PASS_FORWARD && p->opt.pass != PF_PASS_VJP),
-               PF_EARG, "only a plan with parameter gradients computes values again");
+    PF_TRY(check_options(g, &p->opt));
     p->n_step = g->output + 1; /* later nodes cannot matter */
     p->step = pf_zalloc((size_t)p->n_step * sizeof *p->step);
     p->sample = pf_zalloc((size_t)p->opt.batch * sizeof *p->sample);
@@ -254,13 +282,13 @@ static PF_MUST_USE pf_status plan_into(pf_plan *p, int reuse)
     pf_free(live);
     PF_REQUIRE(live && p->step && p->sample, PF_EMEM, "no memory for a plan");
 
-    pf_pass pass = p->opt.pass;
     const pf_gnode *out = &g->node[g->output];
-    p->want_x = (pass == PF_PASS_VJP || pass == PF_PASS_BOTH) && out->of_x;
-    p->want_p = (pass == PF_PASS_PARAM || pass == PF_PASS_BOTH) && out->of_p;
+    p->want_in = p->opt.want_in & out->of_in;
+    p->want_p = p->opt.want_params && out->of_p;
     for (int i = 0; i < p->n_step; i++) {
         fill_site(p, i);
-        if (p->step[i].live) PF_TRY(open_step(&p->step[i], backend));
+        PF_TRY(check_slopes(p, i));
+        if (p->step[i].live) PF_TRY(open_step(&p->step[i], p->opt.backend));
     }
     PF_TRY(place_prepared(p));
     PF_TRY(pf_plan_choose_again(p));

@@ -46,7 +46,9 @@ struct pf_plan {
     pf_plan_opt opt;
     pf_step *step;
     int n_step;
-    int want_x, want_p; /* the output depends on it and the pass asks for it */
+    unsigned
+        want_in; /* the output depends on these inputs and the plan's gradients are asked for */
+    int want_p;  /* the same of the parameters */
     pf_piece *piece;
     int n_piece;
     float *mem;

@@ -8,12 +8,6 @@
 
 #include "nn/plan_impl.h"
 
-static int is_input(pf_op op)
-{
-    return op == PF_OP_INPUT_X || op == PF_OP_INPUT_COND || op == PF_OP_INPUT_SIGMA ||
-           op == PF_OP_INPUT_MEAN;
-}
-
 static int is_cheap(pf_op op)
 {
     return op == PF_OP_GROUP_NORM || op == PF_OP_CONCAT || op == PF_OP_UP2 ||
@@ -25,7 +19,7 @@ static int is_cheap(pf_op op)
 static int may_run_again(const pf_plan *p, int i, const unsigned char *skip)
 {
     const pf_gnode *n = &p->graph->node[i];
-    if (is_input(n->op) || n->shape.h * n->shape.w == 1 || i == p->graph->output) return 0;
+    if (n->op == PF_OP_INPUT || n->shape.h * n->shape.w == 1 || i == p->graph->output) return 0;
     if (p->opt.recompute == PF_RECOMPUTE_NORMS) return is_cheap(n->op);
     return n->op != PF_OP_ADD_SCALE && !skip[i];
 }

@@ -41,8 +41,7 @@ static PF_MUST_USE pf_status shard_loss(pf_trainer *t, pf_worker *w, int shard)
         draw_batch(t, w, at, n);
         pf_dsm dsm = {&e->sde, &e->objective, t->cut.b, t->dim, w->x, w->z, w->t};
         pf_objective_inputs(&dsm, &(pf_dsm_inputs){w->xt, w->cond, w->sigma, w->mean});
-        pf_run run = {.x = w->xt, .cond = w->cond, .sigma = w->sigma, .mean = w->mean};
-        PF_TRY(pf_plan_forward(w->exact, &run, w->net));
+        PF_TRY(pf_plan_forward(w->exact, &w->run, w->net));
         pf_objective_loss(&dsm, w->net, 1.0, w->loss, NULL);
         for (int i = 0; i < n; i++) sum += w->loss[i];
     }

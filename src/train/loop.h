@@ -68,6 +68,7 @@ typedef struct pf_worker {
     float *x, *z, *xt, *cond, *sigma, *mean, *net, *gout; /* [b,D]; cond, sigma, mean [b] */
     double *t, *loss;                                     /* [b] */
     uint64_t *sample;                                     /* [b] */
+    pf_run run; /* on xt, cond, sigma, mean, without dropout */
     struct pf_trainer *trainer;
     int bucket, last; /* of the shard's gradient: buckets not yet final; 1: no shard follows */
     size_t bytes;

@@ -56,26 +56,31 @@ static void on_gradient(void *self, size_t first, size_t n, const float *g)
     passed(w, first);
 }
 
-/* Worker 0 first: its plans hold the prepared parameters of all. */
-static PF_MUST_USE pf_status create(pf_trainer *t, int index)
+static PF_MUST_USE pf_status create_plans(pf_trainer *t, pf_worker *w, const pf_worker *first)
 {
-    pf_worker *w = &t->w[index], *first = index ? &t->w[0] : NULL;
-    size_t n = (size_t)t->cut.b, floats = n * (size_t)t->dim * sizeof(float);
     pf_plan_opt opt = {.batch = t->cut.b,
-                       .pass = PF_PASS_PARAM,
+                       .want_params = 1,
                        .precision = (pf_precision)t->e->train.precision,
                        .put = on_gradient,
                        .self = w,
                        .recompute = (pf_recompute)t->e->train.recompute,
                        .with = first ? first->plan : NULL};
-    pf_plan_opt exact = {
-        .batch = t->cut.b, .pass = PF_PASS_FORWARD, .with = first ? first->exact : NULL};
+    pf_plan_opt exact = {.batch = t->cut.b, .with = first ? first->exact : NULL};
     PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
     w->exact = w->plan;
     if (opt.precision != PF_F32 && t->e->train.eval_every > 0) {
         w->exact = NULL;
         PF_TRY(pf_plan_create(t->net->graph, &exact, &w->exact));
     }
+    return PF_OK;
+}
+
+/* Worker 0 first: its plans hold the prepared parameters of all. */
+static PF_MUST_USE pf_status create(pf_trainer *t, int index)
+{
+    pf_worker *w = &t->w[index];
+    size_t n = (size_t)t->cut.b, floats = n * (size_t)t->dim * sizeof(float);
+    PF_TRY(create_plans(t, w, index ? &t->w[0] : NULL));
     w->trainer = t;
     w->x = take(w, floats);
     w->z = take(w, floats);
@@ -91,6 +96,10 @@ static PF_MUST_USE pf_status create(pf_trainer *t, int index)
     PF_REQUIRE(w->x && w->z && w->xt && w->net && w->gout && w->cond && w->sigma && w->mean &&
                    w->t && w->loss && w->sample,
                PF_EMEM, "no memory for a batch of %d samples", t->cut.b);
+    pf_run_set(&w->run, t->net->graph, "x", w->xt);
+    pf_run_set(&w->run, t->net->graph, "cond", w->cond);
+    pf_run_set(&w->run, t->net->graph, "sigma", w->sigma);
+    pf_run_set(&w->run, t->net->graph, "mean", w->mean);
     return PF_OK;
 }
 
@@ -146,14 +155,11 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     draw_batch(t, w, shard);
     pf_dsm dsm = {&e->sde, &e->objective, t->cut.b, t->dim, w->x, w->z, w->t};
     pf_objective_inputs(&dsm, &(pf_dsm_inputs){w->xt, w->cond, w->sigma, w->mean});
-    pf_run run = {.x = w->xt,
-                  .cond = w->cond,
-                  .sigma = w->sigma,
-                  .mean = w->mean,
-                  .train = 1,
-                  .seed = t->seed,
-                  .sample = w->sample,
-                  .step = (uint32_t)t->step};
+    pf_run run = w->run;
+    run.train = 1;
+    run.seed = t->seed;
+    run.sample = w->sample;
+    run.step = (uint32_t)t->step;
     PF_TRY(pf_plan_forward(w->plan, &run, w->net));
     pf_objective_loss(&dsm, w->net, 1.0 / e->train.batch, w->loss, w->gout);
     double sum = 0.0;

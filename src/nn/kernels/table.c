@@ -7,11 +7,11 @@
 
 typedef struct op_info {
     const char *name;
-    int reads, inplace;
+    int reads, inplace, slopes;
 } op_info;
 
 static const op_info info[PF_OP_COUNT] = {
-#define PF_OP(id, name, reads, inplace) [PF_OP_##id] = {name, reads, inplace},
+#define PF_OP(id, name, reads, inplace, slopes) [PF_OP_##id] = {name, reads, inplace, slopes},
 #include "nn/ops.def"
 #undef PF_OP
 };
@@ -29,6 +29,11 @@ int pf_op_reads(pf_op op)
 int pf_op_inplace(pf_op op)
 {
     return info[op].inplace;
+}
+
+int pf_op_slopes(pf_op op)
+{
+    return info[op].slopes;
 }
 
 PF_CLONE_TABLE(const pf_kernel *const, pf_fused_kernels, fused);

@@ -80,7 +80,7 @@ static pf_status open(const pf_site *s, void **ctx)
     k->y = pf_wg_image_of(s->out);
     k->tiles = s->B * k->x.rows * k->x.columns;
     k->room = tiles_a_chunk(k);
-    k->kept = s->pass == PF_PASS_VJP && kernel_floats(k) * sizeof(float) > CACHED_BYTES;
+    k->kept = s->repeat && kernel_floats(k) * sizeof(float) > CACHED_BYTES;
     *ctx = k;
     return PF_OK;
 }

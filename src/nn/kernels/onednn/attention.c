@@ -33,7 +33,7 @@ static PF_MUST_USE pf_status attention_init(attention *a, const pf_site *s)
     a->n = n;
     a->scale = 1.0f / sqrtf((float)c);
     PF_TRY(dnn_open(&a->lib));
-    int count = s->pass == PF_PASS_FORWARD ? DV : PRODUCTS;
+    int count = s->want_dx[0] || s->want_dx[1] || s->want_dx[2] ? PRODUCTS : DV;
     for (int i = 0; i < count; i++) PF_TRY(dnn_matmul_create(a->lib, &shape[i], &a->op[i]));
     return PF_OK;
 }

@@ -14,27 +14,10 @@ static double sigmoid(double z)
     return 1.0 / (1.0 + exp(-z));
 }
 
-pf_status pf_ref_input_x(void *ctx, const pf_call *c)
+/* Integers pass as they are: both types have four bytes. */
+pf_status pf_ref_input(void *ctx, const pf_call *c)
 {
-    memcpy(c->out, c->run->x, total(c) * sizeof *c->out);
-    return PF_OK;
-}
-
-pf_status pf_ref_input_cond(void *ctx, const pf_call *c)
-{
-    memcpy(c->out, c->run->cond, total(c) * sizeof *c->out);
-    return PF_OK;
-}
-
-pf_status pf_ref_input_sigma(void *ctx, const pf_call *c)
-{
-    memcpy(c->out, c->run->sigma, total(c) * sizeof *c->out);
-    return PF_OK;
-}
-
-pf_status pf_ref_input_mean(void *ctx, const pf_call *c)
-{
-    memcpy(c->out, c->run->mean, total(c) * sizeof *c->out);
+    memcpy(c->out, c->run->in[c->site->attr.port], total(c) * sizeof *c->out);
     return PF_OK;
 }
 

@@ -9,10 +9,7 @@
 #define SOURCE(op) &(const pf_row){.backend = "ref", .forward = pf_ref_##op}
 
 const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
-    [PF_OP_INPUT_X] = SOURCE(input_x),
-    [PF_OP_INPUT_COND] = SOURCE(input_cond),
-    [PF_OP_INPUT_SIGMA] = SOURCE(input_sigma),
-    [PF_OP_INPUT_MEAN] = SOURCE(input_mean),
+    [PF_OP_INPUT] = SOURCE(input),
     [PF_OP_CONV] = ROW(conv, .scratch = pf_ref_conv_scratch),
     [PF_OP_LINEAR] = ROW(linear, .scratch = pf_ref_linear_scratch),
     [PF_OP_GROUP_NORM] = ROW(group_norm, .saved = pf_ref_group_norm_saved,

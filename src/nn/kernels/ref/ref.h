@@ -24,10 +24,7 @@ PF_REF_KERNEL(sine);
 PF_REF_KERNEL(levels);
 PF_REF_KERNEL(attention);
 PF_REF_KERNEL(divide);
-pf_status pf_ref_input_x(void *ctx, const pf_call *c);
-pf_status pf_ref_input_cond(void *ctx, const pf_call *c);
-pf_status pf_ref_input_sigma(void *ctx, const pf_call *c);
-pf_status pf_ref_input_mean(void *ctx, const pf_call *c);
+pf_status pf_ref_input(void *ctx, const pf_call *c);
 pf_status pf_ref_positional(void *ctx, const pf_call *c);
 pf_status pf_ref_fourier(void *ctx, const pf_call *c);
 
