@@ -10,6 +10,7 @@
 #ifndef PROBFLOW_GRAPH_H
 #define PROBFLOW_GRAPH_H
 
+#include <probflow/space.h>
 #include <probflow/status.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,9 +21,6 @@ typedef struct pf_graph pf_graph;
 typedef struct pf_node {
     int id; /* < 0: the graph has failed */
 } pf_node;
-typedef struct pf_shape { /* per sample */
-    int h, w, c;
-} pf_shape;
 
 typedef struct pf_port { /* one input of a network */
     const char *name;

@@ -1,0 +1,55 @@
+/* The space of a datum: what one row of data is, and where its values lie in the scale of the model. */
+#ifndef PROBFLOW_SPACE_H
+#define PROBFLOW_SPACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct pf_shape { /* of one row */
+    int h, w, c;
+} pf_shape;
+
+/* Levels: whole numbers that stand in order, as pixels do.  Tokens: whole numbers without an order. */
+typedef enum pf_kind { PF_LEVELS, PF_TOKENS, PF_REAL } pf_kind;
+
+typedef struct pf_space {
+    int kind;       /* pf_kind */
+    pf_shape shape; /* tokens: {1,1,L} */
+    int levels;     /* values of an entry: 0 .. levels-1; 0: real */
+    int conditions; /* numbers that condition each row; 0: none */
+    int classes;    /* that the labels are of; 0: no labels, or not asked for */
+} pf_space;
+
+/* Where level k of L lies in the model's scale [-1,1].
+ *   dequantised  2 (k + u)/L - 1, u uniform in [0,1)
+ *   published    2 k/(L - 1) - 1            (score_sde, Song et al. 2021)
+ *   centres      2 (k + 1/2)/L - 1          (Kingma et al. 2021; Zheng et al. 2023) */
+typedef enum pf_grid { PF_GRID_DEQUANTISED, PF_GRID_PUBLISHED, PF_GRID_CENTRES } pf_grid;
+extern const char *const pf_grid_words[]; /* NULL-terminated, by pf_grid */
+
+/* Entries of a row. */
+size_t pf_shape_entries(pf_shape s);
+int pf_shape_same(pf_shape a, pf_shape b);
+int pf_space_dim(const pf_space *s);
+/* 1 when rows of a can stand for rows of b: the same kind, shape and levels.  Else 0, and why [n] says how a
+ * differs: "8x8x1 values a row, not 8x8x3".
+ * Test  spaces_differ_in_what_the_clause_says */
+int pf_space_same(const pf_space *a, const pf_space *b, char *why, size_t n);
+
+/* log2 of the levels in a unit of model scale [bits an entry], where the model's density is of `mean` times
+ * x: log2(levels / (2 mean)); 0 for real data. */
+double pf_space_offset(const pf_space *s, double mean);
+
+/* n levels to model scale.  u [n] is read for dequantised data alone, and may be NULL for other grids.
+ * The second rounds what the first gives to float; its u may be x.  Both are Local.
+ * Test  levels_lie_where_their_grid_says, levels_come_back_from_every_grid */
+void pf_to_model(const pf_space *s, pf_grid grid, size_t n, const uint8_t *k, const float *u,
+                 double *x);
+void pf_to_model_f32(const pf_space *s, pf_grid grid, size_t n, const uint8_t *k,
+                     const float *u, float *x);
+/* The same of levels with their place in the bin, in place: v = k + u becomes 2 v/L - 1. */
+void pf_bins_to_model(const pf_space *s, size_t n, double *v);
+/* The level whose bin holds x, the outermost one where none does: the inverse on every grid. */
+void pf_from_model(const pf_space *s, size_t n, const double *x, uint8_t *k);
+
+#endif
