@@ -20,9 +20,9 @@ static void points_are(const char *name, int n, int width, const double *want)
     assert_int_equal(access(in_dir(name), F_OK), 0);
     must(convert(name, "p.h5"));
     pf_dataset *d = opened("p.h5", "train");
-    assert_int_equal(pf_dataset_about(d)->kind, PF_DATA_CONTINUOUS);
+    assert_int_equal(pf_dataset_about(d)->space.kind, PF_REAL);
     assert_int_equal(pf_dataset_about(d)->n, n);
-    assert_int_equal(pf_dataset_about(d)->shape.c, width);
+    assert_int_equal(pf_dataset_about(d)->space.shape.c, width);
     must(pf_dataset_x(d, 0, n, got));
     for (int i = 0; i < n * width; i++)
         if (got[i] != want[i])
@@ -65,7 +65,7 @@ static void images_are(const char *name, int h, int w, int c, const unsigned cha
     unsigned char got[256];
     must(convert(name, "i.h5"));
     pf_dataset *d = opened("i.h5", "train");
-    pf_shape s = pf_dataset_about(d)->shape;
+    pf_shape s = pf_dataset_about(d)->space.shape;
     assert_true(s.h == h && s.w == w && s.c == c);
     int n = (int)pf_dataset_about(d)->n;
     must(pf_dataset_images(d, 0, n, got));
@@ -220,7 +220,7 @@ static void an_archive_gives_rows_labels_and_conditions_of_splits(void **state)
     pf_dataset_close(d);
     d = opened("a.h5", "test");
     must(pf_dataset_x(d, 0, 3, got));
-    assert_false(pf_dataset_about(d)->has_labels || pf_dataset_about(d)->conditions);
+    assert_false(pf_dataset_about(d)->has_labels || pf_dataset_about(d)->space.conditions);
     pf_dataset_close(d);
     /* all of it as one split, or in memory: one behind the other */
     pf_points p;

@@ -98,7 +98,7 @@ static void every_estimator_has_the_exact_divergence_as_mean(void **state)
         mixture_create(D, sdes[e % 3], B, &a);
         mixture_samples(&a, 1e-5, 72, B, x);
         must(make_control(D, mean, cov, &c));
-        pf_group g = {.first = 9, .B = B, .shape = {2, 3, 1}, .x = x, .control = c};
+        pf_group g = {.first = 9, .B = B, .space = {.shape = {2, 3, 1}}, .x = x, .control = c};
         pf_likelihood_opt o = options(all[e].probe, K);
         o.ode = ode_options(PF_ERK, 1e-5);
         o.colours = all[e].colours;
@@ -153,7 +153,7 @@ static void a_set_does_not_see_couplings_between_colours(void **state)
         double x[D] = {0.1, -0.2, 0.3};
         pf_ledger exact, set, fewer;
         paired_gaussian(D, all[t].apart, &a);
-        pf_group g = {.first = 3, .B = 1, .shape = all[t].shape, .x = x};
+        pf_group g = {.first = 3, .B = 1, .space = {.shape = all[t].shape}, .x = x};
         pf_likelihood_opt o = options(PF_RADEMACHER, all[t].colours);
         o.control = PF_CONTROL_NONE;
         o.colours = all[t].colours;

@@ -109,7 +109,7 @@ static void expect_split(const char *path, const char *split, const unsigned cha
     assert_int_equal(pf_dataset_open(path, split, &d), PF_OK);
     const pf_dataset_info *a = pf_dataset_about(d);
     assert_int_equal(a->n, n);
-    assert_memory_equal(&a->shape, &s, sizeof s);
+    assert_memory_equal(&a->space.shape, &s, sizeof s);
     size_t bytes = (size_t)n * (size_t)(s.h * s.w * s.c);
     unsigned char *got = malloc(bytes);
     assert_int_equal(pf_dataset_images(d, 0, n, got), PF_OK);
@@ -136,7 +136,7 @@ static void idx_files_come_back_plain_and_compressed(void **state)
     int32_t y[N];
     assert_int_equal(pf_dataset_open(in_dir("idx.h5"), "train", &d), PF_OK);
     assert_string_equal(pf_dataset_about(d)->name, "idx");
-    assert_int_equal(pf_dataset_about(d)->levels, 256);
+    assert_int_equal(pf_dataset_about(d)->space.levels, 256);
     assert_int_equal(pf_dataset_labels(d, 0, N, y), PF_OK);
     for (int i = 0; i < N; i++) assert_int_equal(y[i], i * 3 % 10);
     pf_dataset_close(d);
@@ -295,7 +295,7 @@ static void text_is_cut_in_three_and_spells_itself(void **state)
         pf_dataset *d = NULL;
         double x[256];
         assert_int_equal(pf_dataset_open(in_dir("t.h5"), splits[s], &d), PF_OK);
-        assert_int_equal(pf_dataset_about(d)->levels, 27);
+        assert_int_equal(pf_dataset_about(d)->space.levels, 27);
         assert_int_equal(pf_dataset_about(d)->n, s ? 2 : 36);
         for (int64_t r = 0; r < pf_dataset_about(d)->n; r++, at += 256) {
             assert_int_equal(pf_dataset_x(d, r, 1, x), PF_OK);

@@ -109,9 +109,10 @@ static void holds_table(const good *g)
     put_text(g->name, g->text);
     if (pf_points_read(in_dir(g->name), &opt, &p))
         fail_msg("%s: %s: %s", g->name, g->text, pf_error_message());
-    if (p.kind != PF_DATA_CONTINUOUS || p.n != g->n || p.shape.c != g->d ||
-        p.n_conditions != g->k)
-        fail_msg("%s: %s: %lld rows of %d values", g->name, g->text, (long long)p.n, p.shape.c);
+    if (p.space.kind != PF_REAL || p.n != g->n || p.space.shape.c != g->d ||
+        p.space.conditions != g->k)
+        fail_msg("%s: %s: %lld rows of %d values", g->name, g->text, (long long)p.n,
+                 p.space.shape.c);
     assert_memory_equal(p.x, g->x, (size_t)(g->n * g->d) * sizeof *g->x);
     assert_int_equal(p.labels != NULL, g->labels[3]);
     for (int i = 0; p.labels && i < g->n; i++) assert_int_equal(p.labels[i], g->labels[i]);
@@ -235,7 +236,7 @@ static void tables_are_read_in_blocks_and_by_their_names(void **state)
         n += (size_t)sprintf(text + n, "%d%c", i, i % D == D - 1 ? '\n' : ',');
     spill(in_dir("wide.csv.gz"), gz, packed(text, n, gz, ROWS * D * 8));
     must(pf_points_read(in_dir("wide.csv.gz"), NULL, &p));
-    assert_true(p.n == ROWS && p.shape.c == D);
+    assert_true(p.n == ROWS && p.space.shape.c == D);
     for (int i = 0; i < ROWS * D; i++) assert_true(p.x[i] == i);
     pf_points_free(&p);
     memset(text, '1', n);
@@ -272,7 +273,7 @@ static void a_text_of_words_is_no_table(void **state)
         spill(in_dir("w.txt"), text, sizeof text);
         must(convert("w.txt", "w.h5"));
         must(pf_dataset_open(in_dir("w.h5"), "train", &d));
-        assert_int_equal(pf_dataset_about(d)->kind, PF_DATA_TOKENS);
+        assert_int_equal(pf_dataset_about(d)->space.kind, PF_TOKENS);
         pf_dataset_close(d);
     }
 }

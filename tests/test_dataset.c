@@ -11,9 +11,7 @@ static void write_dataset(const char *path)
 {
     pf_dataset_info info = {.name = "tiny",
                             .source = "made here",
-                            .kind = PF_DATA_IMAGES,
-                            .levels = 256,
-                            .shape = {H, W, C}};
+                            .space = {.kind = PF_LEVELS, .shape = {H, W, C}, .levels = 256}};
     strcpy(info.sha256, "00ff");
     for (int i = 0; i < ROWS * D; i++) images[i] = (uint8_t)(i * 37 + i / 7);
     for (int i = 0; i < ROWS; i++) labels[i] = i % 3;
@@ -33,8 +31,9 @@ static void dataset_rows_come_back(void **state)
     assert_string_equal(a->name, "tiny");
     assert_string_equal(a->source, "made here");
     assert_int_equal(a->n, ROWS);
-    assert_int_equal(a->levels, 256);
-    assert_true(a->shape.h == H && a->shape.w == W && a->shape.c == C && a->has_labels);
+    assert_int_equal(a->space.levels, 256);
+    assert_true(a->space.shape.h == H && a->space.shape.w == W && a->space.shape.c == C &&
+                a->has_labels);
     for (int first = 0; first < ROWS; first++) {
         int n = ROWS - first;
         assert_int_equal(pf_dataset_images(d, first, n, x), PF_OK);
@@ -61,24 +60,24 @@ static void continuous_and_token_datasets_come_back(void **state)
     double x[6] = {0.1, -2, 3e300, 4, 5, 1e-300}, got[6];
     int32_t t[6] = {0, 1, 26, 3, 70000, 5};
     pf_dataset *d = NULL;
-    pf_dataset_info info = {.name = "points", .kind = PF_DATA_CONTINUOUS, .shape = {1, 1, 2}};
+    pf_dataset_info info = {.name = "points", .space = {.kind = PF_REAL, .shape = {1, 1, 2}}};
     assert_int_equal(
         pf_dataset_write(in_dir("x.h5"), &info, &(pf_dataset_split){"train", 3, x, NULL}, 1),
         PF_OK);
     assert_int_equal(pf_dataset_open(in_dir("x.h5"), "train", &d), PF_OK);
-    assert_int_equal(pf_dataset_about(d)->kind, PF_DATA_CONTINUOUS);
+    assert_int_equal(pf_dataset_about(d)->space.kind, PF_REAL);
     assert_int_equal(pf_dataset_x(d, 0, 3, got), PF_OK);
     assert_memory_equal(got, x, sizeof x);
     pf_dataset_close(d);
 
-    info.kind = PF_DATA_TOKENS;
-    info.shape.c = 3;
-    info.levels = 70001;
+    info.space.kind = PF_TOKENS;
+    info.space.shape.c = 3;
+    info.space.levels = 70001;
     assert_int_equal(
         pf_dataset_write(in_dir("t.h5"), &info, &(pf_dataset_split){"train", 2, t, NULL}, 1),
         PF_OK);
     assert_int_equal(pf_dataset_open(in_dir("t.h5"), "train", &d), PF_OK);
-    assert_int_equal(pf_dataset_about(d)->kind, PF_DATA_TOKENS);
+    assert_int_equal(pf_dataset_about(d)->space.kind, PF_TOKENS);
     assert_int_equal(pf_dataset_x(d, 0, 2, got), PF_OK);
     for (int i = 0; i < 6; i++) assert_true(got[i] == (double)t[i]);
     pf_dataset_close(d);
@@ -91,15 +90,15 @@ static void columns_beside_the_values_come_back(void **state)
     int32_t y[3] = {-1, 7, INT32_MAX}, coarse[3] = {3, 1, 2}, labels_got[3];
     char bare[65], full[65];
     pf_dataset *d = NULL;
-    pf_dataset_info info = {
-        .name = "p", .kind = PF_DATA_CONTINUOUS, .shape = {1, 1, 2}, .conditions = 3};
+    pf_dataset_info info = {.name = "p",
+                            .space = {.kind = PF_REAL, .shape = {1, 1, 2}, .conditions = 3}};
     pf_dataset_split s[] = {
         {.split = "train", .n = 3, .values = x, .labels = y, .coarse = coarse, .conditions = c},
         {.split = "test", .n = 3, .values = x}};
     must(pf_dataset_write(in_dir("c.h5"), &info, s, 2));
     must(pf_dataset_open(in_dir("c.h5"), "train", &d));
     assert_true(pf_dataset_about(d)->has_labels && pf_dataset_about(d)->has_coarse);
-    assert_int_equal(pf_dataset_about(d)->conditions, 3);
+    assert_int_equal(pf_dataset_about(d)->space.conditions, 3);
     must(pf_dataset_labels(d, 0, 3, labels_got));
     assert_memory_equal(labels_got, y, sizeof y);
     must(pf_dataset_coarse(d, 1, 2, labels_got));
@@ -110,7 +109,7 @@ static void columns_beside_the_values_come_back(void **state)
     must(pf_dataset_content(d, full));
     pf_dataset_close(d);
     must(pf_dataset_open(in_dir("c.h5"), "test", &d));
-    assert_int_equal(pf_dataset_about(d)->conditions, 0);
+    assert_int_equal(pf_dataset_about(d)->space.conditions, 0);
     assert_int_equal(pf_dataset_conditions(d, 0, 1, got), PF_EARG);
     assert_int_equal(pf_dataset_coarse(d, 0, 1, labels_got), PF_EARG);
     must(pf_dataset_content(d, bare));
@@ -141,8 +140,9 @@ typedef struct made { /* a split of 6 rows of 2x3x4 values, as a case changes it
 
 static made usual(void)
 {
-    made m = {.info = {.name = "a", .source = "a.gz", .kind = PF_DATA_IMAGES, .levels = 256}};
-    m.info.shape = (pf_shape){2, 3, 4};
+    made m = {
+        .info = {.name = "a", .source = "a.gz", .space = {.kind = PF_LEVELS, .levels = 256}}};
+    m.info.space.shape = (pf_shape){2, 3, 4};
     strcpy(m.info.sha256, "01");
     for (int i = 0; i < 144; i++) m.x[i] = (uint8_t)(7 * i);
     for (int i = 0; i < 6; i++) m.y[i] = i;
@@ -177,8 +177,8 @@ static void the_content_is_that_of_the_pixels_and_labels(void **state)
         m = usual();
         if (k == 0) m.x[143] ^= 1;
         if (k == 1) m.y[5] ^= 1;
-        if (k == 2) m.info.levels = 255;
-        if (k == 3) m.info.shape = (pf_shape){3, 2, 4};
+        if (k == 2) m.info.space.levels = 255;
+        if (k == 3) m.info.space.shape = (pf_shape){3, 2, 4};
         if (k == 4) m.labelled = 0;
         if (k == 5) m.n = 5;
         content(&m, "train", got);

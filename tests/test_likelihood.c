@@ -80,7 +80,7 @@ static void dequantised(const char *sde, int kind, double t_min, double gap_min,
     o.draws = J;
     o.probe = PF_EXACT;
     o.ode.t_min = t_min;
-    pf_group g = {.first = 100, .B = B, .levels = L, .pixels = k};
+    pf_group g = {.first = 100, .B = B, .space = {.levels = L}, .pixels = k};
     must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
 
     double gap = 0.0, se2 = 0.0;
@@ -132,7 +132,7 @@ static void log_q_is_a_density_that_its_draws_follow(void **state)
         double s = 128.0 * std / mean, tau = 0.5 / s, z = erf(tau * M_SQRT1_2);
         double e2 = 1.0 - 2.0 * tau * exp(-0.5 * tau * tau) / sqrt(2.0 * M_PI) / z;
         pf_draw d = {3, PF_STREAM_EVAL_DEQUANT, (uint64_t)c, 0};
-        pf_dequantise(&sde, &o, &d, N, 256, k, x, &log_q);
+        pf_dequantise(&sde, &o, &d, N, &(pf_space){.levels = 256}, k, x, &log_q);
         double m1 = 0.0, m2 = 0.0;
         for (int i = 0; i < N; i++) {
             double u = (x[i] + 1.0) * 128.0;
@@ -168,7 +168,7 @@ static void truncated_normal_gives_the_published_constant(void **state)
     o.dequantisation = PF_DEQUANT_TRUNCATED_NORMAL;
     o.ode.t_min = lo;
     pf_draw d = {5, PF_STREAM_EVAL_DEQUANT, 0, 0};
-    pf_dequantise(&sde, &o, &d, N, 256, k, x, &log_q);
+    pf_dequantise(&sde, &o, &d, N, &(pf_space){.levels = 256}, k, x, &log_q);
     double h = -log_q / N + log(2.0 * mean / 256.0);      /* from u to z */
     assert_true(fabs(h + 5.24628) < 5.0 * sqrt(0.5 / N)); /* sd of e^2/2 is at most sqrt(1/2) */
 }
@@ -182,10 +182,10 @@ static void dequantisation_none_refuses_pixels(void **state)
     pixel_gaussian("vp", 1, &a);
     pf_likelihood_opt o = options();
     o.dequantisation = PF_DEQUANT_NONE;
-    pf_group g = {.B = 1, .levels = L, .pixels = k};
+    pf_group g = {.B = 1, .space = {.levels = L}, .pixels = k};
     assert_int_equal(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row), PF_EARG);
     o.dequantisation = PF_DEQUANT_UNIFORM;
-    g = (pf_group){.B = 1, .levels = L, .x = (double[PIX]){0}};
+    g = (pf_group){.B = 1, .space = {.levels = L}, .x = (double[PIX]){0}};
     assert_int_equal(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row), PF_EARG);
     analytic_free(&a);
 }
@@ -201,7 +201,7 @@ static void every_failing_allocation_is_reported_and_leaves_nothing_behind(void 
     pf_likelihood_opt o = options();
     o.estimand = PF_NLL_AND_BOUND;
     o.bound_samples = 2;
-    pf_group g = {.B = 2, .levels = L, .pixels = k};
+    pf_group g = {.B = 2, .space = {.levels = L}, .pixels = k};
     for (int solver = PF_ADAMS; solver <= PF_ERK; solver++) {
         o.ode.solver = solver;
         must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
@@ -236,7 +236,7 @@ static void ledger_adds_up_and_rows_are_draw_by_draw(void **state)
     o.draws = J;
     o.probes = 2;
     o.estimand = PF_NLL_AND_BOUND;
-    pf_group g = {.first = 7, .B = B, .levels = L, .pixels = k, .repeat = 1};
+    pf_group g = {.first = 7, .B = B, .space = {.levels = L}, .pixels = k, .repeat = 1};
     must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
     for (int j = 0; j < J; j++)
         for (int b = 0; b < B; b++) {
@@ -282,10 +282,11 @@ static void group_composition_does_not_change_an_image(void **state)
     o.draws = 2;
     o.estimand = PF_NLL_AND_BOUND;
     o.bound_samples = 8;
-    pf_group g = {.first = 40, .B = B, .levels = L, .pixels = k};
+    pf_group g = {.first = 40, .B = B, .space = {.levels = L}, .pixels = k};
     must(pf_likelihood_group(&a.sde, &a.score, &o, &g, all));
     for (int first = 0; first < B; first += 4) {
-        pf_group h = {.first = 40 + first, .B = 4, .levels = L, .pixels = k + first * PIX};
+        pf_group h = {
+            .first = 40 + first, .B = 4, .space = {.levels = L}, .pixels = k + first * PIX};
         must(pf_likelihood_group(&a.sde, &a.score, &o, &h, part));
         for (int j = 0; j < 2; j++)
             for (int b = 0; b < 4; b++) {

@@ -27,7 +27,7 @@ static void becomes(const char *source, pf_convert_opt o, pf_shape s, unsigned c
     pf_dataset *d = NULL;
     must(pf_data_convert(&path, NULL, 1, &o, in_dir("p.h5")));
     must(pf_dataset_open(in_dir("p.h5"), "train", &d));
-    assert_memory_equal(&pf_dataset_about(d)->shape, &s, sizeof s);
+    assert_memory_equal(&pf_dataset_about(d)->space.shape, &s, sizeof s);
     must(pf_dataset_images(d, 0, 1, got));
     pf_dataset_close(d);
 }
@@ -288,7 +288,8 @@ static void a_picture_is_a_point(void **state)
     put_png("one.png", 5);
     image_of(im, 5);
     must(pf_points_read(in_dir("one.png"), &o, &p));
-    assert_true(p.n == 1 && p.shape.h == 2 && p.shape.w == 2 && p.shape.c == 3);
+    assert_true(p.n == 1 && p.space.shape.h == 2 && p.space.shape.w == 2 &&
+                p.space.shape.c == 3);
     for (int i = 0; i < 12; i++)
         assert_int_equal(p.pixels[i], im[(2 + i / 6) * SIDE + 2 + i / 3 % 2]);
     pf_points_free(&p);

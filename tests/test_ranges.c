@@ -25,7 +25,7 @@ static void edit(const char *path, void (*change)(hid_t f, const void *with), co
 static void write_images(const char *path, int levels, const uint8_t *k)
 {
     static const int32_t labels[ROWS] = {0, 1, 2, 1, 0};
-    pf_dataset_info info = {.name = "d", .levels = levels, .shape = {2, 3, 1}};
+    pf_dataset_info info = {.name = "d", .space = {.levels = levels, .shape = {2, 3, 1}}};
     pf_dataset_split s = {.split = "train", .n = ROWS, .values = k, .labels = labels};
     must(pf_dataset_write(path, &info, &s, 1));
 }
@@ -38,8 +38,8 @@ static pf_status read_split(const char *path)
     pf_dataset *d = NULL;
     PF_TRY(pf_dataset_open(path, "train", &d));
     const pf_dataset_info *a = pf_dataset_about(d);
-    pf_status st = a->kind == PF_DATA_IMAGES ? pf_dataset_images(d, 0, a->n, k)
-                                             : pf_dataset_x(d, 0, a->n, x);
+    pf_status st = a->space.kind == PF_LEVELS ? pf_dataset_images(d, 0, a->n, k)
+                                              : pf_dataset_x(d, 0, a->n, x);
     if (!st && a->has_labels) st = pf_dataset_labels(d, 0, a->n, label);
     if (!st) st = pf_dataset_check(d, 0, a->n);
     pf_dataset_close(d);
@@ -105,8 +105,8 @@ static void tokens_and_points_are_checked_by_row(void **state)
 {
     (void)state;
     const char *path = in_dir("rows.h5");
-    pf_dataset_info info = {
-        .name = "d", .kind = PF_DATA_TOKENS, .levels = 9, .shape = {1, 1, D}};
+    pf_dataset_info info = {.name = "d",
+                            .space = {.kind = PF_TOKENS, .shape = {1, 1, D}, .levels = 9}};
     int32_t t[ROWS * D] = {8, 0};
     pf_dataset_split s = {.split = "train", .n = ROWS, .values = t};
     must(pf_dataset_write(path, &info, &s, 1));
@@ -122,8 +122,8 @@ static void tokens_and_points_are_checked_by_row(void **state)
     }
     double x[ROWS * D] = {-1e300, 1e300};
     const double infinite[] = {NAN, INFINITY, -INFINITY};
-    info.kind = PF_DATA_CONTINUOUS;
-    info.levels = 0;
+    info.space.kind = PF_REAL;
+    info.space.levels = 0;
     s.values = x;
     must(pf_dataset_write(path, &info, &s, 1));
     must(read_split(path));

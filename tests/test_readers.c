@@ -120,7 +120,7 @@ static void make_ours(void)
                        .shape = {1, 2, 3},
                        .config = "a: b\n"};
     must(pf_checkpoint_write(in_dir("c.h5"), &c));
-    pf_dataset_info d = {.name = "d", .levels = 2, .shape = {2, 3, 1}};
+    pf_dataset_info d = {.name = "d", .space = {.levels = 2, .shape = {2, 3, 1}}};
     pf_dataset_split s = {.split = "train", .n = 4, .values = k, .labels = label};
     must(pf_dataset_write(in_dir("d.h5"), &d, &s, 1));
     pf_results *r = NULL;

@@ -22,11 +22,10 @@ static pf_experiment experiment(void)
     pf_config *c = NULL;
     pf_experiment e;
     for (int i = 0; i < IMAGES * PIXELS; i++) pixels[i] = (uint8_t)(3 * (i % 77));
-    pf_dataset_info info = {.name = "stripes",
-                            .source = "made here",
-                            .kind = PF_DATA_IMAGES,
-                            .levels = 256,
-                            .shape = {SIDE, SIDE, 1}};
+    pf_dataset_info info = {
+        .name = "stripes",
+        .source = "made here",
+        .space = {.kind = PF_LEVELS, .shape = {SIDE, SIDE, 1}, .levels = 256}};
     pf_dataset_split split = {.split = "train", .n = IMAGES, .values = pixels};
     must(pf_dataset_write(in_dir("data.h5"), &info, &split, 1));
     snprintf(yaml, sizeof yaml, text, in_dir("data.h5"));

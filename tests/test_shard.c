@@ -11,8 +11,8 @@ static pf_dataset *open_ramp(void)
 {
     /* Row i is i + {0, 1, 2, 3, 4, 5}: a row tells its number, and a flip shows. */
     pf_dataset *d = NULL;
-    pf_dataset_info info = {
-        .name = "ramp", .kind = PF_DATA_IMAGES, .levels = 256, .shape = {1, D, 1}};
+    pf_dataset_info info = {.name = "ramp",
+                            .space = {.kind = PF_LEVELS, .shape = {1, D, 1}, .levels = 256}};
     for (int i = 0; i < ROWS * D; i++) ramp[i] = (uint8_t)(i / D + i % D);
     assert_int_equal(pf_dataset_write(in_dir("ramp.h5"), &info,
                                       &(pf_dataset_split){"train", ROWS, ramp, NULL}, 1),
@@ -162,7 +162,7 @@ static void continuous_rows_pass_unscaled(void **state)
     float x[2];
     pf_dataset *d = NULL;
     pf_shard *sh = NULL;
-    pf_dataset_info info = {.name = "p", .kind = PF_DATA_CONTINUOUS, .shape = {1, 1, 2}};
+    pf_dataset_info info = {.name = "p", .space = {.kind = PF_REAL, .shape = {1, 1, 2}}};
     pf_data_opt opt = {.path = "", .uniform_dequantisation = 1, .flip = 1};
     assert_int_equal(
         pf_dataset_write(in_dir("p.h5"), &info, &(pf_dataset_split){"train", 3, v, NULL}, 1),

@@ -61,14 +61,12 @@ PF_MUST_USE pf_status pf_data_convert(const char *const *sources, const int *spl
 
 /* The rows of one source in memory, whatever splits they are of, in the order of the source. */
 typedef struct pf_points {
-    int kind, levels; /* pf_data_kind, never tokens; levels 0: continuous */
-    pf_shape shape;
+    pf_space space; /* never tokens */
     int64_t n;
     uint8_t *pixels;    /* [n,h,w,c], owned; NULL when continuous */
     double *x;          /* [n,h*w*c], owned; NULL for pixels */
     int32_t *labels;    /* [n], owned; NULL: none */
-    int n_conditions;   /* of each row */
-    double *conditions; /* [n,n_conditions], owned; NULL: none */
+    double *conditions; /* [n,space.conditions], owned; NULL: none */
 } pf_points;
 /* Reads any source that pf_data_convert does, and a PNG file too, but no text and no density.  Local.
  * Fails as that one; PF_EFORMAT: tokens.  Free with pf_points_free, also after a failure.

@@ -81,14 +81,14 @@ int pf_likelihood_has_control(const pf_likelihood_opt *opt);
 /* Rules between options.  Fails PF_EARG. */
 PF_MUST_USE pf_status pf_likelihood_check(const pf_likelihood_opt *opt);
 
-/* Scores images [first, first+B) of one group.  pixels uint8 [B,D] when dequantising (levels
- * values), else x double [B,D] in model scale.  rows [draws*B] is filled draw by draw.
+/* Scores images [first, first+B) of one group.  pixels uint8 [B,D] when dequantising (of
+ * space.levels), else x double [B,D] in model scale.  rows [draws*B] is filled draw by draw.
  * score: this worker's, batch >= B.  repeat = 1 also fills solver_error.  control is wanted where
  * pf_likelihood_has_control says so.  Local. */
 typedef struct pf_group {
     int64_t first;
-    int B, levels;
-    pf_shape shape; /* where colours lie; zeroed: one pixel of D channels */
+    int B;
+    pf_space space; /* its shape says where colours lie; zeroed: one pixel of D channels */
     const unsigned char *pixels;
     const double *x;
     int repeat;
@@ -159,11 +159,12 @@ PF_MUST_USE pf_status pf_likelihood_estimates(const pf_likelihood_opt *opt, int 
  * Test    repeats_give_each_row_its_variance */
 void pf_moderate_variance(int64_t n, const double *spread, const int *dof, double *out);
 
-/* Dequantises pixel values k of `levels` into model scale [-1,1]: x = 2 (k + u)/levels - 1.
+/* Dequantises levels k of a space into model scale [-1,1]: x = 2 (k + u)/levels - 1.
  * Writes x [D] and log q(u|x) summed over the D entries [nats, in units of u].
  * truncated_normal: u - 1/2 = N(0, s^2) cut to +-1/2, s set so that it matches the model's std
  * at t_min in pixel units. */
 void pf_dequantise(const pf_sde *sde, const pf_likelihood_opt *opt, const pf_draw *draw,
-                   int dim, int levels, const unsigned char *pixels, double *x, double *log_q);
+                   int dim, const pf_space *space, const unsigned char *pixels, double *x,
+                   double *log_q);
 
 #endif

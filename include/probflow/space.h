@@ -16,8 +16,8 @@ typedef struct pf_space {
     int kind;       /* pf_kind */
     pf_shape shape; /* tokens: {1,1,L} */
     int levels;     /* values of an entry: 0 .. levels-1; 0: real */
-    int conditions; /* numbers that condition each row; 0: none */
     int classes;    /* that the labels are of; 0: no labels, or not asked for */
+    int conditions; /* numbers that condition each row; 0: none */
 } pf_space;
 
 /* Where level k of L lies in the model's scale [-1,1].

@@ -17,14 +17,11 @@
  *      version, levels, source, sha256; entropy [nats], converted, shrink and classes (see pf_dataset_info)
  *      where they apply. ---- */
 typedef struct pf_dataset pf_dataset;
-typedef enum pf_data_kind { PF_DATA_IMAGES, PF_DATA_TOKENS, PF_DATA_CONTINUOUS } pf_data_kind;
 typedef struct pf_dataset_info {
     char name[64], source[512], sha256[65];
-    int kind, levels;           /* levels 0: continuous */
+    pf_space space;             /* its classes are told by pf_dataset_classes alone */
     int64_t n;                  /* of this split */
-    pf_shape shape;             /* tokens: {1,1,L} */
     int has_labels, has_coarse; /* of this split, only read */
-    int conditions;             /* C, values that condition each row; 0: none */
     const char
         *classes; /* names of the labels 0, 1, .., a line each; NULL: not known.  Borrowed by
                             pf_dataset_write; owned by an open dataset */
@@ -67,11 +64,12 @@ PF_MUST_USE pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n);
 typedef struct pf_dataset_split {
     const char *split; /* "train", "test" */
     int64_t n;
-    const void *values;    /* uint8 [n,h,w,c], int32 [n,c] or double [n,h*w*c] by info->kind */
-    const int32_t *labels; /* NULL: none */
-    const double *logp;    /* [n] log-density of each row [nats]; NULL: not known */
-    const int32_t *coarse; /* [n] labels of larger classes; NULL: none */
-    const double *conditions; /* [n,info->conditions]; NULL: none */
+    const void
+        *values; /* uint8 [n,h,w,c], int32 [n,c] or double [n,h*w*c] by info->space.kind */
+    const int32_t *labels;    /* NULL: none */
+    const double *logp;       /* [n] log-density of each row [nats]; NULL: not known */
+    const int32_t *coarse;    /* [n] labels of larger classes; NULL: none */
+    const double *conditions; /* [n,info->space.conditions]; NULL: none */
 } pf_dataset_split;
 PF_MUST_USE pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
                                        const pf_dataset_split *splits, int n_splits);

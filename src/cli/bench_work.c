@@ -99,7 +99,7 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
     int x = pf_graph_port(g, "x");
     pf_plan_opt po = {.batch = e->batch, .want_in = 1u << x, .repeat = 1, .with = with};
     pf_shape s = e->net->shape;
-    size_t n = (size_t)e->batch * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+    size_t n = (size_t)e->batch * pf_shape_entries(s);
     PF_TRY(pf_plan_create(g, &po, &w->plan));
     w->x = pf_zalloc(n * sizeof(float));
     w->cond = pf_zalloc((size_t)e->batch * sizeof(float));

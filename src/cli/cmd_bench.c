@@ -51,7 +51,7 @@ static PF_MUST_USE pf_status make_data(job *j)
     pf_shape s = j->b.shape;
     const char *tmp = getenv("TMPDIR");
     int64_t n = 4 * (int64_t)j->b.e.train.batch;
-    size_t bytes = (size_t)n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+    size_t bytes = (size_t)n * pf_shape_entries(s);
     snprintf(j->folder, sizeof j->folder,
              "%.200s/probflow-bench-"
              "XX"
@@ -67,7 +67,8 @@ static PF_MUST_USE pf_status make_data(job *j)
     uint8_t *pixels = pf_zalloc(bytes);
     PF_REQUIRE(pixels, PF_EMEM, "no memory for %lld images", (long long)n);
     for (size_t i = 0; i < bytes; i++) pixels[i] = (uint8_t)((i * 2654435761u) >> 16);
-    pf_dataset_info info = {.name = "noise", .kind = PF_DATA_IMAGES, .levels = 256, .shape = s};
+    pf_dataset_info info = {.name = "noise",
+                            .space = {.kind = PF_LEVELS, .shape = s, .levels = 256}};
     pf_dataset_split split = {.split = "train", .n = n, .values = pixels};
     pf_status st = pf_dataset_write(j->made, &info, &split, 1);
     pf_free(pixels);
@@ -90,7 +91,7 @@ static PF_MUST_USE pf_status find_data(job *j)
             s->w < 1 || s->c < 1)
             return pf_usage_error(PF_WHERE, "--size: '%s' is not HxWxC", j->size);
     } else if (j->b.e.data.path[0] && !pf_dataset_open(j->b.e.data.path, "train", &d)) {
-        *s = pf_dataset_about(d)->shape;
+        *s = pf_dataset_about(d)->space.shape;
         pf_dataset_close(d);
         return PF_OK;
     }

@@ -49,23 +49,23 @@ static const pf_likelihood_opt *options(const job *j)
 
 static pf_status check_dataset(const job *j)
 {
-    PF_REQUIRE(j->about.kind != PF_DATA_TOKENS, PF_EARG,
+    PF_REQUIRE(j->about.space.kind != PF_TOKENS, PF_EARG,
                "%s holds tokens; bpd scores images or continuous data", j->data);
     int none = options(j)->dequantisation == PF_DEQUANT_NONE;
     PF_REQUIRE(
-        !none || j->about.kind == PF_DATA_CONTINUOUS, PF_EARG,
+        !none || j->about.space.kind == PF_REAL, PF_EARG,
         "likelihood.dequantisation is none but %s holds %d-level pixels: their density has "
         "no bound; choose uniform or truncated_normal",
-        j->data, j->about.levels);
-    PF_REQUIRE(none || j->about.kind == PF_DATA_IMAGES, PF_EARG,
+        j->data, j->about.space.levels);
+    PF_REQUIRE(none || j->about.space.kind == PF_LEVELS, PF_EARG,
                "%s holds continuous data: set likelihood.dequantisation=none", j->data);
     return PF_OK;
 }
 
 static pf_status check_model(const job *j, const side *k)
 {
-    pf_shape a = j->about.shape, b = k->model.file.shape;
-    PF_REQUIRE(a.h == b.h && a.w == b.w && a.c == b.c, PF_ESHAPE,
+    pf_shape a = j->about.space.shape, b = k->model.file.shape;
+    PF_REQUIRE(pf_shape_same(a, b), PF_ESHAPE,
                "%s holds %dx%dx%d images, %s was made for %dx%dx%d", j->data, a.h, a.w, a.c,
                k->model.path, b.h, b.w, b.c);
     PF_TRY(pf_scoring_reaches(&k->model, options(j)));
@@ -109,10 +109,8 @@ static pf_status open_data(job *j)
     PF_TRY(pf_dataset_open(j->data, j->split, &j->set));
     j->about = *pf_dataset_about(j->set);
     j->scored = (pf_scored){.file = j->data,
-                            .kind = j->about.kind,
-                            .levels = j->about.levels,
+                            .space = j->about.space,
                             .has_labels = j->about.has_labels,
-                            .shape = j->about.shape,
                             .n = j->about.n,
                             .set = j->set,
                             .split = j->split,
@@ -122,7 +120,7 @@ static pf_status open_data(job *j)
     for (int i = 0; i < j->sides; i++) PF_TRY(check_model(j, &j->side[i]));
     PF_TRY(pf_dataset_content(j->set, j->scored.content));
     if (pf_likelihood_has_control(options(j)))
-        PF_TRY(pf_control_open_split(j->data, j->about.shape, &j->train));
+        PF_TRY(pf_control_open_split(j->data, j->about.space.shape, &j->train));
     if (j->train) PF_TRY(pf_dataset_content(j->train, j->train_content));
     if (j->limit) {
         long limit;

@@ -59,13 +59,10 @@ static pf_status done(void *self, int64_t item, const void *result)
 /* Model scale [-1,1] to pixels: the bin that holds the value, as dequantised data are made. */
 static uint8_t *to_pixels(const job *j)
 {
+    const pf_space bytes = {.kind = PF_LEVELS, .levels = 256};
     size_t n = (size_t)j->n * j->dim;
     uint8_t *p = pf_zalloc(n);
-    if (!p) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        double v = floor(128.0 * (j->x[i] + 1.0));
-        p[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-    }
+    if (p) pf_from_model(&bytes, n, j->x, p);
     return p;
 }
 
@@ -108,7 +105,7 @@ static pf_status prepare(job *j, int threads, int root)
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->model));
     PF_TRY(pf_sampler_find(j->model.e.sampler, &j->sampler));
     pf_shape s = j->model.file.shape;
-    j->dim = (size_t)s.h * (size_t)s.w * (size_t)s.c;
+    j->dim = pf_shape_entries(s);
     PF_REQUIRE(!j->png || s.c == 1 || s.c == 3, PF_ESHAPE,
                "--png needs images of 1 or 3 channels, the model has %d", s.c);
     j->scores = pf_zalloc(sizeof *j->scores * (size_t)threads);

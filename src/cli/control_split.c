@@ -14,8 +14,8 @@ pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **o
             "likelihood.control=gaussian takes the covariance of the train split, but %s has "
             "none that can be read: set likelihood.control=none",
             data);
-    pf_shape s = pf_dataset_about(*out)->shape;
-    PF_REQUIRE(s.h == shape.h && s.w == shape.w && s.c == shape.c, PF_ESHAPE,
+    pf_shape s = pf_dataset_about(*out)->space.shape;
+    PF_REQUIRE(pf_shape_same(s, shape), PF_ESHAPE,
                "the train split of %s is %dx%dx%d, the images to score are %dx%dx%d: set "
                "likelihood.control=none",
                data, s.h, s.w, s.c, shape.h, shape.w, shape.c);
@@ -31,11 +31,11 @@ static pf_status read_rows(void *self, int64_t first, int64_t n, double *x)
 {
     source *s = self;
     const pf_dataset_info *a = pf_dataset_about(s->train);
-    if (a->kind == PF_DATA_CONTINUOUS) {
+    if (a->space.kind == PF_REAL) {
         PF_TRY(pf_dataset_x(s->train, first, n, x));
         return PF_OK;
     }
-    size_t values = (size_t)n * (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
+    size_t values = (size_t)n * (size_t)pf_space_dim(&a->space);
     unsigned char *pixels = pf_zalloc(values);
     PF_REQUIRE(pixels, PF_EMEM, "no memory for %lld images", (long long)n);
     pf_status st = pf_dataset_images(s->train, first, n, pixels);
@@ -47,10 +47,10 @@ static pf_status read_rows(void *self, int64_t first, int64_t n, double *x)
 pf_status pf_control_of_split(pf_dataset *train, const pf_data_opt *opt, pf_control **out)
 {
     const pf_dataset_info *a = pf_dataset_about(train);
-    int uniform = a->kind == PF_DATA_IMAGES && opt->uniform_dequantisation;
-    double start = pf_seconds(), bin = 2.0 / fmax(a->levels, 2);
-    source s = {train, 2.0 / fmax(a->levels - !uniform, 1)};
-    pf_sample_source src = {&s, a->n, a->shape.h * a->shape.w * a->shape.c, read_rows};
+    int uniform = a->space.kind == PF_LEVELS && opt->uniform_dequantisation;
+    double start = pf_seconds(), bin = 2.0 / fmax(a->space.levels, 2);
+    source s = {train, 2.0 / fmax(a->space.levels - !uniform, 1)};
+    pf_sample_source src = {&s, a->n, pf_space_dim(&a->space), read_rows};
     PF_TRY(pf_control_create(&src, uniform ? bin * bin / 12.0 : 0.0, out));
     pf_log("control variate: covariance of %lld training images in %.1f s", (long long)a->n,
            pf_seconds() - start);

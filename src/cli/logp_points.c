@@ -49,6 +49,7 @@ enum { LEVELS = 256 };
 /* Floats that are pixel values: whole numbers are pixels, others pixels that were dequantised. */
 static PF_MUST_USE pf_status from_pixel_scale(job *j)
 {
+    const pf_space bytes = {.kind = PF_LEVELS, .levels = LEVELS};
     int64_t n = j->p.n * j->D;
     int whole = 1;
     for (int64_t i = 0; i < n; i++) {
@@ -61,7 +62,7 @@ static PF_MUST_USE pf_status from_pixel_scale(job *j)
     }
     if (!whole) {
         j->offset = -j->D * log(0.5 * LEVELS);
-        for (int64_t i = 0; i < n; i++) j->p.x[i] = 2.0 * j->p.x[i] / LEVELS - 1.0;
+        pf_bins_to_model(&bytes, (size_t)n, j->p.x);
         return PF_OK;
     }
     j->p.pixels = pf_zalloc((size_t)n);
@@ -69,28 +70,23 @@ static PF_MUST_USE pf_status from_pixel_scale(job *j)
     for (int64_t i = 0; i < n; i++) j->p.pixels[i] = (uint8_t)j->p.x[i];
     pf_free(j->p.x);
     j->p.x = NULL;
-    j->p.kind = PF_DATA_IMAGES;
-    j->p.levels = LEVELS;
+    j->p.space.kind = PF_LEVELS;
+    j->p.space.levels = LEVELS;
     return PF_OK;
-}
-
-static int same_shape(pf_shape a, pf_shape b)
-{
-    return a.h == b.h && a.w == b.w && a.c == b.c;
 }
 
 /* Points [n,D] serve a model of images of D values: rows of pixels, channels together. */
 static PF_MUST_USE pf_status fit_shape(job *j)
 {
-    pf_shape p = j->p.shape;
+    pf_shape p = j->p.space.shape;
     for (int i = 0; i < j->sides; i++) {
         pf_shape m = j->side[i].model.net->shape;
         int flat = p.h == 1 && p.w == 1 && p.c == m.h * m.w * m.c;
-        PF_REQUIRE(same_shape(p, m) || flat, PF_ESHAPE,
+        PF_REQUIRE(pf_shape_same(p, m) || flat, PF_ESHAPE,
                    "%s holds points of %dx%dx%d values, %s was made for %dx%dx%d", j->a->in,
                    p.h, p.w, p.c, j->side[i].model.path, m.h, m.w, m.c);
     }
-    j->p.shape = j->side[0].model.net->shape;
+    j->p.space.shape = j->side[0].model.net->shape;
     j->D = p.h * p.w * p.c;
     return PF_OK;
 }
@@ -147,8 +143,9 @@ static PF_MUST_USE pf_status digest(job *j)
     pf_sha256 s;
     size_t n = (size_t)j->p.n * (size_t)j->D;
     char layout[128];
-    int len = snprintf(layout, sizeof layout, "points %d %d %d %d %lld ", j->p.levels,
-                       j->p.shape.h, j->p.shape.w, j->p.shape.c, (long long)j->p.n);
+    int len =
+        snprintf(layout, sizeof layout, "points %d %d %d %d %lld ", j->p.space.levels,
+                 j->p.space.shape.h, j->p.space.shape.w, j->p.space.shape.c, (long long)j->p.n);
     pf_sha256_init(&s);
     pf_sha256_add(&s, layout, (size_t)len);
     if (j->p.pixels) pf_sha256_add(&s, j->p.pixels, n);
@@ -163,8 +160,8 @@ static PF_MUST_USE pf_status read_points(job *j)
     PF_TRY(pf_convert_args_parse(&j->a->convert, &opt));
     PF_TRY(pf_points_read(j->a->in, &opt, &j->p));
     if (j->p.conditions)
-        pf_log("logp: %d condition%s a point left out: no model takes any", j->p.n_conditions,
-               j->p.n_conditions == 1 ? " is" : "s are");
+        pf_log("logp: %d condition%s a point left out: no model takes any",
+               j->p.space.conditions, j->p.space.conditions == 1 ? " is" : "s are");
     PF_TRY(fit_shape(j));
     PF_TRY(choose_scale(j));
     j->opt = j->side[0].model.e.likelihood;
@@ -172,13 +169,8 @@ static PF_MUST_USE pf_status read_points(job *j)
     PF_TRY(choose_dequantisation(j));
     for (int i = 0; i < j->sides; i++) PF_TRY(pf_scoring_reaches(&j->side[i].model, &j->opt));
     if (j->p.n < j->opt.group) j->opt.group = (int)j->p.n;
-    j->scored = (pf_scored){.file = j->a->in,
-                            .kind = j->p.kind,
-                            .levels = j->p.levels,
-                            .shape = j->p.shape,
-                            .n = j->p.n,
-                            .x = j->p.x,
-                            .pixels = j->p.pixels};
+    j->scored = (pf_scored){
+        .file = j->a->in, .space = j->p.space, .n = j->p.n, .x = j->p.x, .pixels = j->p.pixels};
     PF_TRY(digest(j));
     return PF_OK;
 }
@@ -187,12 +179,12 @@ static PF_MUST_USE pf_status read_points(job *j)
 static PF_MUST_USE pf_status check_training(const job *j)
 {
     pf_dataset *set = NULL;
-    pf_shape p = j->p.shape;
+    pf_shape p = j->p.space.shape;
     if (!j->data) return PF_OK;
     PF_TRY(pf_dataset_open(j->data, "train", &set));
-    pf_shape s = pf_dataset_about(set)->shape;
+    pf_shape s = pf_dataset_about(set)->space.shape;
     pf_dataset_close(set);
-    PF_REQUIRE(same_shape(s, p), PF_ESHAPE,
+    PF_REQUIRE(pf_shape_same(s, p), PF_ESHAPE,
                "--data: the train split of %s is %dx%dx%d, the points of %s are %dx%dx%d",
                j->data, s.h, s.w, s.c, j->a->in, p.h, p.w, p.c);
     return PF_OK;
@@ -206,7 +198,7 @@ static PF_MUST_USE pf_status open_control(job *j)
         return PF_OK;
     }
     PF_TRY(pf_data_or_stored(&j->side[0].model, &j->data));
-    PF_TRY(pf_control_open_split(j->data, j->p.shape, &j->train));
+    PF_TRY(pf_control_open_split(j->data, j->p.space.shape, &j->train));
     PF_TRY(pf_dataset_content(j->train, j->train_content));
     return PF_OK;
 }
@@ -265,11 +257,11 @@ static double place(const job *j, int64_t first, int B, double *x)
     for (int b = 0; b < B; b++) {
         pf_draw d = {(uint64_t)j->opt.seed, PF_STREAM_EVAL_DEQUANT, (uint64_t)(first + b), 0};
         double *to = x + (size_t)b * D;
-        pf_dequantise(sde, &j->opt, &d, j->D, j->p.levels,
+        pf_dequantise(sde, &j->opt, &d, j->D, &j->p.space,
                       j->p.pixels + ((size_t)first + (size_t)b) * D, to, &log_q);
         for (size_t i = 0; i < D; i++) to[i] *= mean;
     }
-    return 2.0 * mean / j->p.levels;
+    return 2.0 * mean / j->p.space.levels;
 }
 
 static pf_status find_slope(void *self, int w, int64_t g, void *out)

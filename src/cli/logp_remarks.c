@@ -34,11 +34,11 @@ static void range_of_training(const char *path, pf_shape s, double *low, double 
     *high = s.h * s.w > 1 ? 1.0 : INFINITY;
     if (!path[0] || access(path, R_OK) || pf_dataset_open(path, "train", &set)) return;
     const pf_dataset_info *a = pf_dataset_about(set);
-    size_t dim = (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
-    double *x = a->kind == PF_DATA_CONTINUOUS ? pf_zalloc(BLOCK * dim * sizeof *x) : NULL;
+    size_t dim = pf_shape_entries(a->space.shape);
+    double *x = a->space.kind == PF_REAL ? pf_zalloc(BLOCK * dim * sizeof *x) : NULL;
     double from = INFINITY, to = -INFINITY;
     int64_t at = 0;
-    int fits = !memcmp(&a->shape, &s, sizeof s); /* the path may have become another one's */
+    int fits = pf_shape_same(a->space.shape, s); /* the path may have become another one's */
     for (; x && fits && at < a->n; at += BLOCK) {
         int64_t n = a->n - at < BLOCK ? a->n - at : BLOCK;
         if (pf_dataset_x(set, at, n, x)) break;
@@ -46,7 +46,7 @@ static void range_of_training(const char *path, pf_shape s, double *low, double 
             from = fmin(from, x[i]), to = fmax(to, x[i]);
     }
     if (x && at >= a->n) *low = from, *high = to;
-    else if (fits && a->kind == PF_DATA_IMAGES) *low = -1.0, *high = 1.0;
+    else if (fits && a->space.kind == PF_LEVELS) *low = -1.0, *high = 1.0;
     pf_free(x);
     pf_dataset_close(set);
 }
@@ -57,7 +57,7 @@ void pf_logp_remark(const pf_logp_table *t, const pf_points *p, const char *data
     double low, high, per = t->D * M_LN2;
     int bound = t->opt->estimand == PF_BOUND, grid = p->x && on_a_grid(p->x, p->n * t->D);
     int is_mass = t->pixels || t->offset != 0.0;
-    range_of_training(data, p->shape, &low, &high);
+    range_of_training(data, p->space.shape, &low, &high);
     for (int64_t i = 0; i < p->n; i++) {
         double bits = (bound ? t->first[i].bound : t->first[i].nll) - t->offset / per;
         int outside = 0;

@@ -52,7 +52,7 @@ static int is_one_of(const pf_scoring *s, int64_t n, int64_t group)
 
 static pf_status read_rows(pf_scoring *s, pf_group *g, void *values, int32_t *labels)
 {
-    int continuous = s->data->kind == PF_DATA_CONTINUOUS;
+    int continuous = s->data->space.kind == PF_REAL;
     PF_TRY(continuous ? pf_dataset_x(s->data->set, g->first, g->B, values)
                       : pf_dataset_images(s->data->set, g->first, g->B, values));
     if (s->data->has_labels) PF_TRY(pf_dataset_labels(s->data->set, g->first, g->B, labels));
@@ -64,13 +64,12 @@ static pf_status read_group(pf_scoring *s, int64_t group, pf_group *g, void **ow
                             int32_t *labels)
 {
     const pf_scored *d = s->data;
-    size_t dim = (size_t)d->shape.h * (size_t)d->shape.w * (size_t)d->shape.c;
+    size_t dim = (size_t)pf_space_dim(&d->space);
     size_t at = (size_t)group * (size_t)s->opt->group * dim;
-    int continuous = d->kind == PF_DATA_CONTINUOUS;
+    int continuous = d->space.kind == PF_REAL;
     *g = (pf_group){.first = group * s->opt->group,
                     .B = pf_scoring_group(s, group),
-                    .levels = d->levels,
-                    .shape = d->shape,
+                    .space = d->space,
                     .repeat = is_one_of(s, s->opt->check_groups, group)};
     if (!d->set) {
         if (continuous) g->x = d->x + at;

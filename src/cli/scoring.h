@@ -11,8 +11,8 @@
 /* What is scored: a split of a data set, or points in memory. */
 typedef struct pf_scored {
     const char *file; /* for sentences */
-    int kind, levels, has_labels;
-    pf_shape shape;
+    pf_space space;
+    int has_labels;
     int64_t n;
     char content[65];      /* digest of the rows */
     pf_dataset *set;       /* borrowed; NULL: points, */

@@ -117,7 +117,7 @@ static void order_planes(const pf_named *a, pf_shape s, pf_target *t)
 /* ---- images and points ---- */
 
 typedef struct form_of {
-    pf_layout layout;
+    pf_space space;
     int planes; /* channels come before rows */
 } form_of;
 
@@ -146,7 +146,7 @@ static PF_MUST_USE pf_status see_rows(const plan *p, const pf_named *a, int labe
     int side =
         is_byte(a) && labelled && pf_word_in_name(a->name, "data") ? side_of(a->dim[1]) : 0;
     if (side) {
-        *f = (form_of){{PF_DATA_IMAGES, 256, {side, side, 3}}, 1};
+        *f = (form_of){{.kind = PF_LEVELS, .shape = {side, side, 3}, .levels = 256}, 1};
         return PF_OK;
     }
     PF_REQUIRE(!is_byte(a), PF_EFORMAT,
@@ -156,7 +156,7 @@ static PF_MUST_USE pf_status see_rows(const plan *p, const pf_named *a, int labe
     int64_t d = a->rank == 1 ? 1 : a->dim[1];
     PF_REQUIRE(d < 1 << 24, PF_EFORMAT, "%s: %s is %s; a point has less than 2^24 values",
                path_of(p), a->name, form(a, buf));
-    *f = (form_of){{PF_DATA_CONTINUOUS, 0, {1, 1, (int)d}}, 0};
+    *f = (form_of){{.kind = PF_REAL, .shape = {1, 1, (int)d}, .levels = 0}, 0};
     return PF_OK;
 }
 
@@ -174,10 +174,10 @@ static PF_MUST_USE pf_status see_images(const plan *p, const pf_named *a, form_o
                    "%s: %s is %s, larger images than any that are read", path_of(p), a->name,
                    form(a, buf));
     f->planes = planes;
-    f->layout = (pf_layout){floats ? PF_DATA_CONTINUOUS : PF_DATA_IMAGES,
-                            floats ? 0 : 256,
-                            {(int)d[1], (int)d[2], (int)c}};
-    if (planes) f->layout.shape = (pf_shape){(int)d[2], (int)d[3], (int)d[1]};
+    f->space = (pf_space){.kind = floats ? PF_REAL : PF_LEVELS,
+                          .shape = {(int)d[1], (int)d[2], (int)c},
+                          .levels = floats ? 0 : 256};
+    if (planes) f->space.shape = (pf_shape){(int)d[2], (int)d[3], (int)d[1]};
     return PF_OK;
 }
 
@@ -190,15 +190,14 @@ static PF_MUST_USE pf_status take_values(plan *p, const pf_named *a, int labelle
                "%s: %s is %s; points are numbers [N,D], images [N,H,W] or [N,H,W,C]",
                path_of(p), a->name, form(a, buf));
     PF_TRY(a->rank < 3 ? see_rows(p, a, labelled, &f) : see_images(p, a, &f));
-    PF_TRY(pf_table_rows(p->t, path_of(p), split, a->dim[0], f.layout, &to));
-    pf_target t = {.to = to,
-                   .as = f.layout.kind == PF_DATA_IMAGES ? PF_AS_PIXELS : PF_AS_DOUBLES};
-    if (f.planes) order_planes(a, f.layout.shape, &t);
+    PF_TRY(pf_table_rows(p->t, path_of(p), split, a->dim[0], f.space, &to));
+    pf_target t = {.to = to, .as = f.space.kind == PF_LEVELS ? PF_AS_PIXELS : PF_AS_DOUBLES};
+    if (f.planes) order_planes(a, f.space.shape, &t);
     else order_plain(a, &t);
     PF_TRY(pf_numbers_move(p->from, a, &t));
     if (f.planes)
         pf_log("data: %s: the images of %s are planes of channels, %d of %dx%d", path_of(p),
-               a->name, f.layout.shape.c, f.layout.shape.h, f.layout.shape.w);
+               a->name, f.space.shape.c, f.space.shape.h, f.space.shape.w);
     return PF_OK;
 }
 

@@ -107,7 +107,7 @@ static PF_MUST_USE pf_status same_classes(const pf_source *s, const pf_table *t,
 
 static PF_MUST_USE pf_status take(pf_source *s, pf_table *t, int64_t n, int hundred)
 {
-    const pf_layout l = {PF_DATA_IMAGES, 256, {SIDE, SIDE, 3}};
+    const pf_space l = {.kind = PF_LEVELS, .shape = {SIDE, SIDE, 3}, .levels = 256};
     unsigned char b[HUNDRED], *to = NULL;
     int32_t *label = NULL, *coarse = NULL;
     int split;

@@ -36,9 +36,7 @@ typedef struct work {
 
 static const char *unit(const pf_table *t)
 {
-    return t->layout.kind == PF_DATA_IMAGES   ? "image"
-           : t->layout.kind == PF_DATA_TOKENS ? "row"
-                                              : "point";
+    return t->space.kind == PF_LEVELS ? "image" : t->space.kind == PF_TOKENS ? "row" : "point";
 }
 
 /* "10 images with labels and conditions", "10 labels": what came to a split since before; 0: nothing. */
@@ -199,12 +197,12 @@ static void shrink_rows(pf_rows *r, pf_shape s, int k)
 
 static PF_MUST_USE pf_status shrink_table(pf_table *t, int k)
 {
-    pf_shape s = t->layout.shape;
-    PF_REQUIRE(t->layout.kind == PF_DATA_IMAGES, PF_EARG, "only images can be shrunk");
+    pf_shape s = t->space.shape;
+    PF_REQUIRE(t->space.kind == PF_LEVELS, PF_EARG, "only images can be shrunk");
     PF_REQUIRE(s.h % k == 0 && s.w % k == 0, PF_EARG,
                "images of %dx%d do not divide into squares of %dx%d", s.h, s.w, k, k);
     for (int i = 0; i < PF_SPLITS; i++) shrink_rows(&t->split[i], s, k);
-    t->layout.shape = (pf_shape){s.h / k, s.w / k, s.c};
+    t->space.shape = (pf_shape){s.h / k, s.w / k, s.c};
     t->shrink = k;
     return PF_OK;
 }
@@ -212,7 +210,7 @@ static PF_MUST_USE pf_status shrink_table(pf_table *t, int k)
 static PF_MUST_USE pf_status tell_repeats(const pf_table *t)
 {
     int64_t again = 0, across = 0;
-    if (t->layout.kind != PF_DATA_IMAGES) return PF_OK;
+    if (t->space.kind != PF_LEVELS) return PF_OK;
     PF_TRY(pf_table_repeats(t, &again, &across));
     if (again)
         pf_log("data: images that are there again: %lld, in another split: %lld",
@@ -233,13 +231,13 @@ static void describe(const work *w, const char *out, pf_dataset_info *info)
 static PF_MUST_USE pf_status check_number(const pf_rows *r, int64_t n, const char *what,
                                           int kind, const char *split)
 {
-    const char *rows = kind == PF_DATA_CONTINUOUS ? "points" : "images";
+    const char *rows = kind == PF_REAL ? "points" : "images";
     if (n == 0) return PF_OK;
     PF_REQUIRE(r->n > 0, PF_EFORMAT,
                "%s gives %lld %s for the split %s, for which no source gives %s", r->of_labels,
                (long long)n, what, split, rows);
-    PF_REQUIRE(kind != PF_DATA_TOKENS, PF_EFORMAT, "%s gives %s, but %s holds text",
-               r->of_labels, what, r->of_rows);
+    PF_REQUIRE(kind != PF_TOKENS, PF_EFORMAT, "%s gives %s, but %s holds text", r->of_labels,
+               what, r->of_rows);
     PF_REQUIRE(n == r->n, PF_EFORMAT,
                "the sources give %lld %s and %lld %s for the split %s; the last %s are of %s, "
                "the last %s of %s",
@@ -260,19 +258,17 @@ static PF_MUST_USE pf_status write_table(work *w, const char *out)
 {
     const pf_table *t = &w->t;
     pf_dataset_split splits[PF_SPLITS];
-    pf_dataset_info info = {.kind = t->layout.kind,
-                            .levels = t->layout.levels,
-                            .shape = t->layout.shape,
+    pf_dataset_info info = {.space = t->space,
                             .classes = t->classes,
                             .coarse_classes = t->coarse_classes,
                             .shrink = t->shrink,
-                            .conditions = t->conditions,
                             .has_entropy = t->has_entropy,
                             .entropy = t->entropy};
     int k = 0;
+    info.space.conditions = t->conditions;
     for (int s = 0; s < PF_SPLITS; s++) {
         const pf_rows *r = &t->split[s];
-        PF_TRY(check_columns(r, info.kind, pf_split_name(s)));
+        PF_TRY(check_columns(r, info.space.kind, pf_split_name(s)));
         if (r->n)
             splits[k++] = (pf_dataset_split){.split = pf_split_name(s),
                                              .n = r->n,
@@ -339,18 +335,16 @@ static PF_MUST_USE pf_status take_points(work *w, pf_points *out)
     PF_TRY(read_all(w));
     pf_rows *r = &w->t.split[PF_TEST];
     PF_REQUIRE(r->n > 0, PF_EFORMAT, "%s holds no data", w->sources[0]);
-    PF_REQUIRE(w->t.layout.kind != PF_DATA_TOKENS, PF_EFORMAT,
+    PF_REQUIRE(w->t.space.kind != PF_TOKENS, PF_EFORMAT,
                "%s holds text; images or points are wanted", w->sources[0]);
-    PF_TRY(check_columns(r, w->t.layout.kind, pf_split_name(PF_TEST)));
-    out->kind = w->t.layout.kind;
-    out->levels = w->t.layout.levels;
-    out->shape = w->t.layout.shape;
+    PF_TRY(check_columns(r, w->t.space.kind, pf_split_name(PF_TEST)));
+    out->space = w->t.space;
+    out->space.conditions = r->conditions ? w->t.conditions : 0;
     out->n = r->n;
-    if (out->kind == PF_DATA_IMAGES) out->pixels = r->values;
+    if (out->space.kind == PF_LEVELS) out->pixels = r->values;
     else out->x = (double *)(void *)r->values;
     out->labels = r->labels;
     out->conditions = r->conditions;
-    out->n_conditions = r->conditions ? w->t.conditions : 0;
     r->values = NULL;
     r->labels = NULL;
     r->conditions = NULL;

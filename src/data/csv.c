@@ -440,7 +440,7 @@ static PF_MUST_USE pf_status read_in(reader *r, pf_table *t)
     target to = {0};
     PF_TRY(pf_source_split(r->s, &split, NULL));
     PF_TRY(survey(r));
-    const pf_layout l = {PF_DATA_CONTINUOUS, 0, {1, 1, r->values}};
+    const pf_space l = {.kind = PF_REAL, .shape = {1, 1, r->values}, .levels = 0};
     PF_TRY(pf_table_rows(t, r->s->path, split, r->rows, l, &values));
     to.x = (double *)(void *)values;
     PF_TRY(check_names(r, t));

@@ -136,7 +136,7 @@ static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, int 
                                         int64_t n, pf_table *t)
 {
     unsigned char *values = NULL;
-    const pf_layout l = {PF_DATA_CONTINUOUS, 0, {1, 1, 2}};
+    const pf_space l = {.kind = PF_REAL, .shape = {1, 1, 2}, .levels = 0};
     PF_TRY(pf_table_rows(t, spec, split, n, l, &values));
     t->split[split].logp = pf_zalloc((size_t)n * sizeof(double));
     PF_REQUIRE(t->split[split].logp, PF_EMEM, "no memory for %lld points", (long long)n);
@@ -155,7 +155,7 @@ static pf_status read(pf_source *s, pf_table *t)
 {
     request r = {0};
     PF_TRY(parse(s->path, &r));
-    PF_REQUIRE(t->layout.shape.h == 0, PF_EFORMAT, "%s: a density makes a dataset alone",
+    PF_REQUIRE(t->space.shape.h == 0, PF_EFORMAT, "%s: a density makes a dataset alone",
                s->path);
     PF_REQUIRE(s->given == PF_SPLIT_UNSAID, PF_EARG,
                "--split: %s draws the splits train and test itself", s->path);

@@ -52,11 +52,6 @@ typedef struct pf_rows {
     int32_t *coarse; /* [n_coarse] labels of larger classes, owned */
 } pf_rows;
 
-typedef struct pf_layout {
-    int kind, levels; /* pf_data_kind; 0: continuous */
-    pf_shape shape;   /* h = 0: not known yet */
-} pf_layout;
-
 typedef enum pf_labelling { PF_UNLABELLED, PF_BY_NUMBER, PF_BY_NAME } pf_labelling;
 
 /* What happened to the pictures of a table; the order is that of pf_table_converted. */
@@ -71,7 +66,7 @@ enum {
 typedef struct pf_stage pf_stage; /* see picture.c */
 
 typedef struct pf_table {
-    pf_layout layout;          /* of every row */
+    pf_space space;            /* of every row; h = 0: not known yet */
     char of_layout[256];       /* whose it was first, cut */
     const pf_convert_opt *opt; /* NULL: rows as they are; borrowed */
     pf_stage *stage;           /* rows that are to be converted; owned */
@@ -92,16 +87,16 @@ typedef struct pf_table {
 } pf_table;
 
 /* Room for n more rows at the end of a split: *values is to be filled.  Fails PF_EFORMAT naming
- * path when they are of another layout than earlier rows, or of a size no image has. */
+ * path when they are of another kind or shape than earlier rows, or of a size no image has. */
 PF_MUST_USE pf_status pf_table_room(pf_table *t, const char *path, int split, int64_t n,
-                                    pf_layout layout, unsigned char **values);
-/* The same for rows of the source's own layout, which is what readers call: the table's options (alpha,
+                                    pf_space space, unsigned char **values);
+/* The same for rows of the source's own shape, which is what readers call: the table's options (alpha,
  * channels, crop, resize) apply to them, at the next call or pf_table_flush; until then *values is
  * theirs.  Fails as that one; PF_EFORMAT: smaller than the crop; PF_EARG: options for images, but the
  * rows are none.
  * Test   test_pictures.c */
 PF_MUST_USE pf_status pf_table_rows(pf_table *t, const char *path, int split, int64_t n,
-                                    pf_layout layout, unsigned char **values);
+                                    pf_space space, unsigned char **values);
 void pf_table_flush(pf_table *t);
 void pf_stage_free(pf_stage *g); /* NULL allowed */
 /* What happened to the pictures, in words; "" when nothing did. */

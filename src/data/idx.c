@@ -124,7 +124,9 @@ static PF_MUST_USE pf_status take_images(pf_source *s, const header *h, int spli
     unsigned char *values = NULL;
     PF_REQUIRE(h->dim[1] < 1 << 15 && h->dim[2] < 1 << 15 && h->dim[3] < 1 << 10, PF_EFORMAT,
                "%s: impossible image size", s->path);
-    pf_layout l = {PF_DATA_IMAGES, 256, {(int)h->dim[1], (int)h->dim[2], (int)h->dim[3]}};
+    pf_space l = {.kind = PF_LEVELS,
+                  .shape = {(int)h->dim[1], (int)h->dim[2], (int)h->dim[3]},
+                  .levels = 256};
     size_t row = h->values / h->dim[0];
     int64_t n = h->dim[0], piece = pf_input_packed(s->file) ? (int64_t)(PIECE / row) + 1 : n;
     for (int64_t at = 0; at < n; at += piece) {

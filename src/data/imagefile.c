@@ -69,7 +69,7 @@ static pf_status read(pf_source *s, pf_table *t)
                s->path);
     PF_TRY(pf_source_split(s, &split, NULL));
     PF_TRY(pf_image_read(s->file, s->path, s->opt->drop_alpha, &im));
-    pf_layout l = {PF_DATA_IMAGES, 256, im.shape};
+    pf_space l = {.kind = PF_LEVELS, .shape = im.shape, .levels = 256};
     pf_status st = pf_table_rows(t, s->path, split, 1, l, &to);
     if (!st)
         memcpy(to, im.pixels, (size_t)im.shape.h * (size_t)im.shape.w * (size_t)im.shape.c);

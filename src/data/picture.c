@@ -257,23 +257,23 @@ static unsigned changes(const pf_convert_opt *o, pf_shape from, pf_shape crop, p
     return done;
 }
 
-pf_status pf_table_rows(pf_table *t, const char *path, int split, int64_t n, pf_layout layout,
+pf_status pf_table_rows(pf_table *t, const char *path, int split, int64_t n, pf_space space,
                         unsigned char **values)
 {
     const pf_convert_opt *o = t->opt;
-    pf_shape s[2] = {{0}}, from = layout.shape; /* s: cropped, result */
+    pf_shape s[2] = {{0}}, from = space.shape; /* s: cropped, result */
     pf_table_flush(t);
     if (!o || !asks(o)) {
-        PF_TRY(pf_table_room(t, path, split, n, layout, values));
+        PF_TRY(pf_table_room(t, path, split, n, space, values));
         return PF_OK;
     }
-    PF_REQUIRE(layout.kind == PF_DATA_IMAGES, PF_EARG,
+    PF_REQUIRE(space.kind == PF_LEVELS, PF_EARG,
                "%s holds no images, which are what --grey, --rgb, --alpha, --crop and --resize "
                "are for",
                path);
     PF_TRY(shapes(o, path, from, &s[0], &s[1]));
-    layout.shape = s[1];
-    PF_TRY(pf_table_room(t, path, split, n, layout, values));
+    space.shape = s[1];
+    PF_TRY(pf_table_room(t, path, split, n, space, values));
     unsigned done = changes(o, from, s[0], s[1]);
     t->done |= done;
     if (!done) return PF_OK;
@@ -291,8 +291,8 @@ void pf_table_converted(const pf_table *t, char *text, size_t n)
     int k = t->shrink > 1 ? t->shrink : 1;
     char crop[48], resize[80];
     snprintf(crop, sizeof crop, "crop %dx%d", o ? o->crop_h : 0, o ? o->crop_w : 0);
-    snprintf(resize, sizeof resize, "resize %dx%d antialiased bilinear", t->layout.shape.h * k,
-             t->layout.shape.w * k);
+    snprintf(resize, sizeof resize, "resize %dx%d antialiased bilinear", t->space.shape.h * k,
+             t->space.shape.w * k);
     const char *const said[] = {"decoded from JPEG",
                                 "alpha dropped",
                                 "grey (19595 R + 38470 G + 7471 B + 32768) / 65536",

@@ -97,7 +97,7 @@ static PF_MUST_USE pf_status read_image(walk *w, const char *path, int split)
     pf_status st = pf_image_read(s, path, w->s->opt->drop_alpha, &im);
     pf_input_close(s);
     if (st) return pf_trail(st, PF_WHERE);
-    const pf_layout l = {PF_DATA_IMAGES, 256, im.shape};
+    const pf_space l = {.kind = PF_LEVELS, .shape = im.shape, .levels = 256};
     st = pf_table_rows(w->t, path, split, 1, l, &to);
     if (!st)
         memcpy(to, im.pixels, (size_t)im.shape.h * (size_t)im.shape.w * (size_t)im.shape.c);

@@ -24,7 +24,7 @@ static pf_status read_sheet(pf_source *s, pf_table *t)
     unsigned char *pixels = NULL, *to = NULL;
     PF_TRY(pf_source_split(s, &split, NULL));
     PF_TRY(pf_png_read(s->file, s->path, s->opt->drop_alpha, &sheet, &pixels));
-    pf_layout l = {PF_DATA_IMAGES, 256, {SIDE, SIDE, sheet.c}};
+    pf_space l = {.kind = PF_LEVELS, .shape = {SIDE, SIDE, sheet.c}, .levels = 256};
     pf_status st = pf_table_rows(t, s->path, split, sheet.h, l, &to);
     if (!st) memcpy(to, pixels, (size_t)sheet.h * (size_t)sheet.w * (size_t)sheet.c);
     pf_free(pixels);

@@ -40,13 +40,13 @@ static PF_MUST_USE pf_status open_into(pf_shard *s, pf_dataset *d, int shards)
     s->n = (int64_t)((__int128)total * (s->shard + 1) / shards) - s->first;
     PF_REQUIRE(s->n > 0, PF_EARG, "%lld training images are too few for %d shards",
                (long long)total, shards);
-    s->levels = a->levels;
-    s->shape = a->shape;
-    s->dim = (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
-    PF_REQUIRE(a->kind == PF_DATA_CONTINUOUS || s->levels >= 2, PF_EFORMAT,
+    s->levels = a->space.levels;
+    s->shape = a->space.shape;
+    s->dim = (size_t)a->space.shape.h * (size_t)a->space.shape.w * (size_t)a->space.shape.c;
+    PF_REQUIRE(a->space.kind == PF_REAL || s->levels >= 2, PF_EFORMAT,
                "the dataset has %d levels, want at least 2", s->levels);
     size_t values = (size_t)s->n * s->dim;
-    if (a->kind == PF_DATA_IMAGES) {
+    if (a->space.kind == PF_LEVELS) {
         s->k = pf_zalloc(values);
         PF_REQUIRE(s->k, PF_EMEM, "no memory for %lld images", (long long)s->n);
         PF_TRY(pf_dataset_images(d, s->first, s->n, s->k));

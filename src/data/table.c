@@ -7,9 +7,9 @@
 
 size_t pf_table_row_bytes(const pf_table *t)
 {
-    const pf_layout *l = &t->layout;
-    size_t one = l->kind == PF_DATA_IMAGES ? 1 : l->kind == PF_DATA_TOKENS ? 4 : 8;
-    return one * (size_t)l->shape.h * (size_t)l->shape.w * (size_t)l->shape.c;
+    const pf_space *l = &t->space;
+    size_t one = l->kind == PF_LEVELS ? 1 : l->kind == PF_TOKENS ? 4 : 8;
+    return one * pf_shape_entries(l->shape);
 }
 
 /* Grows *p from n to at least want items; the new ones are zero.  PF_EMEM without a sentence. */
@@ -38,27 +38,27 @@ static PF_MUST_USE pf_status more(void **p, int64_t *used, int64_t *cap, int64_t
     return PF_OK;
 }
 
-static const char *kind_name(const pf_layout *l)
+static const char *kind_name(const pf_space *l)
 {
-    return l->kind == PF_DATA_IMAGES ? "images" : l->kind == PF_DATA_TOKENS ? "text" : "points";
+    return l->kind == PF_LEVELS ? "images" : l->kind == PF_TOKENS ? "text" : "points";
 }
 
-static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_layout l)
+static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_space l)
 {
-    const pf_shape s = l.shape, *b = &t->layout.shape;
-    int points = l.kind == PF_DATA_CONTINUOUS;
+    const pf_shape s = l.shape, *b = &t->space.shape;
+    int points = l.kind == PF_REAL;
     PF_REQUIRE(s.h < 1 << 15 && s.w < 1 << 15 && s.c < (points ? 1 << 24 : 1 << 10) &&
                    (int64_t)s.h * s.w * s.c <= (points ? 1 << 24 : 1 << 28),
                PF_EFORMAT, "%s: %s of %dx%dx%d are larger than any that are read", path,
                points ? "points" : "images", s.h, s.w, s.c);
     if (b->h == 0) {
-        t->layout = l;
+        t->space = l;
         snprintf(t->of_layout, sizeof t->of_layout, "%s", path);
     }
-    PF_REQUIRE(l.kind == t->layout.kind && l.levels == t->layout.levels, PF_EFORMAT,
+    PF_REQUIRE(l.kind == t->space.kind && l.levels == t->space.levels, PF_EFORMAT,
                "%s holds %s of %d levels, the sources before it %s of %d", path, kind_name(&l),
-               l.levels, kind_name(&t->layout), t->layout.levels);
-    int images = l.kind == PF_DATA_IMAGES;
+               l.levels, kind_name(&t->space), t->space.levels);
+    int images = l.kind == PF_LEVELS;
     PF_REQUIRE(s.c == b->c || !images, PF_EFORMAT,
                "%s has %d channel%s, but %s has %d; --rgb or --grey makes them alike", path,
                s.c, s.c == 1 ? "" : "s", t->of_layout, b->c);
@@ -69,11 +69,11 @@ static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_layout l)
     return PF_OK;
 }
 
-pf_status pf_table_room(pf_table *t, const char *path, int split, int64_t n, pf_layout layout,
+pf_status pf_table_room(pf_table *t, const char *path, int split, int64_t n, pf_space space,
                         unsigned char **values)
 {
     pf_rows *r = &t->split[split];
-    PF_TRY(fits(t, path, layout));
+    PF_TRY(fits(t, path, space));
     PF_TRY(more((void **)&r->values, &r->n, &r->cap, n, pf_table_row_bytes(t), "rows", path,
                 values));
     r->of_rows = path;

@@ -43,7 +43,7 @@ static PF_MUST_USE pf_status add_split(pf_source *s, int split, size_t n, const 
                                        pf_table *t)
 {
     unsigned char b[LENGTH], *to = NULL;
-    const pf_layout l = {PF_DATA_TOKENS, a->levels, {1, 1, LENGTH}};
+    const pf_space l = {.kind = PF_TOKENS, .shape = {1, 1, LENGTH}, .levels = a->levels};
     int64_t rows = (int64_t)(n / LENGTH);
     size_t got = 0, rest = n % LENGTH;
     if (rows) PF_TRY(pf_table_rows(t, s->path, split, rows, l, &to));
@@ -65,7 +65,7 @@ static PF_MUST_USE pf_status add_split(pf_source *s, int split, size_t n, const 
 static pf_status read(pf_source *s, pf_table *t)
 {
     alphabet a = {0};
-    PF_REQUIRE(t->layout.shape.h == 0, PF_EFORMAT, "%s: a text dataset is made from one file",
+    PF_REQUIRE(t->space.shape.h == 0, PF_EFORMAT, "%s: a text dataset is made from one file",
                s->path);
     PF_TRY(survey(s, t, &a));
     PF_TRY(pf_input_rewind(s->file, NULL));

@@ -42,18 +42,20 @@ static double truncated_normal(const pf_draw *draw, int dim, double s, double *u
 }
 
 void pf_dequantise(const pf_sde *sde, const pf_likelihood_opt *opt, const pf_draw *draw,
-                   int dim, int levels, const unsigned char *pixels, double *x, double *log_q)
+                   int dim, const pf_space *space, const unsigned char *pixels, double *x,
+                   double *log_q)
 {
     double mean, std;
     *log_q = 0.0;
     if (opt->dequantisation == PF_DEQUANT_TRUNCATED_NORMAL) {
         pf_sde_marginal(sde, opt->ode.t_min, &mean, &std);
-        *log_q = truncated_normal(draw, dim, 0.5 * levels * std / mean, x);
+        *log_q = truncated_normal(draw, dim, 0.5 * space->levels * std / mean, x);
     } else {
         for (int d = 0; d < dim; d++)
             x[d] = opt->dequantisation == PF_DEQUANT_UNIFORM
                        ? pf_draw_uniform_f64(draw, (size_t)d)
                        : 0.5;
     }
-    for (int d = 0; d < dim; d++) x[d] = 2.0 * (pixels[d] + x[d]) / levels - 1.0;
+    for (int d = 0; d < dim; d++) x[d] += pixels[d];
+    pf_bins_to_model(space, (size_t)dim, x);
 }

@@ -84,7 +84,7 @@ static void place_data(work *w, int draw)
                      (uint64_t)(w->group->first + b), (uint32_t)draw};
         w->log_q[b] = 0.0;
         if (w->group->pixels)
-            pf_dequantise(w->sde, w->opt, &d, w->D, w->group->levels, w->group->pixels + b * D,
+            pf_dequantise(w->sde, w->opt, &d, w->D, &w->group->space, w->group->pixels + b * D,
                           w->x + b * D, &w->log_q[b]);
         else memcpy(w->x + b * D, w->group->x + b * D, D * sizeof *w->x);
     }
@@ -98,7 +98,7 @@ static double placement(const work *w, double *offset)
     if (!w->group->pixels) return mean;
     if (w->opt->dequantisation == PF_DEQUANT_TRUNCATED_NORMAL)
         pf_sde_marginal(w->sde, w->opt->ode.t_min, &mean, &std);
-    *offset = log2(0.5 * w->group->levels / mean);
+    *offset = pf_space_offset(&w->group->space, mean);
     return mean;
 }
 
@@ -164,7 +164,8 @@ static PF_MUST_USE pf_status fill_bound(work *w, int draw, pf_ledger *rows)
 {
     const pf_group *g = w->group;
     pf_bound_call c = {w->sde, w->score, w->opt, g->first, g->B, draw};
-    double offset = g->pixels ? log2(0.5 * g->levels) : 0.0; /* of x itself, not of mean x */
+    double offset =
+        g->pixels ? pf_space_offset(&g->space, 1.0) : 0.0; /* of x itself, not of mean x */
 
     PF_TRY(pf_bound(&c, w->x, w->bound));
     for (int b = 0; b < g->B; b++)
@@ -251,8 +252,8 @@ pf_status pf_likelihood_group(const pf_sde *sde, pf_score *score, const pf_likel
         none
             ? "without dequantisation the data must be continuous, not pixels"
             : "only pixels can be dequantised: choose dequantisation none for continuous data");
-    PF_REQUIRE(none || (group->levels >= 2 && group->levels <= 256), PF_EARG,
-               "pixels of %d levels, want 2 to 256", group->levels);
+    PF_REQUIRE(none || (group->space.levels >= 2 && group->space.levels <= 256), PF_EARG,
+               "pixels of %d levels, want 2 to 256", group->space.levels);
     PF_TRY(pf_likelihood_check(opt));
     PF_REQUIRE(!pf_likelihood_has_control(opt) ||
                    (group->control && pf_control_dim(group->control) == score->dim),

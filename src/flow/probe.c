@@ -96,7 +96,7 @@ static void draw_one(pf_probes *p, int draw, int k, int b, double *v)
     const pf_likelihood_opt *o = p->opt;
     unsigned P = (unsigned)o->colours, row = (unsigned)k % P;
     int sets = o->probes / o->colours;
-    pf_shape s = p->group->shape.c ? p->group->shape : (pf_shape){1, 1, p->D};
+    pf_shape s = p->group->space.shape.c ? p->group->space.shape : (pf_shape){1, 1, p->D};
     pf_draw d = {(uint64_t)o->seed, PF_STREAM_PROBE, (uint64_t)(p->group->first + b),
                  (uint32_t)(draw * sets + k / o->colours)};
     if (o->probe == PF_GAUSSIAN) pf_draw_normal(&d, 0, (size_t)p->D, p->draw);

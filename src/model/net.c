@@ -15,7 +15,7 @@ static PF_MUST_USE pf_status build_graph(pf_net *n)
     PF_REQUIRE(pf_graph_port(n->graph, "x") >= 0, PF_EARG, "model %s reads no data",
                n->model.ops->name);
     pf_shape s = pf_graph_shape(n->graph, y);
-    PF_REQUIRE(s.h == n->shape.h && s.w == n->shape.w && s.c == n->shape.c, PF_ESHAPE,
+    PF_REQUIRE(pf_shape_same(s, n->shape), PF_ESHAPE,
                "model %s maps images of %dx%dx%d to %dx%dx%d, want the same shape",
                n->model.ops->name, n->shape.h, n->shape.w, n->shape.c, s.h, s.w, s.c);
     n->n_views = pf_graph_param_count(n->graph);

@@ -113,7 +113,7 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_netw
 
     s->net = n;
     s->batch = o->batch;
-    s->dim = n->shape.h * n->shape.w * n->shape.c;
+    s->dim = (int)pf_shape_entries(n->shape);
     floats = rows * (size_t)s->dim * sizeof(float);
     s->x = pf_zalloc(floats);
     s->out = pf_zalloc(floats);

@@ -65,20 +65,20 @@ static PF_MUST_USE pf_status open_values(pf_dataset *d, const char *split)
     static const int types[] = {PF_H5_BYTES, PF_H5_INT32, PF_H5_FLOATS};
     PF_TRY(pf_h5_want(d->values, d->path, name, types[kind]));
     PF_TRY(pf_h5_backed(d->values, d->path, name, &s, &elements));
-    PF_REQUIRE(s.rank == (kind == PF_DATA_IMAGES ? 4 : 2), PF_EFORMAT,
+    PF_REQUIRE(s.rank == (kind == PF_LEVELS ? 4 : 2), PF_EFORMAT,
                "%s: the dataset %s has rank %d", d->path, name, s.rank);
     for (int i = 1; i < s.rank; i++)
         PF_REQUIRE(s.dim[i] > 0 && s.dim[i] < 1 << 24, PF_EFORMAT,
                    "%s: the dataset %s has an impossible shape", d->path, name);
-    d->about.kind = kind;
+    d->about.space.kind = kind;
     d->about.n = (int64_t)s.dim[0];
     d->row = 1;
     for (int i = 1; i < s.rank; i++)
         PF_REQUIRE(!__builtin_mul_overflow(d->row, (size_t)s.dim[i], &d->row) &&
                        d->row <= INT_MAX / 8,
                    PF_EFORMAT, "%s: a row of %s has too many values", d->path, name);
-    d->about.shape = s.rank == 4 ? (pf_shape){(int)s.dim[1], (int)s.dim[2], (int)s.dim[3]}
-                                 : (pf_shape){1, 1, (int)s.dim[1]};
+    d->about.space.shape = s.rank == 4 ? (pf_shape){(int)s.dim[1], (int)s.dim[2], (int)s.dim[3]}
+                                       : (pf_shape){1, 1, (int)s.dim[1]};
     return PF_OK;
 }
 
@@ -111,7 +111,8 @@ static PF_MUST_USE pf_status open_columns(pf_dataset *d, const char *split)
     pf_dataset_info *a = &d->about;
     PF_TRY(open_column(d, split, "labels", PF_H5_INTEGERS, &d->labels, &a->has_labels));
     PF_TRY(open_column(d, split, "coarse_labels", PF_H5_INTEGERS, &d->coarse, &a->has_coarse));
-    PF_TRY(open_column(d, split, "conditions", PF_H5_FLOATS, &d->conditions, &a->conditions));
+    PF_TRY(open_column(d, split, "conditions", PF_H5_FLOATS, &d->conditions,
+                       &a->space.conditions));
     return PF_OK;
 }
 
@@ -135,7 +136,7 @@ static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const ch
     PF_TRY(pf_h5_get_i64(d->file, path, "levels", 1, &levels));
     PF_REQUIRE(levels >= 0 && levels <= 1 << 24, PF_EFORMAT, "%s: impossible levels %lld", path,
                (long long)levels);
-    a->levels = (int)levels;
+    a->space.levels = (int)levels;
     PF_TRY(read_label(d->file, path, "name", a->name, sizeof a->name));
     PF_TRY(read_label(d->file, path, "source", a->source, sizeof a->source));
     PF_TRY(read_label(d->file, path, "sha256", a->sha256, sizeof a->sha256));
@@ -189,17 +190,17 @@ static PF_MUST_USE pf_status check_levels(const pf_dataset *d, int64_t first, si
 {
     uint8_t most = 0;
     for (size_t i = 0; i < n; i++) most = k[i] > most ? k[i] : most;
-    if (most < d->about.levels || d->about.levels == 0) return PF_OK;
+    if (most < d->about.space.levels || d->about.space.levels == 0) return PF_OK;
     size_t i = 0;
-    while (k[i] < d->about.levels) i++;
+    while (k[i] < d->about.space.levels) i++;
     PF_FAIL(PF_EFORMAT, "%s: image %lld holds the value %d, the dataset has %d levels", d->path,
-            (long long)(first + (int64_t)(i / d->row)), k[i], d->about.levels);
+            (long long)(first + (int64_t)(i / d->row)), k[i], d->about.space.levels);
 }
 
 static PF_MUST_USE pf_status check_numbers(const pf_dataset *d, int64_t first, size_t n,
                                            const double *x)
 {
-    int levels = d->about.kind == PF_DATA_CONTINUOUS ? 0 : d->about.levels, bad = 0;
+    int levels = d->about.space.kind == PF_REAL ? 0 : d->about.space.levels, bad = 0;
     double least = levels ? 0 : -DBL_MAX, most = levels ? levels - 1 : DBL_MAX;
     for (size_t i = 0; i < n; i++) bad |= !(x[i] >= least && x[i] <= most);
     if (!bad) return PF_OK;
@@ -242,14 +243,15 @@ pf_status pf_dataset_content(pf_dataset *d, char hex[65])
     if (!d->summed && !(large && d->content[0])) {
         pf_sha256 sum;
         pf_dataset_begin_content(&sum, a);
-        PF_TRY(add_rows(d, d->values, pf_dataset_type(a->kind), pf_dataset_row_bytes(a), &sum));
+        PF_TRY(add_rows(d, d->values, pf_dataset_type(a->space.kind), pf_dataset_row_bytes(a),
+                        &sum));
         if (a->has_labels)
             PF_TRY(add_rows(d, d->labels, H5T_NATIVE_INT32, sizeof(int32_t), &sum));
         if (a->has_coarse)
             PF_TRY(add_rows(d, d->coarse, H5T_NATIVE_INT32, sizeof(int32_t), &sum));
-        if (a->conditions)
+        if (a->space.conditions)
             PF_TRY(add_rows(d, d->conditions, H5T_NATIVE_DOUBLE,
-                            (size_t)a->conditions * sizeof(double), &sum));
+                            (size_t)a->space.conditions * sizeof(double), &sum));
         pf_sha256_hex(&sum, d->content);
         d->summed = 1;
     }
@@ -289,7 +291,7 @@ const pf_dataset_info *pf_dataset_about(const pf_dataset *d)
 
 pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out)
 {
-    PF_REQUIRE(d->about.kind == PF_DATA_IMAGES, PF_EARG, "%s holds no images", d->path);
+    PF_REQUIRE(d->about.space.kind == PF_LEVELS, PF_EARG, "%s holds no images", d->path);
     PF_TRY(read_rows(d, d->values, H5T_NATIVE_UINT8, d->row, first, n, out));
     PF_TRY(check_levels(d, first, (size_t)n * d->row, out));
     return PF_OK;
@@ -336,7 +338,7 @@ pf_status pf_dataset_coarse(pf_dataset *d, int64_t first, int64_t n, int32_t *ou
 
 pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_t n, double *out)
 {
-    size_t width = (size_t)d->about.conditions;
+    size_t width = (size_t)d->about.space.conditions;
     PF_REQUIRE(width, PF_EARG, "%s holds no conditions", d->path);
     PF_TRY(read_rows(d, d->conditions, H5T_NATIVE_DOUBLE, width * sizeof *out, first, n, out));
     for (size_t i = 0; i < (size_t)n * width; i++)
@@ -348,7 +350,7 @@ pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_t n, double 
 
 pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n)
 {
-    int images = d->about.kind == PF_DATA_IMAGES;
+    int images = d->about.space.kind == PF_LEVELS;
     size_t row = d->row * (images ? 1 : sizeof(double));
     int64_t many = (int64_t)((1 << 20) / row) + 1;
     void *v = pf_zalloc((size_t)many * row);

@@ -5,7 +5,7 @@
 #include <probflow/sha256.h>
 #include "store/h5.h"
 
-/* Name and stored type of the values, by pf_data_kind. */
+/* Name and stored type of the values, by pf_kind. */
 extern const char *const pf_dataset_values[];
 hid_t pf_dataset_type(int kind);
 size_t pf_dataset_row_bytes(const pf_dataset_info *a);

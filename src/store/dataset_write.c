@@ -7,15 +7,14 @@ const char *const pf_dataset_values[] = {"images", "tokens", "x"};
 
 hid_t pf_dataset_type(int kind)
 {
-    return kind == PF_DATA_IMAGES   ? H5T_NATIVE_UINT8
-           : kind == PF_DATA_TOKENS ? H5T_NATIVE_INT32
-                                    : H5T_NATIVE_DOUBLE;
+    return kind == PF_LEVELS   ? H5T_NATIVE_UINT8
+           : kind == PF_TOKENS ? H5T_NATIVE_INT32
+                               : H5T_NATIVE_DOUBLE;
 }
 
 size_t pf_dataset_row_bytes(const pf_dataset_info *a)
 {
-    return H5Tget_size(pf_dataset_type(a->kind)) * (size_t)a->shape.h * (size_t)a->shape.w *
-           (size_t)a->shape.c;
+    return H5Tget_size(pf_dataset_type(a->space.kind)) * pf_shape_entries(a->space.shape);
 }
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -25,18 +24,18 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 void pf_dataset_begin_content(pf_sha256 *sum, const pf_dataset_info *a)
 {
     char head[256], more[64];
-    pf_shape s = a->shape;
+    pf_shape s = a->space.shape;
     int len = snprintf(head, sizeof head,
                        "probflow split\nvalues %s\nlevels %d\nshape %d %d %d\nrows %lld\n"
                        "labels %s\n",
-                       pf_dataset_values[a->kind], a->levels, s.h, s.w, s.c, (long long)a->n,
-                       a->has_labels ? "yes" : "no");
+                       pf_dataset_values[a->space.kind], a->space.levels, s.h, s.w, s.c,
+                       (long long)a->n, a->has_labels ? "yes" : "no");
     pf_sha256_init(sum);
     pf_sha256_add(sum, head, (size_t)len);
     len = snprintf(more, sizeof more, a->has_coarse ? "coarse labels\n" : "");
-    if (a->conditions)
-        len +=
-            snprintf(more + len, sizeof more - (size_t)len, "conditions %d\n", a->conditions);
+    if (a->space.conditions)
+        len += snprintf(more + len, sizeof more - (size_t)len, "conditions %d\n",
+                        a->space.conditions);
     pf_sha256_add(sum, more, (size_t)len);
 }
 
@@ -50,13 +49,14 @@ static PF_MUST_USE pf_status put_content(hid_t group, const pf_dataset_info *a,
     of.n = s->n;
     of.has_labels = s->labels != NULL;
     of.has_coarse = s->coarse != NULL;
-    of.conditions = s->conditions ? a->conditions : 0;
+    of.space.conditions = s->conditions ? a->space.conditions : 0;
     pf_dataset_begin_content(&sum, &of);
     pf_sha256_add(&sum, s->values, n * pf_dataset_row_bytes(a));
     if (s->labels) pf_sha256_add(&sum, s->labels, n * sizeof *s->labels);
     if (s->coarse) pf_sha256_add(&sum, s->coarse, n * sizeof *s->coarse);
     if (s->conditions)
-        pf_sha256_add(&sum, s->conditions, n * (size_t)a->conditions * sizeof *s->conditions);
+        pf_sha256_add(&sum, s->conditions,
+                      n * (size_t)a->space.conditions * sizeof *s->conditions);
     pf_sha256_hex(&sum, hex);
     PF_TRY(pf_h5_put_text(group, "content", hex));
     return PF_OK;
@@ -65,23 +65,23 @@ static PF_MUST_USE pf_status put_content(hid_t group, const pf_dataset_info *a,
 /* A point is small: about 8 KB of them share a chunk. */
 static int64_t points_a_chunk(const pf_dataset_info *a, int64_t n)
 {
-    int64_t many = 1024 / ((int64_t)a->shape.h * a->shape.w * a->shape.c);
+    int64_t many = 1024 / (int64_t)pf_shape_entries(a->space.shape);
     return many < 1 ? 1 : many < n ? many : n;
 }
 
 static PF_MUST_USE pf_status put_values(hid_t group, const pf_dataset_info *a,
                                         const pf_dataset_split *s)
 {
-    hid_t type = pf_dataset_type(a->kind);
-    hsize_t dim[4] = {(hsize_t)s->n, (hsize_t)a->shape.h, (hsize_t)a->shape.w,
-                      (hsize_t)a->shape.c};
+    hid_t type = pf_dataset_type(a->space.kind);
+    hsize_t dim[4] = {(hsize_t)s->n, (hsize_t)a->space.shape.h, (hsize_t)a->space.shape.w,
+                      (hsize_t)a->space.shape.c};
     int rank = 4;
-    if (a->kind != PF_DATA_IMAGES) {
+    if (a->space.kind != PF_LEVELS) {
         rank = 2;
-        dim[1] = (hsize_t)a->shape.h * (hsize_t)a->shape.w * (hsize_t)a->shape.c;
+        dim[1] = pf_shape_entries(a->space.shape);
     }
     hsize_t chunk[4] = {1, dim[1], dim[2], dim[3]};
-    if (a->kind == PF_DATA_CONTINUOUS) chunk[0] = (hsize_t)points_a_chunk(a, s->n);
+    if (a->space.kind == PF_REAL) chunk[0] = (hsize_t)points_a_chunk(a, s->n);
     hid_t p = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(rank, dim, NULL);
     H5Pset_obj_track_times(p, 0);
     H5Pset_chunk(p, rank, chunk);
@@ -90,8 +90,8 @@ static PF_MUST_USE pf_status put_values(hid_t group, const pf_dataset_info *a,
     H5Pset_fletcher32(p);
     hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
     H5Pset_chunk_cache(access, 0, 0, 0); /* chunks reach the file in order */
-    hid_t d =
-        H5Dcreate2(group, pf_dataset_values[a->kind], type, space, H5P_DEFAULT, p, access);
+    hid_t d = H5Dcreate2(group, pf_dataset_values[a->space.kind], type, space, H5P_DEFAULT, p,
+                         access);
     H5Pclose(access);
     herr_t bad =
         d <= 0 || (s->n && H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, s->values) < 0);
@@ -112,7 +112,8 @@ static PF_MUST_USE pf_status put_column(hid_t group, const char *name, hid_t typ
 static PF_MUST_USE pf_status put_columns(hid_t group, const pf_dataset_info *a,
                                          const pf_dataset_split *s)
 {
-    pf_h5_shape one = {1, {(hsize_t)s->n}}, many = {2, {(hsize_t)s->n, (hsize_t)a->conditions}};
+    pf_h5_shape one = {1, {(hsize_t)s->n}},
+                many = {2, {(hsize_t)s->n, (hsize_t)a->space.conditions}};
     PF_TRY(put_column(group, "labels", H5T_NATIVE_INT32, one, s->labels));
     PF_TRY(put_column(group, "coarse_labels", H5T_NATIVE_INT32, one, s->coarse));
     PF_TRY(put_column(group, "conditions", H5T_NATIVE_DOUBLE, many, s->conditions));
@@ -135,7 +136,7 @@ static PF_MUST_USE pf_status put_split(hid_t file, const pf_dataset_info *a,
 static PF_MUST_USE pf_status put_all(hid_t file, const pf_dataset_info *a,
                                      const pf_dataset_split *splits, int n)
 {
-    int64_t levels = a->levels;
+    int64_t levels = a->space.levels;
     PF_TRY(pf_h5_put_text(file, "name", a->name));
     PF_TRY(pf_h5_put_text(file, "source", a->source));
     PF_TRY(pf_h5_put_text(file, "sha256", a->sha256));
@@ -154,12 +155,11 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_dataset_info *a,
 pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
                            const pf_dataset_split *splits, int n_splits)
 {
-    size_t bytes = 0, chunks = 0,
-           row = (size_t)info->shape.h * (size_t)info->shape.w * (size_t)info->shape.c;
+    size_t bytes = 0, chunks = 0, row = pf_shape_entries(info->space.shape);
     PF_REQUIRE(row > 0 && n_splits > 0, PF_EARG, "%s: nothing to write", path);
     for (int i = 0; i < n_splits; i++) {
-        bytes += (size_t)splits[i].n * (row * (info->kind == PF_DATA_IMAGES ? 1 : 8) + 64);
-        int64_t many = info->kind == PF_DATA_CONTINUOUS ? points_a_chunk(info, splits[i].n) : 1;
+        bytes += (size_t)splits[i].n * (row * (info->space.kind == PF_LEVELS ? 1 : 8) + 64);
+        int64_t many = info->space.kind == PF_REAL ? points_a_chunk(info, splits[i].n) : 1;
         chunks += (size_t)(splits[i].n / many) + 1;
     }
     pf_h5_image im;

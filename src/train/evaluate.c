@@ -68,9 +68,8 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const cha
 {
     const pf_experiment *e = t->e;
     int64_t n = pf_dataset_about(d)->n;
-    const pf_shape s = pf_dataset_about(d)->shape;
-    PF_REQUIRE(s.h == t->net->shape.h && s.w == t->net->shape.w && s.c == t->net->shape.c,
-               PF_ESHAPE,
+    const pf_shape s = pf_dataset_about(d)->space.shape;
+    PF_REQUIRE(pf_shape_same(s, t->net->shape), PF_ESHAPE,
                "the %s split of %s holds %dx%dx%d values a row, the training split %d", split,
                e->data.path, s.h, s.w, s.c, t->dim);
     t->eval.n = n < e->train.eval_images ? n : e->train.eval_images;

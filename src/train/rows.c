@@ -37,18 +37,19 @@ pf_status pf_rows_read(pf_dataset *d, const pf_data_opt *opt, const pf_draw *dra
                        int64_t first, int64_t n, double *x)
 {
     const pf_dataset_info *about = pf_dataset_about(d);
-    size_t dim = (size_t)about->shape.h * (size_t)about->shape.w * (size_t)about->shape.c;
-    PF_REQUIRE(about->kind != PF_DATA_TOKENS, PF_ENOSUPP,
+    size_t dim = (size_t)about->space.shape.h * (size_t)about->space.shape.w *
+                 (size_t)about->space.shape.c;
+    PF_REQUIRE(about->space.kind != PF_TOKENS, PF_ENOSUPP,
                "dataset %s holds tokens; training needs images or continuous data",
                about->name);
     if (n == 0) return PF_OK;
-    if (about->kind == PF_DATA_CONTINUOUS) {
+    if (about->space.kind == PF_REAL) {
         PF_TRY(pf_dataset_x(d, first, n, x));
         return PF_OK;
     }
     PF_TRY(read_pixels(d, first, n, dim, x));
     if (opt->uniform_dequantisation) PF_TRY(dequantise(draw, first, n, dim, x));
-    double scale = 2.0 / (about->levels - !opt->uniform_dequantisation);
+    double scale = 2.0 / (about->space.levels - !opt->uniform_dequantisation);
     for (size_t i = 0; i < (size_t)n * dim; i++) x[i] = scale * x[i] - 1.0;
     return PF_OK;
 }

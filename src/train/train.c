@@ -39,15 +39,15 @@ static PF_MUST_USE pf_status open_data(pf_trainer *t)
     const pf_experiment *e = t->e;
     pf_dataset *d = NULL;
     PF_TRY(pf_dataset_open(e->data.path, "train", &d));
-    pf_shape s = pf_dataset_about(d)->shape;
-    t->dim = s.h * s.w * s.c;
+    pf_shape s = pf_dataset_about(d)->space.shape;
+    t->dim = (int)pf_shape_entries(s);
     pf_status st = pf_net_create(&e->model, &e->sde, s, &t->net);
     t->data = pf_zalloc((size_t)t->cut.own * sizeof *t->data);
     if (!st && !t->data)
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d shards", t->cut.own);
     for (int i = 0; !st && i < t->cut.own; i++) {
         st = pf_shard_open(d, &e->data, t->cut.first + i, t->cut.shards, t->seed, &t->data[i]);
-        int wide = pf_dataset_about(d)->kind == PF_DATA_CONTINUOUS ? (int)sizeof(double) : 1;
+        int wide = pf_dataset_about(d)->space.kind == PF_REAL ? (int)sizeof(double) : 1;
         if (!st)
             t->data_bytes += (size_t)pf_shard_size(t->data[i]) * (size_t)t->dim * (size_t)wide;
     }

@@ -24,8 +24,9 @@ static inline void convert_as(const char *const *sources, int n, const pf_conver
         pf_dataset *d = NULL;
         if (pf_dataset_open(out, splits[s], &d)) continue;
         const pf_dataset_info *a = pf_dataset_about(d);
-        size_t row = (size_t)a->shape.h * (size_t)a->shape.w * (size_t)a->shape.c;
-        uint8_t *image = a->kind == PF_DATA_IMAGES ? pf_zalloc(row) : NULL;
+        size_t row =
+            (size_t)a->space.shape.h * (size_t)a->space.shape.w * (size_t)a->space.shape.c;
+        uint8_t *image = a->space.kind == PF_LEVELS ? pf_zalloc(row) : NULL;
         if (image &&
             (pf_dataset_images(d, 0, 1, image) || pf_dataset_images(d, a->n - 1, 1, image)))
             fuzz_finding("accepted, but cannot be read");

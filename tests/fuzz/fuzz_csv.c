@@ -19,8 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pf_points p;
     convert(&source, 1);
     if (!pf_points_read(source, &opt, &p)) {
-        if (p.n < 1 || p.shape.c < 1) fuzz_finding("accepted, but it is empty");
-        int64_t numbers = p.n * p.shape.c;
+        if (p.n < 1 || p.space.shape.c < 1) fuzz_finding("accepted, but it is empty");
+        int64_t numbers = p.n * p.space.shape.c;
         for (int64_t i = 0; p.x && i < numbers; i++)
             if (!(p.x[i] - p.x[i] == 0)) fuzz_finding("accepted, but no finite number");
     }

@@ -34,7 +34,7 @@ static inline void read_dataset(const char *path)
         pf_opt_defaults(pf_data_opts, &opt);
         if (!pf_shard_open(d, &opt, 0, 1, 1, &shard)) {
             int64_t count[64];
-            pf_shape shape = pf_dataset_about(d)->shape;
+            pf_shape shape = pf_dataset_about(d)->space.shape;
             size_t row = (size_t)shape.h * (size_t)shape.w * (size_t)shape.c;
             float *x = row < 1 << 24 ? pf_zalloc(2 * row * sizeof *x) : NULL;
             memset(count, 0, sizeof count);
@@ -45,7 +45,8 @@ static inline void read_dataset(const char *path)
         double condition[64];
         int32_t label;
         const pf_dataset_info *a = pf_dataset_about(d);
-        if (a->n > 0 && a->conditions <= 64) (void)!pf_dataset_conditions(d, 0, 1, condition);
+        if (a->n > 0 && a->space.conditions <= 64)
+            (void)!pf_dataset_conditions(d, 0, 1, condition);
         if (a->n > 0) (void)!pf_dataset_coarse(d, a->n - 1, 1, &label);
         pf_shard_free(shard);
         pf_dataset_close(d);

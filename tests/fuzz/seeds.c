@@ -273,20 +273,17 @@ static void datasets(void)
     pf_dataset_info info = {.name = "small",
                             .source = "a b",
                             .sha256 = "00",
-                            .levels = 256,
-                            .kind = PF_DATA_IMAGES,
-                            .shape = {2, 2, 3}};
+                            .space = {.kind = PF_LEVELS, .shape = {2, 2, 3}, .levels = 256}};
     pf_dataset_split s[2] = {
         {.split = "train", .n = 4, .values = images, .labels = labels, .coarse = labels},
         {.split = "test", .n = 2, .values = images, .labels = labels}};
     must(!pf_dataset_write(place("h5_dataset", "images"), &info, s, 2), "dataset");
     s[0].labels = s[0].coarse = NULL;
     must(!pf_dataset_write(place("h5_dataset", "bare"), &info, s, 1), "dataset");
-    info.kind = PF_DATA_TOKENS, info.levels = 5, info.shape = (pf_shape){1, 1, 12};
+    info.space = (pf_space){.kind = PF_TOKENS, .shape = {1, 1, 12}, .levels = 5};
     s[0].values = tokens;
     must(!pf_dataset_write(place("h5_dataset", "tokens"), &info, s, 1), "tokens");
-    info.kind = PF_DATA_CONTINUOUS, info.levels = 0, info.shape = (pf_shape){1, 1, 2};
-    info.conditions = 2;
+    info.space = (pf_space){.kind = PF_REAL, .shape = {1, 1, 2}, .conditions = 2};
     s[0].values = x, s[0].logp = logp, s[0].conditions = x;
     must(!pf_dataset_write(place("h5_dataset", "points"), &info, s, 1), "points");
 }

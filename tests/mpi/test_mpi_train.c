@@ -54,11 +54,10 @@ static void write_data(void)
         for (int j = 0; j < PIXELS; j++)
             to[j] = (uint8_t)(40 * (i % 3) + 2 * (j % SIDE) + (int)(50 * u[j]));
     }
-    pf_dataset_info info = {.name = "stripes",
-                            .source = "made here",
-                            .kind = PF_DATA_IMAGES,
-                            .levels = 256,
-                            .shape = {SIDE, SIDE, 1}};
+    pf_dataset_info info = {
+        .name = "stripes",
+        .source = "made here",
+        .space = {.kind = PF_LEVELS, .shape = {SIDE, SIDE, 1}, .levels = 256}};
     pf_dataset_split splits[] = {{"train", IMAGES, train, NULL}, {"test", 25, test, NULL}};
     assert_int_equal(pf_dataset_write(in_root("data.h5"), &info, splits, 2), PF_OK);
 }

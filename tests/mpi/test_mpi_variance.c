@@ -52,9 +52,7 @@ static void write_data(const char *name, int w)
     }
     pf_dataset_info info = {.name = "stripes",
                             .source = "made here",
-                            .kind = PF_DATA_IMAGES,
-                            .levels = 256,
-                            .shape = {SIDE, w, 1}};
+                            .space = {.kind = PF_LEVELS, .shape = {SIDE, w, 1}, .levels = 256}};
     pf_dataset_split split = {"train", IMAGES, rows, NULL};
     must(pf_dataset_write(in_root(name), &info, &split, 1));
 }
