@@ -1,7 +1,7 @@
 /* Golden vectors: networks, losses, gradients and log-densities against float64 values of an
  * independent implementation (tests/golden/README.md). */
 #include "model/network_score.h"
-#include "model/published.h"
+#include <probflow/published.h>
 
 #include <probflow/flow.h>
 #include <probflow/memory.h>

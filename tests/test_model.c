@@ -1,6 +1,6 @@
 /* Network models: published sizes and names, refusals, and the score a network stands for. */
 #include "model/network_score.h"
-#include "model/published.h"
+#include <probflow/published.h>
 
 #include <probflow/memory.h>
 #include <probflow/random.h>

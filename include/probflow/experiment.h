@@ -35,6 +35,18 @@ typedef struct pf_train_opt {
 } pf_train_opt;
 extern const pf_opt pf_train_opts[];
 
+/* The rate of step number `step` (from 0): lr min(1, step/warmup, (steps - step)/decay). */
+double pf_learning_rate(const pf_train_opt *o, int64_t step);
+
+/* Decay of the n-th update of the average, n from 1: ema, or min(ema, (1 + n)/(10 + n)) with
+ * ema_warmup.
+ * Source: the training code published with Song et al. 2021, which counts an update before it is made.
+ * Test   the_average_warms_up_as_published */
+double pf_ema_decay(const pf_train_opt *o, int64_t n);
+/* The weight that the initial values have in the average after `steps` updates: the product of their
+ * decays. */
+double pf_ema_initial(const pf_train_opt *o, int64_t steps);
+
 typedef struct pf_run_opt { /* top level */
     char name[PF_STR_MAX];
     int64_t seed;
@@ -64,6 +76,9 @@ typedef struct pf_experiment {
  * could have no effect).  Left out, likelihood.t_min of a network is not below objective.t_min, and
  * train.ema_warmup is true; false where c is stored, as all runs were before the key was there. */
 PF_MUST_USE pf_status pf_experiment_read(pf_config *c, pf_experiment *out);
+/* The same with each of sets ("section.key=value", in order) put into c first.  Frees c. */
+PF_MUST_USE pf_status pf_experiment_take(pf_config *c, int n_sets, const char *const *sets,
+                                         pf_experiment *out);
 /* Canonical text, owned by the caller. */
 PF_MUST_USE pf_status pf_experiment_text(const pf_experiment *e, pf_text *out);
 

@@ -2,22 +2,8 @@
 #ifndef PROBFLOW_TRAIN_H
 #define PROBFLOW_TRAIN_H
 
-#include <probflow/comm.h>
-#include <probflow/experiment.h>
 #include <probflow/plan.h>
-#include <probflow/store.h>
-
-/* The rate of step number `step` (from 0): lr min(1, step/warmup, (steps - step)/decay). */
-double pf_learning_rate(const pf_train_opt *o, int64_t step);
-
-/* Decay of the n-th update of the average, n from 1: ema, or min(ema, (1 + n)/(10 + n)) with
- * ema_warmup.
- * Source: the training code published with Song et al. 2021, which counts an update before it is made.
- * Test   the_average_warms_up_as_published */
-double pf_ema_decay(const pf_train_opt *o, int64_t n);
-/* The weight that the initial values have in the average after `steps` updates: the product of their
- * decays. */
-double pf_ema_initial(const pf_train_opt *o, int64_t steps);
+#include <probflow/run.h>
 
 /* Fused Adam + EMA on a slice; t counts from 1; g is scaled by `scale` first (clipping). */
 typedef struct pf_adam {
@@ -26,11 +12,6 @@ typedef struct pf_adam {
 } pf_adam;
 void pf_adam_update(const pf_adam *a, size_t n, const float *g, float *p, float *m, float *v,
                     float *ema);
-
-/* Collective.  Fails  PF_EARG on all ranks, naming one, when they hold different contents
- * (pf_dataset_content) of this split. */
-PF_MUST_USE pf_status pf_data_agree(pf_comm *c, const char *path, const char *split,
-                                    const char hex[65]);
 
 /* Collective.  Trains e into run directory dir (created), resuming from its newest good
  * checkpoint.  An existing directory with another configuration is refused with the first
@@ -89,9 +70,5 @@ PF_MUST_USE pf_status pf_rehearsal_step(pf_rehearsal *r, pf_rehearsal_time *time
 void pf_rehearsal_cut(const pf_rehearsal *r, int *workers, int *shards, int *samples);
 /* Profiled since the rehearsal was opened; borrowed. */
 pf_plan *pf_rehearsal_plan(pf_rehearsal *r, int worker);
-
-/* Newest good checkpoint of a run directory, or the path itself when it is a file.  Damaged ones
- * are reported by pf_log and skipped; PF_EIO when none is left. */
-PF_MUST_USE pf_status pf_checkpoint_find(const char *run_or_file, char *path, size_t n);
 
 #endif

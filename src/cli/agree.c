@@ -1,60 +1,8 @@
-/* What all ranks must have alike, compared piece by piece with what rank 0 has.
- *
- * A launcher may start another command on each rank, and a path may lead to another file on each
- * host.  Such a job would wait for itself or mix two results, so it ends with what differs. */
+/* The same command on all ranks: a launcher may start another one on each. */
 #include "cli/common.h"
 #include "revision.h"
 
-#include <probflow/memory.h>
-#include <probflow/sha256.h>
-
 #include <string.h>
-
-/* Ends a piece of text: a zero lies behind each. */
-static PF_MUST_USE pf_status end_piece(pf_text *t)
-{
-    PF_TRY(pf_text_add(t, "%c", 0));
-    return PF_OK;
-}
-
-static const char *nth(const char *text, size_t n, int i)
-{
-    const char *end = text + n;
-    for (; text < end; text += strlen(text) + 1)
-        if (i-- == 0) return text;
-    return NULL;
-}
-
-static PF_MUST_USE pf_status differ(int rank, const char *verb, const char *mine,
-                                    const char *first)
-{
-    const char *none = "nothing in its place", *in = mine ? "\"" : "", *of = first ? "\"" : "";
-    PF_FAIL(PF_EARG, "rank %d %s %s%.300s%s and rank 0 %s%.300s%s; all ranks need the same",
-            rank, verb, in, mine ? mine : none, in, of, first ? first : none, of);
-}
-
-static PF_MUST_USE pf_status compare(int rank, const char *verb, const pf_text *mine,
-                                     const pf_text *first)
-{
-    for (int i = 0;; i++) {
-        const char *a = nth(mine->s, mine->n, i), *b = nth(first->s, first->n, i);
-        if (!a && !b) return PF_OK;
-        if (!a || !b || strcmp(a, b)) return differ(rank, verb, a, b);
-    }
-}
-
-/* Collective.  st: of making the pf_text on this rank.  Frees them. */
-static PF_MUST_USE pf_status same_pieces(pf_comm *c, const char *verb, pf_text *mine,
-                                         pf_status st)
-{
-    pf_text first = {0};
-    st = pf_comm_agree(c, st);
-    if (!st) st = pf_comm_first(c, mine->s, mine->n, &first.s, &first.n);
-    if (!st) st = pf_comm_agree(c, compare(pf_comm_rank(c), verb, mine, &first));
-    pf_free(first.s);
-    pf_free(mine->s);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
-}
 
 /* One piece an option with its value, in one form; what only says how much is printed is left out. */
 static PF_MUST_USE pf_status add_arguments(pf_text *t, int argc, char **argv)
@@ -67,7 +15,7 @@ static PF_MUST_USE pf_status add_arguments(pf_text *t, int argc, char **argv)
         else if (i + 1 < argc && argv[i + 1][0] != '-')
             PF_TRY(pf_text_add(t, "%s %s", a, argv[++i]));
         else PF_TRY(pf_text_add(t, "%s", a));
-        PF_TRY(end_piece(t));
+        PF_TRY(pf_text_add(t, "%c", 0));
     }
     return PF_OK;
 }
@@ -78,67 +26,9 @@ pf_status pf_ranks_same_command(pf_comm *c, int argc, char **argv)
     pf_text build = {0}, command = {0};
     pf_status st =
         pf_text_add(&build, "probflow %s (%s, %s)", PF_VERSION, PF_REVISION, __VERSION__);
-    if (!st) st = end_piece(&build);
-    PF_TRY(same_pieces(c, "is", &build, st));
+    if (!st) st = pf_text_add(&build, "%c", 0);
+    PF_TRY(pf_ranks_same_pieces(c, "is", &build, st));
     st = add_arguments(&command, argc, argv);
-    PF_TRY(same_pieces(c, "was given", &command, st));
-    return PF_OK;
-}
-
-/* "section.key: value" of each line of a canonical configuration. */
-static PF_MUST_USE pf_status add_configuration(pf_text *t, const char *text)
-{
-    const char *section = "";
-    int length = 0;
-    for (size_t n; *text; text += n + (text[n] == '\n')) {
-        n = strcspn(text, "\n");
-        if (text[0] != ' ') length = 0;
-        if (text[0] != ' ' && n && text[n - 1] == ':') {
-            section = text;
-            length = (int)n - 1;
-            continue;
-        }
-        int indent = (int)strspn(text, " ");
-        PF_TRY(pf_text_add(t, "%.*s%s%.*s", length, section, length ? "." : "", (int)n - indent,
-                           text + indent));
-        PF_TRY(end_piece(t));
-    }
-    return PF_OK;
-}
-
-pf_status pf_ranks_same_experiment(pf_comm *c, const pf_experiment *e)
-{
-    if (pf_comm_size(c) == 1) return PF_OK;
-    pf_text p = {0};
-    pf_text text = {0};
-    pf_status st = pf_experiment_text(e, &text);
-    if (!st) st = add_configuration(&p, text.s);
-    pf_free(text.s);
-    PF_TRY(same_pieces(c, "has the configuration", &p, st));
-    return PF_OK;
-}
-
-pf_status pf_ranks_same_text(pf_comm *c, const char *verb, const char *text)
-{
-    pf_text p = {0};
-    pf_status st = pf_text_add(&p, "%s", text);
-    if (!st) st = end_piece(&p);
-    PF_TRY(same_pieces(c, verb, &p, st));
-    return PF_OK;
-}
-
-pf_status pf_ranks_same_model(pf_comm *c, const pf_loaded *l)
-{
-    char sum[PF_SHA256_HEX], text[sizeof l->path + 128];
-    pf_sha256 s;
-    if (pf_comm_size(c) == 1) return PF_OK;
-    pf_sha256_init(&s);
-    pf_sha256_add(&s, l->params, l->net->floats * sizeof *l->params);
-    pf_sha256_hex(&s, sum);
-    const char *name = strrchr(l->path, '/');
-    snprintf(text, sizeof text, "%s with parameters of SHA-256 %s", name ? name + 1 : l->path,
-             sum);
-    PF_TRY(pf_ranks_same_text(c, "reads", text));
-    PF_TRY(pf_ranks_same_experiment(c, &l->e));
+    PF_TRY(pf_ranks_same_pieces(c, "was given", &command, st));
     return PF_OK;
 }

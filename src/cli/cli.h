@@ -5,6 +5,7 @@
 #define PROBFLOW_SRC_CLI_CLI_H
 
 #include <probflow/comm.h>
+#include <probflow/run.h>
 #include <probflow/status.h>
 
 typedef struct pf_command {
@@ -26,8 +27,7 @@ typedef struct pf_args {
     int n_positional, n_sets;
     const char *positional[PF_CLI_MAX];
     const char *sets[PF_CLI_MAX]; /* --set section.key=value, in order */
-    char checkpoint[4096];        /* what pf_hold_checkpoint chose; "": nothing */
-    int held;                     /* its descriptor */
+    pf_held held;                 /* what pf_hold_checkpoint chose */
 } pf_args;
 
 /* Understands "--flag value", "--flag=value", repeated --set, --quiet (silences the log),
@@ -83,7 +83,5 @@ PF_MUST_USE pf_status pf_meet_anyway(pf_status st);
 /* Collective.  Fails PF_EARG on all ranks, saying what a rank has and what rank 0, unless all are of one
  * build and were given the same command.  Test  ranks_that_differ_are_told */
 PF_MUST_USE pf_status pf_ranks_same_command(pf_comm *c, int argc, char **argv);
-/* Collective.  The same of any text; verb: "reads", of a rank. */
-PF_MUST_USE pf_status pf_ranks_same_text(pf_comm *c, const char *verb, const char *text);
 
 #endif

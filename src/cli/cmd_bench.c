@@ -39,7 +39,7 @@ static PF_MUST_USE pf_status read_experiment(job *j)
     pf_config *cfg = NULL;
     if (j->args.n_positional) PF_TRY(pf_config_load(j->args.positional[0], &cfg));
     else PF_TRY(default_config(j, &cfg));
-    PF_TRY(pf_read_experiment(cfg, &j->args, &j->b.e));
+    PF_TRY(pf_experiment_take(cfg, j->args.n_sets, j->args.sets, &j->b.e));
     PF_REQUIRE(j->b.e.model.ops->build, PF_EARG,
                "model %s is analytic: bench measures networks", j->b.e.model.ops->name);
     return PF_OK;

@@ -1,7 +1,7 @@
 /* probflow import: published weights become a checkpoint. */
 #include "cli/common.h"
 
-#include "model/published.h"
+#include <probflow/published.h>
 
 #include <probflow/experiment.h>
 #include <probflow/log.h>
@@ -59,7 +59,7 @@ static PF_MUST_USE pf_status read_experiment(job *j)
     PF_TRY(pf_text_add(&j->told, "%s", careful));
     PF_TRY(pf_config_parse(j->told.s, j->src, &c));
     pf_config_stored(c);
-    PF_TRY(pf_read_experiment(c, &j->args, &j->e));
+    PF_TRY(pf_experiment_take(c, j->args.n_sets, j->args.sets, &j->e));
     PF_TRY(pf_experiment_text(&j->e, &j->text));
     return PF_OK;
 }

@@ -12,11 +12,8 @@ static pf_status read_experiment(const pf_args *a, pf_experiment *e)
 {
     pf_config *cfg = NULL;
     PF_TRY(pf_config_load(a->positional[0], &cfg));
-    pf_status st = PF_OK;
-    for (int i = 0; !st && i < a->n_sets; i++) st = pf_config_set(cfg, a->sets[i]);
-    if (!st) st = pf_experiment_read(cfg, e);
-    pf_config_free(cfg);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    PF_TRY(pf_experiment_take(cfg, a->n_sets, a->sets, e));
+    return PF_OK;
 }
 
 static pf_status body(pf_comm *c, void *self)

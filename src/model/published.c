@@ -1,7 +1,7 @@
 /* Published networks: option names of score_sde_pytorch-style descriptions mapped to ours, and
  * parameters matched by name both ways, so that neither a wrong option nor a stray tensor passes
  * unnoticed. */
-#include "model/published.h"
+#include <probflow/published.h>
 
 #include <probflow/config.h>
 #include <probflow/memory.h>

@@ -2,43 +2,11 @@
 #ifndef PROBFLOW_SRC_TRAIN_LOOP_H
 #define PROBFLOW_SRC_TRAIN_LOOP_H
 
-#include <probflow/file.h>
 #include <probflow/train.h>
 
 #include <stdatomic.h>
 
-enum { PF_PATH_MAX = 4096, PF_LANES = 16 };
-
-/* ---- run directory: Local, rank 0 ---- */
-
-typedef struct pf_run_dir {
-    pf_lock *lock;
-    int made, fresh; /* the directory is new; no configuration claims it yet */
-} pf_run_dir;
-/* Creates dir, locks it and refuses one that belongs to another configuration; keys that e leaves out
- * and whose default depends on when a run was begun become the run's.  It is claimed only when
- * everything else is ready, so that a first attempt with, say, a wrong path leaves it free.
- * To be closed also after a failure. */
-PF_MUST_USE pf_status pf_run_dir_open(const char *dir, pf_experiment *e, pf_run_dir *out);
-/* st: how the run ended; after a failure a directory that is new and empty goes. */
-void pf_run_dir_close(const char *dir, pf_run_dir *d, pf_status st);
-/* Stores the configuration: the directory belongs to it from now on. */
-PF_MUST_USE pf_status pf_run_dir_claim(const char *dir, const pf_experiment *e);
-
-void pf_checkpoint_path(const char *dir, int64_t step, char *path, size_t n);
-/* Newest checkpoint of a directory that reads without error and of which `usable` (NULL: all are) says
- * yes; "" when there is none.  with_state = 1: its optimiser state too.  Fails  PF_EFORMAT: every one is
- * damaged, or one holds another step than its name tells; as usable does. */
-typedef pf_status (*pf_usable)(void *self, const pf_checkpoint *c, int *yes);
-PF_MUST_USE pf_status pf_checkpoint_newest(const char *dir, int with_state, pf_usable usable,
-                                           void *self, char *path, size_t n);
-/* After the checkpoint of `step` was written: removes older ones but the newest o->keep, that one
- * included, and every o->keep_every-th step.  Newer ones are left alone: they are damaged, else
- * training would have continued from them, and must not push out a good one. */
-void pf_checkpoint_prune(const char *dir, int64_t step, const pf_train_opt *o);
-/* Fails PF_EARG when a file with the name of a checkpoint is something else: a run would replace or
- * remove it.  Damaged ones are passed over. */
-PF_MUST_USE pf_status pf_checkpoint_check(const char *dir);
+enum { PF_LANES = 16 };
 
 /* ---- what a run starts from: its directory, its data, its newest usable checkpoint ---- */
 

@@ -66,22 +66,6 @@ static PF_MUST_USE pf_status read_data(pf_experiment *e, int fresh, char content
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-pf_status pf_data_agree(pf_comm *c, const char *path, const char *split, const char hex[65])
-{
-    char *first = NULL;
-    size_t n = 0;
-    PF_TRY(pf_comm_first(c, hex, 65, &first, &n));
-    pf_status st = PF_OK;
-    if (strcmp(hex, first))
-        st = pf_raise(PF_EARG, PF_WHERE,
-                      "the %s split of %s is not the same on all ranks: rank %d reads other "
-                      "data than rank 0; give every host the same file",
-                      split, path, pf_comm_rank(c));
-    pf_free(first);
-    PF_TRY(pf_comm_agree(c, st));
-    return PF_OK;
-}
-
 /* ---- checkpoint ---- */
 
 typedef struct choice {

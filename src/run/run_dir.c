@@ -2,7 +2,7 @@
  *
  * A directory belongs to one configuration.  What may change between two runs of it decides
  * when something is written or when to stop, never what the parameters are at a given step. */
-#include "train/loop.h"
+#include <probflow/run.h>
 
 #include <probflow/memory.h>
 

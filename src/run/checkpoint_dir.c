@@ -1,5 +1,5 @@
 /* Checkpoints of a run directory: the newest good one, and those that are kept. */
-#include "train/loop.h"
+#include <probflow/run.h>
 
 #include <probflow/log.h>
 #include <probflow/memory.h>

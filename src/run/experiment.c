@@ -149,6 +149,16 @@ pf_status pf_experiment_read(pf_config *c, pf_experiment *out)
     return PF_OK;
 }
 
+pf_status pf_experiment_take(pf_config *c, int n_sets, const char *const *sets,
+                             pf_experiment *out)
+{
+    pf_status st = PF_OK;
+    for (int i = 0; !st && i < n_sets; i++) st = pf_config_set(c, sets[i]);
+    if (!st) st = pf_experiment_read(c, out);
+    pf_config_free(c);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static PF_MUST_USE pf_status write_all(const pf_experiment *e, pf_text *t)
 {
     PF_TRY(pf_config_write(t, "", NULL, pf_run_opts, &e->run));

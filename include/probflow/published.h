@@ -1,6 +1,6 @@
 /* Published networks: their options and parameters by their own names. */
-#ifndef PROBFLOW_SRC_MODEL_PUBLISHED_H
-#define PROBFLOW_SRC_MODEL_PUBLISHED_H
+#ifndef PROBFLOW_PUBLISHED_H
+#define PROBFLOW_PUBLISHED_H
 
 #include <probflow/model.h>
 
