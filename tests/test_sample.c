@@ -1,7 +1,9 @@
 /* Laws of the samplers. */
 #include "analytic.h"
+#include "scratch.h"
 
 #include <probflow/sample.h>
+#include <probflow/store.h>
 
 enum { D = 4, N = 1500, BATCH = 500 };
 
@@ -172,6 +174,48 @@ static void denoising_takes_the_last_noise_away(void **state)
     }
 }
 
+static void run(pf_comm *c, const pf_net *net, const pf_sample_opt *o, int64_t n,
+                pf_sampling *s)
+{
+    *s = (pf_sampling){.net = net, .sampler = pf_samplers[1], .opt = o, .n = n};
+    must(pf_sampling_run(c, s));
+    assert_true(s->evaluations == (double)((n + 31) / 32 * o->steps));
+}
+
+/* Three items of the queue against two, the last of them of other lengths; the file holds what was drawn. */
+static void samples_do_not_depend_on_how_many_are_drawn(void **state)
+{
+    (void)state;
+    analytic a;
+    pf_model m;
+    pf_net *net = NULL;
+    pf_comm *c = NULL;
+    pf_sampling more, fewer;
+    pf_array x = {0};
+    pf_sample_opt o = options();
+    o.steps = 10;
+    gaussian_create(D, "vp", 1, &a);
+    must(pf_model_init("gaussian", &m));
+    must(pf_net_create(&m, &a.sde, (pf_shape){1, 1, D}, &net));
+    must(pf_net_set_params(net, a.params));
+    must(pf_comm_open(&c, NULL));
+    run(c, net, &o, 70, &more);
+    run(c, net, &o, 37, &fewer);
+    for (int i = 0; i < 37 * D; i++)
+        assert_true(fabs(more.x[i] - fewer.x[i]) < 1e-11 * (1.0 + fabs(more.x[i])));
+    pf_sample_files f = {.out = in_dir("s.h5"), .config = "name: test\n", .step = 3};
+    must(pf_sampling_write(&fewer, &f));
+    must(pf_store_read_array(f.out, "x", &x));
+    assert_int_equal(x.dim[0], 37);
+    assert_memory_equal(x.v, fewer.x, sizeof(double) * 37 * D);
+    pf_free(x.v);
+    pf_sampling_free(&more);
+    pf_sampling_free(&fewer);
+    pf_comm_close(c);
+    pf_net_free(net);
+    analytic_free(&a);
+}
+
 static void an_unknown_sampler_names_the_nearest(void **state)
 {
     (void)state;
@@ -189,7 +233,8 @@ int main(void)
         cmocka_unit_test(a_sample_does_not_depend_on_its_batch),
         cmocka_unit_test(another_seed_gives_other_samples),
         cmocka_unit_test(denoising_takes_the_last_noise_away),
+        cmocka_unit_test(samples_do_not_depend_on_how_many_are_drawn),
         cmocka_unit_test(an_unknown_sampler_names_the_nearest),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

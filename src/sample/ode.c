@@ -49,5 +49,6 @@ static pf_status draw(const pf_sde *sde, pf_score *score, const pf_sample_opt *o
 const pf_sampler_ops pf_sampler_ode = {
     .name = "ode",
     .help = "probability flow by the adaptive solver",
+    .needs = PF_NEEDS_SCORE,
     .draw = draw,
 };

@@ -170,7 +170,8 @@ static PF_MUST_USE pf_status draw_by(step_fn *plan, run *r, double *x)
         PF_TRY(draw_by(plan, &r, x));                                                           \
         return PF_OK;                                                                           \
     }                                                                                           \
-    const pf_sampler_ops pf_sampler_##plan = {.name = #plan, .help = text, .draw = draw_##plan};
+    const pf_sampler_ops pf_sampler_##plan = {                                                 \
+        .name = #plan, .help = text, .needs = PF_NEEDS_SCORE, .draw = draw_##plan};
 
 SAMPLER(reverse_diffusion, "reverse SDE, the forward step run backwards")
 SAMPLER(euler_maruyama, "reverse SDE by Euler and Maruyama")
