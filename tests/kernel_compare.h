@@ -9,7 +9,7 @@
 #ifndef PF_TESTS_KERNEL_COMPARE_H
 #define PF_TESTS_KERNEL_COMPARE_H
 
-#include <nn/kernel.h>
+#include "nn/kernel.h"
 #include <probflow/memory.h>
 #include <probflow/random.h>
 

@@ -14,9 +14,9 @@
  * with sqrt(2)^3; the same sums in double, with nothing but that rounding, give 0.0120).  A kernel that
  * rounds once more, or leaves out one of 144 or more terms, is beyond 0.014.  Of 1e5 elements the
  * worst is 5 typical errors off, at the corners of a tile, where they are 1.5 times as large. */
-#include <nn/kernels/bf16/pack.h>
-#include <nn/kernels/bf16/product.h>
-#include <nn/kernels/bf16/rows.h>
+#include "nn/kernels/bf16/pack.h"
+#include "nn/kernels/bf16/product.h"
+#include "nn/kernels/bf16/rows.h"
 #include <probflow/config.h>
 #include <probflow/model.h>
 #include <probflow/plan.h>

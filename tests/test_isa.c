@@ -1,10 +1,10 @@
 /* The instruction set: what may be asked for, and that the libraries compute right with it. */
-#include <base/blas_core.h>
-#include <base/random_chunk.h>
+#include "base/blas_core.h"
+#include "base/random_chunk.h"
 #include <probflow/isa.h>
 #include <probflow/linalg.h>
 #include <stdlib.h>
-#include <train/adam_loop.h>
+#include "train/adam_loop.h"
 
 #include "checks.h"
 

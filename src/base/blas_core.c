@@ -4,7 +4,7 @@
  * gotoblas_dynamic_quit and _init are how OpenBLAS itself chooses; they read OPENBLAS_CORETYPE.  They are
  * used before the first product, when no buffer or thread depends on the choice yet.  A build for one
  * CPU, or another BLAS, has neither.  Kernels that compute wrong on this CPU give way to lesser ones. */
-#include "blas_core.h"
+#include "base/blas_core.h"
 
 #include <cblas.h>
 #include <lapacke.h>

@@ -2,7 +2,7 @@
  *
  * A symmetric matrix is the same in both orders, so LAPACK's column-major eigenvectors (columns)
  * are our rows without a transposition, and its upper factor is our lower one. */
-#include "blas_core.h"
+#include "base/blas_core.h"
 
 #include <probflow/linalg.h>
 

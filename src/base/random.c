@@ -9,7 +9,7 @@
  *
  * Draws are made in whole chunks that start at multiples of PF_CHUNK elements and are then copied:
  * each element meets the same instructions however [first, n) is cut. */
-#include "random_chunk.h"
+#include "base/random_chunk.h"
 
 #include <probflow/isa.h>
 #include <probflow/random.h>

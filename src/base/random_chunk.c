@@ -1,7 +1,7 @@
 /* Whole chunks of draws as vector loops; see random.c.
  *
  * The build lets no multiply and add be fused here, so every clone gives the same bits. */
-#include "random_chunk.h"
+#include "base/random_chunk.h"
 
 #include <probflow/isa.h>
 

@@ -2,7 +2,7 @@
  *
  * MPI is started only when a launcher says so: a singleton MPI_Init costs half a second, needs
  * a writable temporary directory and starts a helper process, none of which one rank needs. */
-#include "ranks.h"
+#include "comm/ranks.h"
 
 #include <probflow/cores.h>
 #include <probflow/memory.h>

@@ -14,7 +14,7 @@
  *
  * Source: Thakur, Rabenseifner and Gropp, "Optimization of collective communication operations
  * in MPICH", 2005, section 4.4 (reduce-scatter by recursive halving). */
-#include "ranks.h"
+#include "comm/ranks.h"
 
 #include <probflow/memory.h>
 

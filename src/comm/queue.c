@@ -7,7 +7,7 @@
  * computes.  Each remote worker is told to stop exactly once and the manager leaves when all
  * have been told; what can fail on a rank (memory, threads) is agreed on before the first item
  * is given, so nobody waits for somebody who never came. */
-#include "ranks.h"
+#include "comm/ranks.h"
 
 #include <probflow/memory.h>
 

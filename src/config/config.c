@@ -3,7 +3,7 @@
  * Types are given by the option tables, not by YAML: every scalar is kept as its text, a list of
  * scalars as "[a,b,c]".  An entry remembers whether somebody read it, so that what nobody
  * understands is an error and not a silent default. */
-#include "entries.h"
+#include "config/entries.h"
 
 #include <probflow/memory.h>
 

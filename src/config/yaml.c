@@ -3,7 +3,7 @@
  * libyaml builds the whole document before anybody can look at it, in a time that grows with the
  * square of its depth, anchors and aliases.  So a first pass over its events, which keeps nothing,
  * refuses what is no configuration. */
-#include "entries.h"
+#include "config/entries.h"
 
 #include <probflow/log.h>
 #include <probflow/memory.h>

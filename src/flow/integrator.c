@@ -10,7 +10,7 @@
  * What lies between two steps is interpolated, so asking for it does not change the path.
  *
  * Source: Hindmarsh et al. 2005 (CVODE); Reynolds et al. 2023 (ARKODE). */
-#include "integrator.h"
+#include "flow/integrator.h"
 
 #include <arkode/arkode_erkstep.h>
 #include <cvode/cvode.h>

@@ -1,6 +1,6 @@
 /* The one place of CVODE and ARKODE: advances a state from tau0 towards tau1, stop by stop. */
-#ifndef PF_FLOW_INTEGRATOR_H
-#define PF_FLOW_INTEGRATOR_H
+#ifndef PROBFLOW_SRC_FLOW_INTEGRATOR_H
+#define PROBFLOW_SRC_FLOW_INTEGRATOR_H
 
 #include <probflow/flow.h>
 #include <sundials/sundials_linearsolver.h>

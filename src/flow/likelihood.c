@@ -8,9 +8,9 @@
  * Jacobian mean^D joins the offset: log2(L / (2 mean)).
  *
  * Source: Song et al. 2021, section 4.3 and appendix D. */
-#include "bound.h"
-#include "probe.h"
-#include "state.h"
+#include "flow/bound.h"
+#include "flow/probe.h"
+#include "flow/state.h"
 
 #include <math.h>
 #include <probflow/memory.h>

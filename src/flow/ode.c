@@ -22,10 +22,10 @@
  * it is some 50 times more exact for twice the evaluations.
  *
  * Source: Hutchinson 1990; Grathwohl et al. 2019 (probe fixed along the solve). */
-#include "integrator.h"
-#include "quadrature.h"
-#include "state.h"
-#include "variable.h"
+#include "flow/integrator.h"
+#include "flow/quadrature.h"
+#include "flow/state.h"
+#include "flow/variable.h"
 
 #include <math.h>
 #include <probflow/flow.h>

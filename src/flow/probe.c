@@ -15,7 +15,7 @@
  *
  * Source: Hutchinson 1990; Tang and Saad 2012 and Stathopoulos, Laeuchli and Orginos 2013 (probing by
  * colours, hierarchically). */
-#include "probe.h"
+#include "flow/probe.h"
 
 #include <math.h>
 #include <probflow/memory.h>

@@ -1,7 +1,7 @@
 /* Nodes are the roots of the Legendre polynomial P_n, by Newton from the estimate
  * cos(pi (i + 3/4)/(n + 1/2)); weights 2/((1 - x^2) P_n'(x)^2).
  * Source: Abramowitz and Stegun 1964, 25.4.29 and 22.16.6. */
-#include "quadrature.h"
+#include "flow/quadrature.h"
 
 #include <math.h>
 

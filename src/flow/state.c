@@ -13,7 +13,7 @@
  * clones are ours, because they carry the layout.  A clone must not fail: SUNDIALS 6.4 writes
  * through the NULL.  So all of them come from one arena, reserved before the solver starts.  The
  * masked norm is used by constraints only. */
-#include "state.h"
+#include "flow/state.h"
 
 #include <math.h>
 #include <nvector/nvector_serial.h>

@@ -1,6 +1,6 @@
 /* The solver's state of a batch, x [B,D] then div [B,K], as an N_Vector with our norm. */
-#ifndef PF_FLOW_STATE_H
-#define PF_FLOW_STATE_H
+#ifndef PROBFLOW_SRC_FLOW_STATE_H
+#define PROBFLOW_SRC_FLOW_STATE_H
 
 #include <probflow/flow.h>
 #include <probflow/memory.h>

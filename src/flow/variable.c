@@ -16,7 +16,7 @@
  *
  * A new variable is one row here and one word in ode.c.
  * Source: Kingma et al. 2021 (log SNR); Karras et al. 2022, eq. 3 and 4 (noise, scaled state). */
-#include "variable.h"
+#include "flow/variable.h"
 
 #include <math.h>
 

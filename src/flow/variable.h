@@ -1,6 +1,6 @@
 /* What a solve runs in: a variable tau(t), and the state as it is or divided by the SDE's mean. */
-#ifndef PF_FLOW_VARIABLE_H
-#define PF_FLOW_VARIABLE_H
+#ifndef PROBFLOW_SRC_FLOW_VARIABLE_H
+#define PROBFLOW_SRC_FLOW_VARIABLE_H
 
 #include <probflow/flow.h>
 

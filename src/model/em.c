@@ -6,9 +6,9 @@
  *     w_c = N_c / N,   mu_c += delta_c,   C_c = sum r_nc (x_n - mu_c)(x_n - mu_c)' / N_c - delta_c delta_c'
  *
  * with the old mu_c on the right, so that a covariance far from the origin does not cancel. */
-#include "em.h"
+#include "model/em.h"
 
-#include "normal.h"
+#include "model/normal.h"
 #include <math.h>
 #include <probflow/linalg.h>
 #include <probflow/memory.h>

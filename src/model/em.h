@@ -1,6 +1,6 @@
 /* Expectation maximisation of a Gaussian mixture. */
-#ifndef PF_MODEL_EM_H
-#define PF_MODEL_EM_H
+#ifndef PROBFLOW_SRC_MODEL_EM_H
+#define PROBFLOW_SRC_MODEL_EM_H
 
 #include <probflow/model.h>
 

@@ -8,7 +8,7 @@
  * covariance of the source.  noise_variance is for data on a grid: dequantising L levels
  * uniformly adds (2/L)^2/12 in model scale.
  * Parameters, in order: mean [D], covariance [D,D]. */
-#include "normal.h"
+#include "model/normal.h"
 
 #include <math.h>
 #include <probflow/memory.h>

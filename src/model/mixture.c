@@ -6,8 +6,8 @@
  *     v' dscore/dx = sum of r_c (g_c (g_c.v) - P_c v) - g (g.v)
  *
  * Parameters, in order: weights [C] (scaled to sum to 1), means [C,D], covariances [C,D,D]. */
-#include "em.h"
-#include "normal.h"
+#include "model/em.h"
+#include "model/normal.h"
 
 #include <math.h>
 #include <probflow/memory.h>

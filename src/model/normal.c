@@ -5,7 +5,7 @@
  *     (m^2 C + s^2 I)^-1 = V' diag(1 / (m^2 w + s^2)) V
  *
  * The sample covariance is summed about the sample mean, so that it does not cancel. */
-#include "normal.h"
+#include "model/normal.h"
 
 #include <math.h>
 #include <probflow/linalg.h>

@@ -1,6 +1,6 @@
 /* A multivariate normal in its eigenbasis: what the closed-form models are made of. */
-#ifndef PF_MODEL_NORMAL_H
-#define PF_MODEL_NORMAL_H
+#ifndef PROBFLOW_SRC_MODEL_NORMAL_H
+#define PROBFLOW_SRC_MODEL_NORMAL_H
 
 #include <probflow/graph.h>
 #include <probflow/model.h>

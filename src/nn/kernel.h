@@ -19,7 +19,7 @@ enum { PF_FIRST = 1, PF_ALL = (1 << PF_MAX_INPUTS) - 1 };
 
 typedef enum pf_op {
 #define PF_OP(id, name, reads, inplace, slopes) PF_OP_##id,
-#include "ops.def"
+#include "nn/ops.def"
 #undef PF_OP
     PF_OP_COUNT
 } pf_op;

@@ -5,7 +5,7 @@
  * tolerance; its noise is its own.
  *
  * Source: Song et al. 2021, section 4.3; Efron 2011 (Tweedie's formula). */
-#include "sampler.h"
+#include "sample/sampler.h"
 
 #include <probflow/memory.h>
 

@@ -14,7 +14,7 @@
  * norms of each sample alone, so that a sample does not depend on its batch.
  *
  * Source: Song et al. 2021, algorithms 2 to 5, eq. 46 and appendix F; Ho et al. 2020, eq. 7. */
-#include "sampler.h"
+#include "sample/sampler.h"
 
 #include <math.h>
 #include <probflow/memory.h>

@@ -1,6 +1,6 @@
 /* What the samplers share. */
-#ifndef PF_SAMPLE_SAMPLER_H
-#define PF_SAMPLE_SAMPLER_H
+#ifndef PROBFLOW_SRC_SAMPLE_SAMPLER_H
+#define PROBFLOW_SRC_SAMPLE_SAMPLER_H
 
 #include <probflow/sample.h>
 

@@ -1,6 +1,6 @@
 /* The table of samplers and their options.  To add one: write its file after ode.c, add its row
  * here and its name to meson.build. */
-#include "sampler.h"
+#include "sample/sampler.h"
 
 #include <probflow/memory.h>
 #include <probflow/option.h>

@@ -1,6 +1,6 @@
 /* Each operation rounds once, in every clone and in every part of the loop: the build lets nothing be
  * fused or reassociated here.  So how the vector is cut into slices changes no bit. */
-#include "adam_loop.h"
+#include "train/adam_loop.h"
 
 #include <math.h>
 

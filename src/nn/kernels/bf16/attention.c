@@ -5,10 +5,10 @@
  *     dq = dS k       dk = dS' q
  *
  * q, k, v, P, dy and dS are rounded where they are multiplied; P [B,n,n] is kept in float. */
-#include <nn/kernels/bf16/pack.h>
-#include <nn/kernels/bf16/product.h>
-#include <nn/kernels/bf16/rows.h>
-#include <nn/kernels/fused/softmax.h>
+#include "nn/kernels/bf16/pack.h"
+#include "nn/kernels/bf16/product.h"
+#include "nn/kernels/bf16/rows.h"
+#include "nn/kernels/fused/softmax.h"
 #include <probflow/memory.h>
 #include <math.h>
 

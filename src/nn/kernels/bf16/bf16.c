@@ -1,5 +1,5 @@
 /* The bf16 rows: what multiplies.  Everything else stays in float. */
-#include <nn/kernels/bf16/rows.h>
+#include "nn/kernels/bf16/rows.h"
 
 static const pf_kernel kernels[] = {
     {PF_OP_CONV, &pf_bf16_few},

@@ -5,10 +5,10 @@
  *     y = X W' + b,   dX = dy W,   dW = dy' X,   db = sum of dy in float,
  *
  * row chunk by row chunk, so that X never exists as a whole; dX is added up into pixels. */
-#include <nn/kernels/bf16/pack.h>
-#include <nn/kernels/bf16/product.h>
-#include <nn/kernels/bf16/rows.h>
-#include <nn/kernels/fused/rows.h>
+#include "nn/kernels/bf16/pack.h"
+#include "nn/kernels/bf16/product.h"
+#include "nn/kernels/bf16/rows.h"
+#include "nn/kernels/fused/rows.h"
 #include <probflow/memory.h>
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* 3x3 convolutions into or out of at most four channels in bf16: so little is multiplied that the
  * kernels in float are faster, on rounded pixels, kernels and gradients.  The products are the
  * same, exact ones. */
-#include <nn/kernels/bf16/pack.h>
-#include <nn/kernels/bf16/rows.h>
-#include <nn/kernels/fused/rows.h>
+#include "nn/kernels/bf16/pack.h"
+#include "nn/kernels/bf16/rows.h"
+#include "nn/kernels/fused/rows.h"
 #include <probflow/memory.h>
 
 typedef struct few {

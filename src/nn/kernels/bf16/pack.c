@@ -1,5 +1,5 @@
 /* Rounding and packing of matrices for products of bf16 numbers. */
-#include <nn/kernels/bf16/pack.h>
+#include "nn/kernels/bf16/pack.h"
 
 PF_INLINE uint16_t half(float x)
 {

@@ -6,7 +6,7 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_BF16_PACK_H
 #define PROBFLOW_SRC_NN_KERNELS_BF16_PACK_H
 
-#include <nn/kernels/fused/vec.h>
+#include "nn/kernels/fused/vec.h"
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* Products of bf16 numbers in float, and the choice. */
-#include <nn/kernels/bf16/pack.h>
-#include <nn/kernels/bf16/product.h>
+#include "nn/kernels/bf16/pack.h"
+#include "nn/kernels/bf16/product.h"
 
 /* Beside the sums there are words, the half of them that is multiplied, and a broadcast. */
 enum { R = PF_LANES / 2 };
@@ -8,7 +8,7 @@ enum { R = PF_LANES / 2 };
 #define FACTOR(words, term)     ((pf_vec)((term) ? (words) << 16 : (words)&0xFFFF0000u))
 #define MULTIPLY_ADD(sum, x, y) ((sum) += (x) * (y))
 typedef pf_vec factor;
-#include <nn/kernels/bf16/product_block.h>
+#include "nn/kernels/bf16/product_block.h"
 
 void pf_bf16_float(const pf_bf16_product *g, const uint32_t *a, const uint32_t *b, float *c)
 {

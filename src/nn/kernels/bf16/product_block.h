@@ -4,6 +4,9 @@
  *     TERMS                      steps in which a pair of terms is multiplied
  *     factor, FACTOR(words, i)   what step i takes of a vector of words
  *     MULTIPLY_ADD(sum, x, y)    sum <- sum + x y */
+#ifndef PROBFLOW_SRC_NN_KERNELS_BF16_PRODUCT_BLOCK_H
+#define PROBFLOW_SRC_NN_KERNELS_BF16_PRODUCT_BLOCK_H
+
 enum { V = PF_LANES };
 
 #define load_words(p)                \
@@ -111,3 +114,5 @@ PF_INLINE void all_panels(const pf_bf16_product *g, const uint32_t *a, const uin
         }
     }
 }
+
+#endif

@@ -2,7 +2,7 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_BF16_ROWS_H
 #define PROBFLOW_SRC_NN_KERNELS_BF16_ROWS_H
 
-#include <nn/kernel.h>
+#include "nn/kernel.h"
 #include <probflow/isa.h>
 
 #define pf_bf16_few       PF_CLONED(pf_bf16_few)

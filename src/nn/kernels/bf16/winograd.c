@@ -5,10 +5,10 @@
  * Products are twice as fast here, so memory sets the pace: transformed kernels are read once per
  * chunk of tiles, in blocks of 64 output channels whose sums stay in the second-level cache, and
  * the kernels' gradient leaves that cache only as taps. */
-#include <nn/kernels/bf16/product.h>
-#include <nn/kernels/bf16/rows.h>
-#include <nn/kernels/bf16/winograd.h>
-#include <nn/kernels/fused/winograd.h>
+#include "nn/kernels/bf16/product.h"
+#include "nn/kernels/bf16/rows.h"
+#include "nn/kernels/bf16/winograd.h"
+#include "nn/kernels/fused/winograd.h"
 #include <probflow/memory.h>
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_BF16_WINOGRAD_H
 #define PROBFLOW_SRC_NN_KERNELS_BF16_WINOGRAD_H
 
-#include <nn/kernels/fused/winograd.h>
+#include "nn/kernels/fused/winograd.h"
 #include <stdint.h>
 
 #define pf_wgb_input            PF_CLONED(pf_wgb_input)

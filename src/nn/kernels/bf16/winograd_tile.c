@@ -3,9 +3,9 @@
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
-#include <nn/kernels/bf16/pack.h>
-#include <nn/kernels/bf16/winograd.h>
-#include <nn/kernels/fused/winograd_points.h>
+#include "nn/kernels/bf16/pack.h"
+#include "nn/kernels/bf16/winograd.h"
+#include "nn/kernels/fused/winograd_points.h"
 
 enum { POINTS = PF_WG_POINTS, FAR_BYTES = 1 << 20 };
 

@@ -8,9 +8,9 @@
  *
  * z is copied into a frame of zeros, so that no tap needs a test.  Gather first takes all products
  * < x(q), w(f,k) > of an image as one matrix product and then adds nine of them a pixel. */
-#include <nn/kernels/fused/gemm.h>
-#include <nn/kernels/fused/rows.h>
-#include <nn/kernels/fused/vec.h>
+#include "nn/kernels/fused/gemm.h"
+#include "nn/kernels/fused/rows.h"
+#include "nn/kernels/fused/vec.h"
 #include <probflow/memory.h>
 
 enum { MOST = 4, L = PF_GEMM_COLUMNS, V = PF_LANES, TAPS = 9, BLOCK_ROWS = 8 };

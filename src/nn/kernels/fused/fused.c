@@ -1,5 +1,5 @@
 /* The vectorised rows: portable C. */
-#include <nn/kernels/fused/rows.h>
+#include "nn/kernels/fused/rows.h"
 
 static const pf_kernel kernels[] = {
     {PF_OP_CONV, &pf_fused_few},

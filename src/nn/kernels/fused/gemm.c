@@ -4,8 +4,8 @@
  * A block has two vectors of columns and as many rows as leave registers for them and a broadcast:
  * 8 of 32, 6 of 16 (twelve sums hide the latency of two multiply-adds a cycle), or 4 where the
  * product needs one of its own. */
-#include <nn/kernels/fused/gemm.h>
-#include <nn/kernels/fused/vec.h>
+#include "nn/kernels/fused/gemm.h"
+#include "nn/kernels/fused/vec.h"
 
 enum { V = PF_LANES, WIDE = 2, R = V == 16 ? 8 : V == 8 ? 6 : 4, PANEL = PF_GEMM_COLUMNS };
 

@@ -4,9 +4,9 @@
  * Where a bin's mass is the difference of two normal tails, both are tails of the same side: no
  * digits are lost to 1.  A tail is exp(-z^2/2) times a polynomial: (1 + 2 y) exp(y^2) erfc(y) in
  * (y - 2)/(y + 2), the form of Shepherd and Laframboise 1981, fitted to 3e-8. */
-#include <nn/kernels/fused/rows.h>
-#include <nn/kernels/fused/vec.h>
-#include <nn/kernels/ref/ref.h>
+#include "nn/kernels/fused/rows.h"
+#include "nn/kernels/fused/vec.h"
+#include "nn/kernels/ref/ref.h"
 
 #define REACH 7.0f
 #define FAR \

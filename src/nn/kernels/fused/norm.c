@@ -9,8 +9,8 @@
  * A sample is read as rows of L = T C floats, T pixels each, and the channels' coefficients are
  * tiled to L: every inner loop is long and contiguous whatever the number of channels.  Sums are
  * floats for 64 rows at most, doubles beyond. */
-#include <nn/kernels/fused/rows.h>
-#include <nn/kernels/fused/vec.h>
+#include "nn/kernels/fused/rows.h"
+#include "nn/kernels/fused/vec.h"
 
 enum { ROW_FLOATS = 256, ROWS_PER_BLOCK = 64, MASK_PAD = 16 };
 

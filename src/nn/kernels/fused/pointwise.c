@@ -1,6 +1,6 @@
 /* Elementwise operators: one pass over memory each, safe in place. */
-#include <nn/kernels/fused/rows.h>
-#include <nn/kernels/fused/vec.h>
+#include "nn/kernels/fused/rows.h"
+#include "nn/kernels/fused/vec.h"
 
 enum { MASK_PAD = 16 };
 

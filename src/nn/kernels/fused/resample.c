@@ -4,8 +4,8 @@
  *     out(o) = sum_j k(j) z(o down + j - pad_lo),   z(u) = x(u / up) where up divides u, else 0
  *
  * k is symmetric, so true convolution and correlation agree. */
-#include <nn/kernels/fused/rows.h>
-#include <nn/kernels/fused/vec.h>
+#include "nn/kernels/fused/rows.h"
+#include "nn/kernels/fused/vec.h"
 
 enum { L = PF_LANES };
 

@@ -1,6 +1,6 @@
 /* Softmax of the rows of attention, and its derivative. */
-#include <nn/kernels/fused/softmax.h>
-#include <nn/kernels/fused/vec.h>
+#include "nn/kernels/fused/softmax.h"
+#include "nn/kernels/fused/vec.h"
 
 /* The largest of x[n], sixteen candidates at a time: clang does not vectorise a max reduction. */
 PF_INLINE float largest(int n, const float *x)

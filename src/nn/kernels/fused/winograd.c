@@ -15,9 +15,9 @@
  * in the cache, which costs less than to read them from memory.  They are prepared only where one
  * layer's alone leave the second-level cache and the parameters serve many passes of few images,
  * in likelihoods.  Rounding is about twice that of the direct sum.  Source: Lavin and Gray 2016. */
-#include <nn/kernels/fused/gemm.h>
-#include <nn/kernels/fused/rows.h>
-#include <nn/kernels/fused/winograd.h>
+#include "nn/kernels/fused/gemm.h"
+#include "nn/kernels/fused/rows.h"
+#include "nn/kernels/fused/winograd.h"
 #include <probflow/memory.h>
 #include <string.h>
 

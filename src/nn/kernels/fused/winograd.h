@@ -2,7 +2,7 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_H
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_H
 
-#include <nn/kernel.h>
+#include "nn/kernel.h"
 #include <probflow/isa.h>
 
 enum {

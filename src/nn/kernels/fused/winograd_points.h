@@ -16,8 +16,8 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_POINTS_H
 #define PROBFLOW_SRC_NN_KERNELS_FUSED_WINOGRAD_POINTS_H
 
-#include <nn/kernels/fused/vec.h>
-#include <nn/kernels/fused/winograd.h>
+#include "nn/kernels/fused/vec.h"
+#include "nn/kernels/fused/winograd.h"
 
 enum { N = PF_WG_IN, M = PF_WG_OUT, L = PF_LANES, TAPS = 3 };
 

@@ -1,6 +1,6 @@
 /* The transforms of tiles of F(4x4, 3x3), between pixels and points; the matrices are in
  * winograd_points.h, the kernels' side in winograd_weight.c. */
-#include <nn/kernels/fused/winograd_points.h>
+#include "nn/kernels/fused/winograd_points.h"
 
 const float pf_wg_zeros[PF_WG_CHANNELS];
 

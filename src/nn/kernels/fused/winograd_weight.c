@@ -4,7 +4,7 @@
  * Parameters lie tap by tap, [cout,cin,3,3], the transforms have 16 output (or, turned, input)
  * channels next to each other.  So squares of kernels, as many rows and columns as a vector has
  * floats, go through registers by transposing squares of floats. */
-#include <nn/kernels/fused/winograd_points.h>
+#include "nn/kernels/fused/winograd_points.h"
 
 enum { K = TAPS * TAPS };
 

@@ -1,5 +1,5 @@
 /* A build without oneDNN has no bare primitives to compare with. */
-#include <nn/kernel.h>
+#include "nn/kernel.h"
 
 const char *pf_kernel_library(void)
 {

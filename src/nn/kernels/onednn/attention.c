@@ -5,8 +5,8 @@
  *     dq = dS k       dk = dS' q
  *
  * P [B,n,n] is kept for the backward pass. */
-#include <nn/kernels/fused/softmax.h>
-#include <nn/kernels/onednn/engine.h>
+#include "nn/kernels/fused/softmax.h"
+#include "nn/kernels/onednn/engine.h"
 #include <probflow/memory.h>
 #include <math.h>
 

@@ -4,7 +4,7 @@
  * weights once per new value, and the weight gradient is unpacked after each backward pass.
  * Where weights are large and change every few passes, as in training, each pass packs them anew
  * in working space that all layers share: a copy less of all parameters, twice, for 1 % of a pass. */
-#include <nn/kernels/onednn/engine.h>
+#include "nn/kernels/onednn/engine.h"
 #include <probflow/memory.h>
 
 enum { KEPT_BYTES = 128 * 1024 };

@@ -1,5 +1,5 @@
 /* oneDNN 2.x: engine, streams and the making of primitives (operation descriptors). */
-#include <nn/kernels/onednn/engine.h>
+#include "nn/kernels/onednn/engine.h"
 #include <probflow/memory.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <omp.h>

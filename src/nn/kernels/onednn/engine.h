@@ -6,7 +6,7 @@
 #ifndef PROBFLOW_SRC_NN_KERNELS_ONEDNN_ENGINE_H
 #define PROBFLOW_SRC_NN_KERNELS_ONEDNN_ENGINE_H
 
-#include <nn/kernel.h>
+#include "nn/kernel.h"
 
 typedef struct dnn_lib dnn_lib; /* engine and stream */
 PF_MUST_USE pf_status dnn_open(dnn_lib **out);

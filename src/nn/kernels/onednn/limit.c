@@ -6,7 +6,7 @@
  * forward pass (COLD) and all that is written (OUT) has a pool each as large as the plan, of which
  * every product takes the next piece; each run begins where it began before.  Weights have memory
  * of their own (OWN).  What is read is never written, so it keeps ordinary values. */
-#include <nn/kernels/onednn/engine.h>
+#include "nn/kernels/onednn/engine.h"
 #include <probflow/memory.h>
 #include <probflow/random.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The oneDNN rows: convolution and matrix products. */
-#include <nn/kernel.h>
+#include "nn/kernel.h"
 
 extern const pf_row pf_dnn_conv, pf_dnn_attention;
 

@@ -1,6 +1,6 @@
 /* The plain kernels, one pair per operator; ref.c lists them. */
-#ifndef PROBFLOW_SRC_NN_KERNELS_REF_H
-#define PROBFLOW_SRC_NN_KERNELS_REF_H
+#ifndef PROBFLOW_SRC_NN_KERNELS_REF_REF_H
+#define PROBFLOW_SRC_NN_KERNELS_REF_REF_H
 
 #include "nn/kernel.h"
 
