@@ -312,6 +312,7 @@ static PF_MUST_USE pf_status read_all(work *w)
 
 static void release(work *w)
 {
+    pf_stage_free(w->t.stage);
     pf_table_free(&w->t);
     pf_free(w->parts);
 }

@@ -69,8 +69,8 @@ typedef struct pf_table {
     pf_space space;            /* of every row; h = 0: not known yet */
     char of_layout[256];       /* whose it was first, cut */
     const pf_convert_opt *opt; /* NULL: rows as they are; borrowed */
-    pf_stage *stage;           /* rows that are to be converted; owned */
-    unsigned done;             /* PF_DONE_* */
+    pf_stage *stage; /* rows that are to be converted; pf_stage_free before pf_table_free */
+    unsigned done;   /* PF_DONE_* */
     int has_entropy;
     double entropy;   /* of the density the rows were drawn from [nats] */
     int shrink;       /* see pf_dataset_info */

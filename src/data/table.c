@@ -141,7 +141,6 @@ void pf_table_free(pf_table *t)
     pf_free(t->class_of);
     pf_free(t->classes);
     pf_free(t->coarse_classes);
-    pf_stage_free(t->stage);
     memset(t, 0, sizeof *t);
 }
 

@@ -112,13 +112,6 @@ static PF_MUST_USE pf_status open_step(pf_step *st, const char *backend)
     return PF_OK;
 }
 
-int pf_step_reads_inputs(const pf_step *st)
-{
-    int reads = pf_op_reads(st->site.op), any_dx = 0;
-    for (int k = 0; k < st->site.n_in; k++) any_dx |= st->site.want_dx[k];
-    return ((reads & PF_DX_IN) && any_dx) || ((reads & PF_DP_IN) && st->site.want_dp);
-}
-
 /* Last moment at which each node's value is read, and the value of its second run. */
 static void find_last_reads(const pf_plan *p, int *last, int *last_again)
 {

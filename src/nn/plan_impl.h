@@ -62,12 +62,13 @@ struct pf_plan {
     int profile;
 };
 
+/* ---- recompute.c ---- */
 /* Backward of this step reads the values of its inputs. */
 int pf_step_reads_inputs(const pf_step *st);
-
-/* Sets `again` of every step from its graph, options and wishes for gradients (recompute.c). */
+/* Sets `again` of every step from its graph, options and wishes for gradients. */
 PF_MUST_USE pf_status pf_plan_choose_again(pf_plan *p);
 
+/* ---- plan.c ---- */
 /* Floats of operator i's views in the flat block, padding included; it has some. */
 size_t pf_plan_param_floats(const pf_plan *p, int i);
 

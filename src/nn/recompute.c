@@ -8,6 +8,13 @@
 
 #include "nn/plan_impl.h"
 
+int pf_step_reads_inputs(const pf_step *st)
+{
+    int reads = pf_op_reads(st->site.op), any_dx = 0;
+    for (int k = 0; k < st->site.n_in; k++) any_dx |= st->site.want_dx[k];
+    return ((reads & PF_DX_IN) && any_dx) || ((reads & PF_DP_IN) && st->site.want_dp);
+}
+
 static int is_cheap(pf_op op)
 {
     return op == PF_OP_GROUP_NORM || op == PF_OP_CONCAT || op == PF_OP_UP2 ||

@@ -153,6 +153,20 @@ int pf_h5_fd(hid_t file)
     return H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) < 0 ? -1 : *(int *)handle;
 }
 
+pf_status pf_h5_fd_size(int fd, const char *path, uint64_t *size)
+{
+    struct stat sb;
+    PF_REQUIRE(fd >= 0 && !fstat(fd, &sb), PF_EIO, "cannot read %s: %s", path, strerror(errno));
+    *size = (uint64_t)sb.st_size;
+    return PF_OK;
+}
+
+pf_status pf_h5_size(hid_t file, const char *path, uint64_t *size)
+{
+    PF_TRY(pf_h5_fd_size(pf_h5_fd(file), path, size));
+    return PF_OK;
+}
+
 void pf_h5_set_alignment(hid_t fapl)
 {
     H5Pset_alignment(fapl, 1, 512);

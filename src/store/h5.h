@@ -39,7 +39,7 @@ PF_MUST_USE pf_status pf_h5_end(pf_h5_image *im, const char *path, pf_status st)
  * Fails PF_EARG: it is of others or of another kind; PF_EFORMAT: damaged beyond telling; PF_EMEM. */
 PF_MUST_USE pf_status pf_h5_replaces(const char *path, const char *kind, const char *first);
 
-/* ---- image.c again ---- */
+/* ---- put.c ---- */
 /* Group that remembers the order of its members; name may hold slashes of existing groups. */
 PF_MUST_USE pf_status pf_h5_group(hid_t file, const char *name, hid_t *out);
 
@@ -76,6 +76,9 @@ void pf_h5_set_alignment(hid_t fapl);
 PF_MUST_USE pf_status pf_h5_set_driver(hid_t fapl, int fd, int *error);
 /* The descriptor under an open file, borrowed; -1: not ours. */
 int pf_h5_fd(hid_t file);
+/* Bytes of an open file, and of the one under HDF5.  Fail PF_EIO. */
+PF_MUST_USE pf_status pf_h5_fd_size(int fd, const char *path, uint64_t *size);
+PF_MUST_USE pf_status pf_h5_size(hid_t file, const char *path, uint64_t *size);
 /* Bytes of fd from `at`, fewer than n at its end only; -1 on failure.  All reading of the store. */
 ssize_t pf_h5_pread(int fd, void *p, size_t n, uint64_t at);
 /* Test hook: the n-th of them from now (1 = the next) fails; 0 switches it off. */
@@ -96,9 +99,6 @@ PF_MUST_USE pf_status pf_h5_copy(hid_t from, const char *path, int what, const c
                                  hid_t to);
 /* The same checks of links and groups, and no copy. */
 PF_MUST_USE pf_status pf_h5_walk(hid_t from, const char *path);
-/* A new standard type equal to a stored one: integers, floats of 16, 32 and 64 bits, strings; else
- * -1. */
-hid_t pf_h5_plain_type(hid_t stored);
 
 /* ---- open.c ---- */
 enum { PF_H5_ALL, PF_H5_LIST, PF_H5_COPY };
@@ -120,12 +120,17 @@ PF_MUST_USE pf_status pf_h5_want_kind(hid_t file, const char *path, const char *
 void pf_h5_close(hid_t file);
 /* Opens a regular file with O_RDONLY or O_RDWR and waits for nothing.  Fails PF_EIO. */
 PF_MUST_USE pf_status pf_h5_open_regular(const char *path, int flags, int *fd);
-/* Bytes of the file under HDF5. */
-PF_MUST_USE pf_status pf_h5_size(hid_t file, const char *path, uint64_t *size);
 /* For fuzzing: from now on every file is read by a child, sealed or not. */
 void pf_h5_read_in_child(int on);
 
-/* ---- file.c: reading ---- */
+/* ---- type.c ---- */
+/* A new standard type equal to a stored one: integers, floats of 16, 32 and 64 bits, strings; else
+ * -1. */
+hid_t pf_h5_plain_type(hid_t stored);
+/* "float32" into buf. */
+const char *pf_h5_type_name(hid_t type, char buf[32]);
+
+/* ---- file.c ---- */
 /* Properties shared by all: no file locks, newest format. */
 hid_t pf_h5_access(void);
 /* Switches HDF5's own printing off; called by every function that enters HDF5. */
@@ -136,21 +141,8 @@ PF_MUST_USE pf_status pf_h5_shape_of(hid_t dataset, pf_h5_shape *s, size_t *elem
  * PF_EFORMAT; what precedes taking memory for it. */
 PF_MUST_USE pf_status pf_h5_backed(hid_t dataset, const char *path, const char *name,
                                    pf_h5_shape *s, size_t *elements);
-/* The dataset holds values that HDF5 hands out unchanged; else PF_EFORMAT with a sentence. */
-enum { PF_H5_BYTES, PF_H5_INT32, PF_H5_INTEGERS, PF_H5_FLOATS, PF_H5_NUMBERS };
-PF_MUST_USE pf_status pf_h5_want(hid_t dataset, const char *path, const char *name, int want);
-/* "float32" into buf. */
-const char *pf_h5_type_name(hid_t type, char buf[32]);
 /* CRC-32 of any number of bytes. */
 uint32_t pf_h5_crc(const void *p, size_t n);
-/* Whole dataset into data [bytes]; its element count and size must fit.  path is for messages.
- * When it carries a crc32, that is verified (PF_EFORMAT). */
-PF_MUST_USE pf_status pf_h5_get(hid_t where, const char *path, const char *name, hid_t type,
-                                void *data, size_t bytes);
-/* As pf_store_read_array, of an open file. */
-PF_MUST_USE pf_status pf_h5_array(hid_t file, const char *path, const char *name, pf_array *a);
-/* The stored bytes of an open dataset against its crc32, when it has one. */
-PF_MUST_USE pf_status pf_h5_verify(hid_t dataset, const char *path, const char *name);
 /* Names of the members of a group in stored order: owned list of owned names. */
 PF_MUST_USE pf_status pf_h5_members(hid_t where, const char *path, const char *group, int *n,
                                     char ***names);
@@ -160,6 +152,21 @@ PF_MUST_USE pf_status pf_h5_join(char *buf, size_t n, const char *path, const ch
                                  const char *name);
 /* Is member a dataset (1) or a group (0)? -1: neither. */
 int pf_h5_is_dataset(hid_t where, const char *name);
+
+/* ---- read.c ---- */
+/* The dataset holds values that HDF5 hands out unchanged; else PF_EFORMAT with a sentence. */
+enum { PF_H5_BYTES, PF_H5_INT32, PF_H5_INTEGERS, PF_H5_FLOATS, PF_H5_NUMBERS };
+PF_MUST_USE pf_status pf_h5_want(hid_t dataset, const char *path, const char *name, int want);
+/* Whole dataset into data [bytes]; its element count and size must fit.  path is for messages.
+ * When it carries a crc32, that is verified (PF_EFORMAT). */
+PF_MUST_USE pf_status pf_h5_get(hid_t where, const char *path, const char *name, hid_t type,
+                                void *data, size_t bytes);
+/* The stored bytes of an open dataset against its crc32, when it has one. */
+PF_MUST_USE pf_status pf_h5_verify(hid_t dataset, const char *path, const char *name);
+
+/* ---- array.c ---- */
+/* As pf_store_read_array, of an open file. */
+PF_MUST_USE pf_status pf_h5_array(hid_t file, const char *path, const char *name, pf_array *a);
 
 /* ---- attribute.c ---- */
 PF_MUST_USE pf_status pf_h5_put_text(hid_t at, const char *name, const char *text);

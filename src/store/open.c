@@ -32,20 +32,6 @@ pf_status pf_h5_open_regular(const char *path, int flags, int *fd)
     PF_FAIL(PF_EIO, "%s is no regular file", path);
 }
 
-static PF_MUST_USE pf_status size_of(int fd, const char *path, uint64_t *size)
-{
-    struct stat sb;
-    PF_REQUIRE(fd >= 0 && !fstat(fd, &sb), PF_EIO, "cannot read %s: %s", path, strerror(errno));
-    *size = (uint64_t)sb.st_size;
-    return PF_OK;
-}
-
-pf_status pf_h5_size(hid_t file, const char *path, uint64_t *size)
-{
-    PF_TRY(size_of(pf_h5_fd(file), path, size));
-    return PF_OK;
-}
-
 /* ---- what is wrong with a file that HDF5 refuses ------------------------------------------------ */
 
 /* Size the superblock promises, 0 when it cannot be told. */
@@ -64,7 +50,7 @@ static uint64_t promised_size(int fd)
 static PF_MUST_USE pf_status explain(int fd, const char *path)
 {
     uint64_t want = promised_size(fd), size = 0;
-    PF_TRY(size_of(fd, path, &size));
+    PF_TRY(pf_h5_fd_size(fd, path, &size));
     PF_REQUIRE(size > 0, PF_EIO, "%s is empty", path);
     if (want > size)
         PF_FAIL(PF_EIO, "%s is truncated: %llu of %llu bytes are there", path,
@@ -164,7 +150,7 @@ static int nameless(uint64_t size)
 static PF_MUST_USE pf_status open_copy(errand *e, hid_t *file)
 {
     uint64_t size = 0;
-    PF_TRY(size_of(e->from, e->path, &size));
+    PF_TRY(pf_h5_fd_size(e->from, e->path, &size));
     PF_REQUIRE(size > 0, PF_EIO, "%s is empty", e->path);
     e->to = nameless(e->what == PF_H5_LIST ? 0 : size);
     PF_REQUIRE(e->to >= 0, PF_EMEM, "cannot read %s: %s", e->path, strerror(errno));
