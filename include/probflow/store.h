@@ -112,7 +112,8 @@ PF_MUST_USE pf_status pf_store_read_array(const char *path, const char *name, pf
 /* *has: whether the file has a dataset or group of this name.  Fails as a file that cannot be read does. */
 PF_MUST_USE pf_status pf_store_has(const char *path, const char *name, int *has);
 void pf_array_free(pf_array *a);
-/* String or numeric attribute of the root as text (owned, pf_free); PF_EIO when absent. */
+/* String or numeric attribute of the root ("name") or of a group ("group/name") as text (owned, pf_free);
+ * PF_EIO when absent. */
 PF_MUST_USE pf_status pf_store_read_attr(const char *path, const char *name, char **text);
 
 /* The datasets of an HDF5 file of any origin, for reading in blocks.  Integers and floats only have a type:
