@@ -210,8 +210,11 @@ static pf_status check_exact(vectors *v)
             continue;
         const vectors_array *mean = vectors_find(v, "%s/mean", group),
                             *scale = vectors_find(v, "%s/log_scale", group);
-        pf_decoder exact = {PF_CDF_EXACT, (int)number(v, group, "levels")};
-        if (!mean || !scale || mean->size != k->size || scale->size != k->size) continue;
+        double levels = number(v, group, "levels");
+        if (!mean || !scale || mean->size != k->size || scale->size != k->size ||
+            !(levels >= 2.0 && levels <= 65536.0))
+            continue;
+        pf_decoder exact = {PF_CDF_EXACT, (int)levels};
         double *got = pf_zalloc(k->size * sizeof *got);
         PF_REQUIRE(got, PF_EMEM, "no memory for %zu values", k->size);
         for (size_t j = 0; j < k->size; j++)

@@ -3,7 +3,7 @@
 #include "network.h"
 
 #include "model/network_score.h"
-#include "model/published.h"
+#include <probflow/published.h>
 
 #include <probflow/flow.h>
 #include <probflow/memory.h>
@@ -201,7 +201,7 @@ static PF_MUST_USE pf_status run_loss(golden *g, pass *a, const double *t, pf_pl
     pf_objective_opt lw = {.reduce = PF_REDUCE_HALF_SUM, .weight = PF_WEIGHT_LIKELIHOOD};
     pf_dsm d = {
         .sde = &g->sde, .opt = &flat, .B = g->B, .dim = g->D, .x = a->x, .z = a->z, .t = t};
-    pf_run run = {.x = a->xt, .cond = a->cond};
+    pf_run run = {0};
     const vectors_array *sigma2, *weighted;
     PF_TRY(array(g, "loss_sigma2", &sigma2));
     PF_TRY(array(g, "loss_lw", &weighted));
@@ -209,6 +209,8 @@ static PF_MUST_USE pf_status run_loss(golden *g, pass *a, const double *t, pf_pl
                "%s: want %d losses", g->v->path, g->B);
     pf_objective_inputs(&d, &(pf_dsm_inputs){a->xt, a->cond, a->sigma, a->mean});
     PF_TRY(pf_plan_set_params(plan, g->params));
+    pf_run_set(&run, g->net->graph, "x", a->xt);
+    pf_run_set(&run, g->net->graph, "cond", a->cond);
     PF_TRY(pf_plan_forward(plan, &run, a->out));
     pf_objective_loss(&d, a->out, 1.0, a->loss, NULL);
     for (int b = 0; b < g->B; b++)
@@ -225,7 +227,7 @@ static PF_MUST_USE pf_status run_loss(golden *g, pass *a, const double *t, pf_pl
 static PF_MUST_USE pf_status check_loss(golden *g, const char *backend)
 {
     const vectors_array *x, *z, *t;
-    pf_plan_opt o = {.batch = g->B, .pass = PF_PASS_PARAM, .backend = backend};
+    pf_plan_opt o = {.batch = g->B, .want_params = 1, .backend = backend};
     pf_plan *plan = NULL;
     pass a = {0};
     PF_TRY(rows(g, "data", &x));
