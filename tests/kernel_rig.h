@@ -171,6 +171,12 @@ static inline void describe(pf_op op, int v, pf_site *s)
         s->n_param = op == PF_OP_FOURIER;
         s->param_size[0] = s->n_param ? 4 : 0;
     }
+    if (op == PF_OP_EMBED) {
+        s->in[0] = shape(1, 1, 1);
+        s->out = shape(1, 1, 8);
+        s->n_param = 1;
+        s->param_size[0] = (size_t)(3 + v) * 8;
+    }
     for (int k = 0; k < s->n_in; k++) s->want_dx[k] = pf_op_slopes(op) >> k & 1;
     s->want_dp = s->n_param > 0 && op != PF_OP_LEVELS;
 }
@@ -183,6 +189,13 @@ static inline void levels_inputs(rig *r)
         r->in[2][b] = 1.0f - 0.2f * (float)b;
     }
     for (size_t i = 0; i < r->site.param_size[0]; i++) r->param[0][i] *= r->param[0][i];
+}
+
+/* One label twice; in other variants none as well. */
+static inline void labels(rig *r, int v)
+{
+    const int32_t label[BATCH] = {2, v % 2 ? -1 : 1, 2};
+    memcpy(r->in[0], label, sizeof label);
 }
 
 static inline void rig_open(rig *r, const pf_site *s)
@@ -201,6 +214,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_DIVIDE)
         for (int b = 0; b < s->B; b++) r->in[1][b] = 0.5f + b;
     if (s->op == PF_OP_LEVELS) levels_inputs(r);
+    if (s->op == PF_OP_EMBED) labels(r, s->index - 7);
     r->out = floats(out_size(r));
     r->gout = noise(out_size(r), 30);
     r->saved = floats(r->row->saved ? r->row->saved(s, NULL) : 0);

@@ -87,6 +87,8 @@ static inline pf_graph *unet(void)
     must(pf_graph_create(&g));
     pf_node x = image(g, H, W, C), t = number(g, "cond");
     pf_node e = pf_concat(g, pf_positional(g, t, 8), pf_fourier(g, "four", t, 3, 0.3));
+    pf_node label = pf_port_node(g, &(pf_port){"label", {1, 1, 1}, 1});
+    e = pf_add_scale(g, e, pf_embed(g, "label", label, 4, pf_graph_shape(g, e).c), 1.0);
     e = pf_linear(g, "t1", pf_silu(g, pf_linear(g, "t0", e, 8, 1.0)), 8, 1.0);
     pf_node h0 = pf_conv_same(
         g, "in", pf_sine(g, pf_affine(g, x, 2.0, -0.5), number(g, "sigma"), 0.2, 0.1), 4, 3,
@@ -114,6 +116,7 @@ typedef struct world { /* a plan with everything it reads and writes */
     float *params, *x, *gout, *out, *gx, *gp;
     float *gin[PF_PORTS_MAX]; /* gx in the place of x */
     float cond[B], sigma[B];
+    int32_t label[B];
 } world;
 
 static inline void world_open_with(world *w, const pf_graph *g, const char *backend, wish what,
@@ -134,11 +137,13 @@ static inline void world_open_with(world *w, const pf_graph *g, const char *back
     for (int b = 0; b < B; b++) {
         w->cond[b] = 0.7f + (float)b;
         w->sigma[b] = 0.3f * (float)b;
+        w->label[b] = b - 1; /* the first has none */
     }
     w->run = (pf_run){.train = 1, .seed = 12, .sample = samples, .step = 3};
     pf_run_set(&w->run, g, "x", w->x);
     pf_run_set(&w->run, g, "cond", w->cond);
     pf_run_set(&w->run, g, "sigma", w->sigma);
+    pf_run_set(&w->run, g, "label", w->label);
     must(pf_plan_set_params(w->plan, w->params));
 }
 

@@ -339,6 +339,7 @@ static void a_sample_does_not_depend_on_its_batch(void **state)
         pf_run_set(&run, g, "x", w.x + (size_t)b * D);
         pf_run_set(&run, g, "cond", w.cond + b);
         pf_run_set(&run, g, "sigma", w.sigma + b);
+        pf_run_set(&run, g, "label", w.label + b);
         run.sample += b;
         must(pf_plan_forward(alone, &run, out));
         must(pf_plan_backward(alone, w.gout + (size_t)b * D, NULL, gin));

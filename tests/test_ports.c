@@ -80,6 +80,79 @@ static void integers_are_no_floats(void **state)
           "the graph's output is label, which is integers");
 }
 
+static void a_label_is_an_input_of_one_integer(void **state)
+{
+    (void)state;
+    pf_port many = {"label", {2, 1, 1}, 1};
+    pf_graph *g = empty();
+    fails(g, pf_embed(g, "e", number(g, "x"), 3, 2), PF_ESHAPE, "x is floats, want integers");
+    g = empty();
+    fails(g, pf_embed(g, "e", pf_port_node(g, &many), 3, 2), PF_ESHAPE,
+          "operator e (embed): the label is 2x1x1, want 1x1x1");
+    many.shape.h = 1;
+    g = empty();
+    fails(g, pf_embed(g, "e", pf_port_node(g, &many), 0, 2), PF_ESHAPE, "0 classes of width 2");
+}
+
+static void a_label_picks_its_row_and_none_is_zero(void **state)
+{
+    (void)state;
+    enum { CLASSES = 5, WIDTH = 3 };
+    int32_t label[B] = {4, -1, 4};
+    float out[B * WIDTH], params[CLASSES * WIDTH + 16] = {0}, gp[CLASSES * WIDTH + 16];
+    const float gout[B * WIDTH] = {1, 2, 3, 10, 20, 30, 100, 200, 300};
+    pf_graph *g = empty();
+    pf_node k = pf_port_node(g, &(pf_port){"label", {1, 1, 1}, 1});
+    must(pf_graph_finish(g, pf_embed(g, "e", k, CLASSES, WIDTH)));
+    const pf_param *w = find(g, "e.weight");
+    assert_int_equal(w->dim[0], CLASSES);
+    assert_int_equal(w->dim[1], WIDTH);
+    assert_true(pf_graph_param_floats(g) <= sizeof params / sizeof *params);
+    pf_graph_init_params(g, 1, params);
+    pf_plan_opt o = {.batch = B, .want_params = 1, .repeat = 1};
+    pf_plan *p = NULL;
+    must(pf_plan_create(g, &o, &p));
+    must(pf_plan_set_params(p, params));
+    must(pf_plan_forward(p, &(pf_run){.in = {label}}, out));
+    assert_memory_equal(out, params + 4 * WIDTH, WIDTH * sizeof *out);
+    assert_memory_equal(out + 2 * WIDTH, params + 4 * WIDTH, WIDTH * sizeof *out);
+    for (int i = 0; i < WIDTH; i++) assert_true(out[WIDTH + i] == 0.0f);
+    must(pf_plan_backward(p, gout, gp, NULL));
+    for (int i = 0; i < 4 * WIDTH; i++) assert_true(gp[i] == 0.0f);
+    for (int i = 0; i < WIDTH; i++) assert_true(gp[4 * WIDTH + i] == 101.0f * (float)(i + 1));
+    label[1] = CLASSES;
+    assert_int_equal(pf_plan_forward(p, &(pf_run){.in = {label}}, out), PF_EARG);
+    assert_string_equal(pf_error_message(),
+                        "operator e (embed): label 5, want less than 5 classes");
+    pf_plan_free(p);
+    o = (pf_plan_opt){.batch = B, .want_in = 1};
+    assert_int_equal(pf_plan_create(g, &o, &p), PF_EARG);
+    assert_non_null(
+        strstr(pf_error_message(), "e (embed) has no derivative by its input label"));
+    pf_graph_free(g);
+}
+
+/* Embeddings begin as N(0,1): 3000 draws, five deviations of their mean and of their variance. */
+static void rows_begin_as_normal_numbers(void **state)
+{
+    (void)state;
+    enum { N = 3000 };
+    pf_graph *g = empty();
+    pf_node k = pf_port_node(g, &(pf_port){"label", {1, 1, 1}, 1});
+    must(pf_graph_finish(g, pf_embed(g, "e", k, N / 10, 10)));
+    float *w = noise(pf_graph_param_floats(g), 1);
+    pf_graph_init_params(g, 3, w);
+    double sum = 0.0, square = 0.0;
+    for (int i = 0; i < N; i++) {
+        sum += w[i];
+        square += w[i] * w[i];
+    }
+    assert_true(fabs(sum / N) < 5.0 / sqrt(N));
+    assert_true(fabs(square / N - 1.0) < 5.0 * sqrt(2.0 / N));
+    pf_free(w);
+    pf_graph_free(g);
+}
+
 /* Two images in, an image of another size and number of channels out. */
 static pf_graph *two_images(void)
 {
@@ -285,6 +358,9 @@ int main(void)
         cmocka_unit_test(inputs_have_names_and_are_few),
         cmocka_unit_test(what_is_not_offered_is_named),
         cmocka_unit_test(integers_are_no_floats),
+        cmocka_unit_test(a_label_is_an_input_of_one_integer),
+        cmocka_unit_test(a_label_picks_its_row_and_none_is_zero),
+        cmocka_unit_test(rows_begin_as_normal_numbers),
         cmocka_unit_test(gradients_along_two_images_agree_with_central_differences),
         cmocka_unit_test(a_gradient_is_the_same_alone_repeated_and_with_all_others),
         cmocka_unit_test(what_a_plan_misses_is_named),

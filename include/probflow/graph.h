@@ -132,6 +132,12 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e);         /* x [h,w,c] 
 pf_node pf_affine(pf_graph *g, pf_node x, double a, double b);     /* a x + b */
 /* softmax(q k' c^-1/2) v over all h*w pixels, one head. */
 pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
+/* The row of NAME.weight [classes,width] with the number of the label, as [1,1,width]; zeros for a label
+ * below 0, which says that there is none.  label is an input of integers [1,1,1].
+ * Fails   (the graph) without a class or width, or when label is anything else; (forward) PF_EARG naming a
+ *         label that is no class.
+ * Test    a_label_picks_its_row_and_none_is_zero */
+pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width);
 /* The values v and m of the next five are [1,1,1] and have no derivative: a plan that is asked for a
  * gradient along one of them fails. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */

@@ -177,12 +177,15 @@ int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in)
                       n->n_in);
         return 0;
     }
-    if (g->node[in.id].integer) {
-        pf_graph_fail_at(g, n, "%s is integers, want floats", g->node[in.id].name);
+    const pf_gnode *from = &g->node[in.id];
+    if (!from->integer != (n->op != PF_OP_EMBED)) {
+        pf_graph_fail_at(
+            g, n, from->integer ? "%s is integers, want floats" : "%s is floats, want integers",
+            from->name);
         return 0;
     }
-    n->of_in |= g->node[in.id].of_in;
-    n->of_p |= g->node[in.id].of_p;
+    n->of_in |= from->of_in;
+    n->of_p |= from->of_p;
     n->in[n->n_in++] = in.id;
     return 1;
 }

@@ -39,7 +39,7 @@ struct pf_graph {
 
 /* Starts operator n: kind, name and inputs.  0: the graph has failed. */
 int pf_graph_begin(pf_graph *g, pf_gnode *n, pf_op op, const char *name);
-/* Adds an input, which holds no integers where the operator computes with it. */
+/* Adds an input: integers for EMBED, floats for all others. */
 int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in);
 /* Adds the view NAME.suffix described by p (dims, init); offset and size are set here. */
 void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param *p);

@@ -332,6 +332,27 @@ pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v)
     return pf_graph_push(g, &n);
 }
 
+pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_EMBED, name, label)) return PF_NONE;
+    if (!is_vector(n.shape, 1))
+        return pf_graph_fail_at(g, &n, "the label is %dx%dx%d, want 1x1x1", n.shape.h,
+                                n.shape.w, n.shape.c);
+    if (classes < 1 || width < 1)
+        return pf_graph_fail_at(g, &n, "%d classes of width %d", classes, width);
+    n.shape.c = width;
+    pf_param p = {.rank = 2,
+                  .dim = {classes, width},
+                  .trainable = 1,
+                  .init = PF_INIT_NORMAL,
+                  .scale = 1.0,
+                  .fan_in = classes,
+                  .fan_out = width};
+    pf_graph_view(g, &n, "weight", &p);
+    return pf_graph_push(g, &n);
+}
+
 pf_node pf_positional(pf_graph *g, pf_node v, int features)
 {
     pf_gnode n;

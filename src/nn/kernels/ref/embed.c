@@ -1,13 +1,15 @@
-/* Features of the conditioning value v:
+/* Features of the conditioning value v, and of a label:
  *
  *   positional  [sin(v w_i), cos(v w_i)],  w_i = 10000^(-i/(n/2-1)),  i = 0 .. n/2-1
  *   fourier     [sin(2 pi W_i log v), cos(2 pi W_i log v)],  W fixed and random
+ *   embed       row of W with the label's number
  *
  * Arguments reach thousands of radians: they are formed in double.  Sources: Vaswani et al. 2017,
  * section 3.5; Tancik et al. 2020, eq. 2. */
 #include "nn/kernels/ref/ref.h"
 
 #include <math.h>
+#include <string.h>
 
 pf_status pf_ref_positional(void *ctx, const pf_call *c)
 {
@@ -30,5 +32,45 @@ pf_status pf_ref_fourier(void *ctx, const pf_call *c)
             c->out[(size_t)b * 2 * n + i] = (float)sin(v);
             c->out[(size_t)b * 2 * n + n + i] = (float)cos(v);
         }
+    return PF_OK;
+}
+
+/* The input's four bytes are an integer. */
+static int32_t label_of(const pf_call *c, int b)
+{
+    int32_t k;
+    memcpy(&k, &c->in[0][b], sizeof k);
+    return k;
+}
+
+pf_status pf_ref_embed(void *ctx, const pf_call *c)
+{
+    const pf_site *s = c->site;
+    size_t n = (size_t)s->out.c;
+    int classes = (int)(s->param_size[0] / n);
+    for (int b = 0; b < s->B; b++) {
+        int k = label_of(c, b);
+        PF_REQUIRE(k < classes, PF_EARG,
+                   "operator %s (embed): label %d, want less than %d classes", s->name, k,
+                   classes);
+        float *row = c->out + (size_t)b * n;
+        if (k < 0) memset(row, 0, n * sizeof *row);
+        else memcpy(row, c->param[0] + (size_t)k * n, n * sizeof *row);
+    }
+    return PF_OK;
+}
+
+/* Samples in order, so that the sums of a row are the same bits. */
+pf_status pf_ref_embed_back(void *ctx, const pf_call *c)
+{
+    const pf_site *s = c->site;
+    size_t n = (size_t)s->out.c;
+    if (!c->gparam[0]) return PF_OK;
+    memset(c->gparam[0], 0, s->param_size[0] * sizeof(float));
+    for (int b = 0; b < s->B; b++) {
+        int k = label_of(c, b);
+        for (size_t i = 0; k >= 0 && i < n; i++)
+            c->gparam[0][(size_t)k * n + i] += c->gout[(size_t)b * n + i];
+    }
     return PF_OK;
 }

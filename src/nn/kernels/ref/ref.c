@@ -26,6 +26,7 @@ const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
     [PF_OP_SINE] = ROW(sine),
     [PF_OP_LEVELS] = ROW(levels, .saved = pf_ref_levels_saved),
     [PF_OP_ATTENTION] = ROW(attention, .scratch = pf_ref_attention_scratch),
+    [PF_OP_EMBED] = ROW(embed),
     [PF_OP_POSITIONAL] = SOURCE(positional),
     [PF_OP_FOURIER] = SOURCE(fourier),
     [PF_OP_DIVIDE] = ROW(divide, .saved = pf_ref_divide_saved),

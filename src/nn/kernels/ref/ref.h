@@ -24,6 +24,7 @@ PF_REF_KERNEL(sine);
 PF_REF_KERNEL(levels);
 PF_REF_KERNEL(attention);
 PF_REF_KERNEL(divide);
+PF_REF_KERNEL(embed);
 pf_status pf_ref_input(void *ctx, const pf_call *c);
 pf_status pf_ref_positional(void *ctx, const pf_call *c);
 pf_status pf_ref_fourier(void *ctx, const pf_call *c);
