@@ -122,18 +122,18 @@ static void choices_without_effect_are_refused(void **state)
     pf_shape s = {28, 28, 1};
     char text[PF_STR_MAX];
     assert_int_equal(pf_model_init("ddpmpp", &m), PF_OK);
-    const pf_opt *o = pf_opt_find(m.ops->opts, "attention");
+    pf_opt o = pf_opt_find(m.ops->opts, "attention");
     assert_int_equal(m.ops->settle(&m.opt, s, 1), PF_EARG);
     assert_string_equal(pf_error_message(),
                         "model.attention has 16, the widths are 28, 14, 7 and 3");
     assert_int_equal(m.ops->settle(&m.opt, s, 0), PF_OK); /* the default: where there is one */
-    pf_opt_text(o, &m.opt, text, sizeof text);
+    pf_opt_text(&o, &m.opt, text, sizeof text);
     assert_string_equal(text, "");
     assert_int_equal(pf_opt_set(m.ops->opts, "model", "attention", "14,5", &m.opt), PF_OK);
     assert_int_equal(m.ops->settle(&m.opt, s, 1), PF_EARG);
     assert_non_null(strstr(pf_error_message(), "has 5,"));
     assert_int_equal(m.ops->settle(&m.opt, s, 0), PF_OK);
-    pf_opt_text(o, &m.opt, text, sizeof text);
+    pf_opt_text(&o, &m.opt, text, sizeof text);
     assert_string_equal(text, "14");
     assert_int_equal(m.ops->settle(&m.opt, s, 1), PF_OK);
 }

@@ -78,7 +78,8 @@ static void solution_is_exact_within_tolerance(void **state)
     double rate[3] = {-5.0, 0.5, 2.0};
     decay d = {.D = 3, .rate = rate, .bad_after = 2.0};
     pf_flow f = decay_flow(&d, 2);
-    for (int solver = PF_ADAMS; pf_solver_words[solver]; solver++) {
+    const char *const *words = pf_opt_find(pf_ode_opts, "solver").words;
+    for (int solver = PF_ADAMS; words[solver]; solver++) {
         double x[6] = {1, 2, 3, -1, 0.5, 4}, x0[6], div[2];
         pf_ode_opt o = ode_options(solver, 1e-8);
         pf_ode_problem p = {.flow = &f, .B = 2, .exact = 1, .t0 = 0.1, .t1 = 1.0};
@@ -120,8 +121,9 @@ static void a_variable_gives_back_its_time_and_its_slope(void **state)
 {
     (void)state;
     const double at[] = {1e-5, 1e-3, 0.1, 0.5, 0.99};
+    const char *const *words = pf_opt_find(pf_ode_opts, "variable").words;
     for (int k = 0; k < 3; k++)
-        for (int v = 0; pf_variable_words[v]; v++)
+        for (int v = 0; words[v]; v++)
             for (int i = 0; i < 5; i++) {
                 pf_sde sde;
                 double rate, other, h = 1e-4 * at[i];

@@ -253,6 +253,70 @@ static void nearest_is_null_when_none_is_close(void **state)
     assert_null(pf_nearest("objective", names));
 }
 
+typedef struct outer {
+    int64_t before;
+    thing inside;
+    int after;
+} outer;
+
+static const pf_opt twice[] = {PF_OPT_NEST(outer, inside, opts), {0}};
+/* clang-format off */
+static const pf_opt outer_opts[] = {
+    PF_OPT(outer, before, PF_I64, 5, 0, 10, "first"),
+    { .name = "a table of rows of the same struct", .kind = PF_NEST, .rows = twice },
+    PF_OPT(outer, after, PF_INT, 7, 0, 10, "last"),
+    { 0 }
+};
+/* clang-format on */
+
+static void rows_of_a_nested_table_stand_in_their_place(void **state)
+{
+    (void)state;
+    outer o;
+    thing alone;
+    pf_opt_walk w;
+    int n = 0, own = 0;
+    while (opts[own].name) own++;
+    for (const pf_opt *row = pf_opt_first(outer_opts, &w); row; row = pf_opt_next(&w), n++)
+        assert_string_equal(row->name, n == 0     ? "before"
+                                       : n <= own ? opts[n - 1].name
+                                                  : "after");
+    assert_int_equal(n, own + 2);
+    memset(&o, 0, sizeof o);
+    memset(&alone, 0, sizeof alone);
+    pf_opt_defaults(outer_opts, &o);
+    pf_opt_defaults(opts, &alone);
+    assert_memory_equal(&o.inside, &alone, sizeof alone);
+    assert_true(o.before == 5 && o.after == 7);
+    assert_int_equal(pf_opt_set(outer_opts, "s", "steps", "17", &o), PF_OK);
+    assert_true(o.inside.steps == 17);
+    pf_opt found = pf_opt_find(outer_opts, "steps");
+    assert_int_equal(found.offset, offsetof(outer, inside) + offsetof(thing, steps));
+    assert_null(pf_opt_find(outer_opts, "inside").name);
+    assert_int_equal(pf_opt_set(outer_opts, "s", "inside", "17", &o), PF_EARG);
+    assert_int_equal(pf_opt_set(outer_opts, "s", "stepps", "17", &o), PF_EARG);
+    assert_string_equal(pf_error_message(), "unknown option s.stepps; did you mean s.steps?");
+    assert_null(pf_opt_first(NULL, &w));
+}
+
+typedef struct plugin {
+    const char *name;
+    int number;
+} plugin;
+
+static void a_plugin_is_found_by_its_name(void **state)
+{
+    (void)state;
+    static const plugin first = {"ancestral", 1}, second = {"ode", 2};
+    static const plugin *const table[] = {&first, &second, NULL};
+    const void *row = NULL;
+    assert_int_equal(pf_row_find(table, "sampler", "ode", &row), PF_OK);
+    assert_ptr_equal(row, &second);
+    assert_int_equal(pf_row_find(table, "sampler", "ancestrel", &row), PF_EARG);
+    assert_string_equal(pf_error_message(),
+                        "unknown sampler 'ancestrel'; did you mean 'ancestral'?");
+}
+
 static void help_shows_every_row_with_its_default(void **state)
 {
     (void)state;
@@ -279,6 +343,8 @@ int main(void)
         cmocka_unit_test_setup(a_word_that_is_a_truth_value_may_be_written_as_any, reset),
         cmocka_unit_test_setup(an_unknown_name_names_the_nearest, reset),
         cmocka_unit_test_setup(nearest_is_null_when_none_is_close, reset),
+        cmocka_unit_test_setup(rows_of_a_nested_table_stand_in_their_place, reset),
+        cmocka_unit_test_setup(a_plugin_is_found_by_its_name, reset),
         cmocka_unit_test_setup(help_shows_every_row_with_its_default, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,35 +52,8 @@ typedef struct pf_ode_opt {
     double t_min;      /* start */
     int64_t max_steps;
 } pf_ode_opt;
-extern const pf_opt pf_ode_opts[];
-
-/* Its rows, for tables of options that nest a pf_ode_opt at offset `base`. */
-extern const char *const pf_solver_words[], *const pf_variable_words[],
-                                                *const pf_state_words[], *const pf_norm_words[];
-
-/* clang-format off */
-#define PF_ODE_ROW(base, field, kind, def, lo, hi, help) \
-    { #field, kind, (base) + offsetof(pf_ode_opt, field), def, lo, hi, NULL, NULL, help }
-
-#define PF_ODE_SOLVER_ROWS(base) \
-    { "solver", PF_ENUM, (base) + offsetof(pf_ode_opt, solver), PF_ADAMS, 0, 0, NULL, pf_solver_words, \
-      "ODE solver: Adams or BDF of CVODE, or an explicit pair of ARKODE: Dormand-Prince 5(4) (erk), Bogacki-Shampine 3(2), Verner 6(5), Fehlberg 8(7)" }, \
-    { "variable", PF_ENUM, (base) + offsetof(pf_ode_opt, variable), PF_IN_T, 0, 0, NULL, pf_variable_words, \
-      "variable of integration: t, log(mean^2/std^2), std/mean, or asinh(20 std/mean)" }, \
-    { "state", PF_ENUM, (base) + offsetof(pf_ode_opt, state), PF_STATE_X, 0, 0, NULL, pf_state_words, \
-      "what is integrated: x, or x/mean(t), whose field has no linear part" }, \
-    { "norm", PF_ENUM, (base) + offsetof(pf_ode_opt, norm), PF_NORM_IMAGE, 0, 0, NULL, pf_norm_words, \
-      "error norm: the largest over images of their own, or one root mean square over the group" }, \
-    PF_ODE_ROW(base, rtol, PF_F64, 1e-5, 1e-14, 1.0, "solver's relative tolerance on x"), \
-    PF_ODE_ROW(base, atol, PF_F64, 1e-5, 1e-14, 1.0, "solver's absolute tolerance on x, model scale"), \
-    PF_ODE_ROW(base, corrector, PF_F64, 0.4, 1e-3, 1.0, "adams: a correction below this share of the error test is the last of its step"), \
-    PF_ODE_ROW(base, max_steps, PF_I64, 10000, 1, 1e9, "steps after which a solve is given up")
-
-#define PF_ODE_LIKELIHOOD_ROWS(base) \
-    PF_ODE_ROW(base, div_tol, PF_F64, 1e-5, 1e-14, 1.0, "solver's absolute tolerance on each image's divergence [bits/dim]"), \
-    PF_ODE_ROW(base, div_nodes, PF_INT, 0, 0, PF_DIV_NODES_MAX, "0: the divergence is integrated along with x under div_tol; n: by n-point Gauss-Legendre in log SNR on the path of x"), \
-    PF_ODE_ROW(base, t_min, PF_F64, 1e-5, 1e-12, 0.5, "time at which the data are placed")
-/* clang-format on */
+/* All of them, and those that any solve has (div_tol, div_nodes and t_min are a likelihood's). */
+extern const pf_opt pf_ode_opts[], pf_solver_opts[];
 
 typedef struct pf_ode_stat {
     int64_t steps, evaluations, error_failures;

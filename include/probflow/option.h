@@ -9,7 +9,9 @@
  *
  * Field types: PF_INT int, PF_I64 int64_t, PF_F64 double, PF_BOOL int, PF_ENUM int (index into
  * words; a word that is a truth value may be written as any of its kind, yes as true), PF_STR
- * char[PF_STR_MAX], PF_INTS pf_ints.  A table ends with a zeroed row. */
+ * char[PF_STR_MAX], PF_INTS pf_ints.  A table ends with a zeroed row.  A row PF_NEST stands for the rows of
+ * another table, whose struct is a member of this one; pf_opt_first and
+ * pf_opt_next go through both.  Its own name is in no file and no key. */
 #ifndef PROBFLOW_OPTION_H
 #define PROBFLOW_OPTION_H
 
@@ -27,7 +29,8 @@ typedef enum pf_opt_kind {
     PF_BOOL,
     PF_ENUM,
     PF_STR,
-    PF_INTS
+    PF_INTS,
+    PF_NEST
 } pf_opt_kind;
 
 typedef struct pf_ints {
@@ -46,6 +49,7 @@ typedef struct pf_opt {
     /* 1: pf_config_write leaves the key out while it is at its default.  For keys that are younger than
      * files whose stored text must stay what it was. */
     int quiet;
+    const struct pf_opt *rows; /* PF_NEST */
 } pf_opt;
 
 /* clang-format off */
@@ -62,7 +66,24 @@ typedef struct pf_opt {
     { #field, kind, offsetof(type, field), def, lo, hi, NULL, NULL, help, 1 }
 #define PF_OPT_ENUM_QUIET(type, field, def, words, help) \
     { #field, PF_ENUM, offsetof(type, field), def, 0, 0, NULL, words, help, 1 }
+/* The rows of a table for the type of a member. */
+#define PF_OPT_NEST(type, field, table) \
+    { .name = #field, .kind = PF_NEST, .offset = offsetof(type, field), .rows = table }
 /* clang-format on */
+
+/* The rows of a table one by one, those of nested tables in their place:
+ *     for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w))
+ * Their offsets count from the begin of the table's own struct.  opts may be NULL.  Borrowed, until the
+ * next call. */
+enum { PF_NEST_MAX = 4 };
+typedef struct pf_opt_walk {
+    pf_opt row;
+    int depth;
+    const pf_opt *at[PF_NEST_MAX]; /* what comes next in each table on the way here */
+    size_t base[PF_NEST_MAX];
+} pf_opt_walk;
+const pf_opt *pf_opt_first(const pf_opt *opts, pf_opt_walk *w);
+const pf_opt *pf_opt_next(pf_opt_walk *w);
 
 /* Fills every field with its default. */
 void pf_opt_defaults(const pf_opt *opts, void *obj);
@@ -75,8 +96,8 @@ PF_MUST_USE pf_status pf_opt_set(const pf_opt *opts, const char *section, const 
 /* 1 when the field holds its default. */
 int pf_opt_is_default(const pf_opt *o, const void *obj);
 
-/* Row by name; NULL when there is none. */
-const pf_opt *pf_opt_find(const pf_opt *opts, const char *name);
+/* Row by name, its offset as above; its name is NULL when there is none. */
+pf_opt pf_opt_find(const pf_opt *opts, const char *name);
 
 /* Text of one field that pf_opt_set reads back to the same bits (doubles: shortest exact). */
 void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n);
@@ -92,6 +113,11 @@ const char *pf_nearest(const char *name, const char *const *names);
 
 /* Fails PF_EARG: unknown WHAT 'name', and the nearest of `names` when one is close. */
 PF_MUST_USE pf_status pf_unknown(const char *what, const char *name, const char *const *names);
+
+/* Row by name of a table of plugins, a NULL-terminated array of pointers to structs whose first member is
+ * their name; what: "model", of the sentence.  Fails as pf_unknown.  Test  a_plugin_is_found_by_its_name */
+PF_MUST_USE pf_status pf_row_find(const void *table, const char *what, const char *name,
+                                  const void **row);
 
 /* Prints the table: name, default, range, help. */
 void pf_opt_help(const pf_opt *opts, const char *section, FILE *f);

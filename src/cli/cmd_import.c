@@ -35,7 +35,8 @@ static PF_MUST_USE pf_status read_sde(job *j, pf_sde *sde)
 {
     PF_TRY(pf_store_read_attr(j->src, "sde", &j->sde_text));
     PF_TRY(pf_sde_init(j->sde_text, sde));
-    for (const pf_opt *o = sde->ops->opts; o->name; o++) {
+    pf_opt_walk w;
+    for (const pf_opt *o = pf_opt_first(sde->ops->opts, &w); o; o = pf_opt_next(&w)) {
         char *value = NULL;
         PF_TRY(pf_store_read_attr(j->src, o->name, &value));
         pf_status st = pf_opt_set(sde->ops->opts, "sde", o->name, value, &sde->opt);

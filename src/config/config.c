@@ -143,9 +143,8 @@ pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opt
             name = e->key + len + 1;
             if (!strcmp(name, "name")) continue;
         } else {
-            int ours = 0;
-            for (const pf_opt *o = opts; o && o->name; o++) ours |= !strcmp(o->name, name);
-            if (!e->text || !ours) continue; /* unknown ones are for pf_config_check */
+            /* unknown ones are for pf_config_check */
+            if (!e->text || !pf_opt_find(opts, name).name) continue;
         }
         pf_status st = pf_opt_set(opts, section, name, e->text, obj);
         if (st) return pf_trail(st, PF_WHERE);

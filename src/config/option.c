@@ -250,6 +250,7 @@ static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const 
     case PF_INTS:
         return set_ints(o, full, text, field);
     case PF_OPT_END:
+    case PF_NEST:
         break;
     }
     PF_FAIL(PF_EARG, "%s has an option row of unknown kind %d", full, (int)o->kind);
@@ -276,6 +277,7 @@ static void default_field(const pf_opt *o, void *field)
         PF_ASSERT(set_ints(o, o->name, o->text ? o->text : "", field) == PF_OK);
         break;
     case PF_OPT_END:
+    case PF_NEST:
         break;
     }
 }
@@ -310,6 +312,34 @@ static void default_text(const pf_opt *o, char *buf, size_t n)
     pf_opt_text(&alone, &value, buf, n);
 }
 
+const pf_opt *pf_opt_next(pf_opt_walk *w)
+{
+    while (w->depth >= 0) {
+        const pf_opt *o = w->at[w->depth];
+        if (!o || !o->name) {
+            w->depth--;
+            continue;
+        }
+        w->at[w->depth]++;
+        w->row = *o;
+        w->row.offset += w->base[w->depth];
+        if (o->kind != PF_NEST) return &w->row;
+        PF_ASSERT(w->depth + 1 < PF_NEST_MAX);
+        w->depth++;
+        w->at[w->depth] = o->rows;
+        w->base[w->depth] = w->row.offset;
+    }
+    return NULL;
+}
+
+const pf_opt *pf_opt_first(const pf_opt *opts, pf_opt_walk *w)
+{
+    w->depth = 0;
+    w->at[0] = opts;
+    w->base[0] = 0;
+    return pf_opt_next(w);
+}
+
 int pf_opt_is_default(const pf_opt *o, const void *obj)
 {
     char now[PF_STR_MAX], def[PF_STR_MAX];
@@ -320,7 +350,9 @@ int pf_opt_is_default(const pf_opt *o, const void *obj)
 
 void pf_opt_defaults(const pf_opt *opts, void *obj)
 {
-    for (const pf_opt *o = opts; o && o->name; o++) default_field(o, (char *)obj + o->offset);
+    pf_opt_walk w;
+    for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w))
+        default_field(o, (char *)obj + o->offset);
 }
 
 pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
@@ -328,9 +360,10 @@ pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
 {
     char full[FULL_MAX];
     const char *names[ROWS_MAX + 1] = {0};
+    pf_opt_walk w;
     int n = 0;
     full_name(section, name, full);
-    for (const pf_opt *o = opts; o && o->name; o++) {
+    for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w)) {
         if (!strcmp(o->name, name)) {
             PF_TRY(set_field(o, full, text, (char *)obj + o->offset));
             return PF_OK;
@@ -346,11 +379,12 @@ pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
     PF_FAIL(PF_EARG, "unknown option %s%s", full, n ? "" : " (this section has no options)");
 }
 
-const pf_opt *pf_opt_find(const pf_opt *opts, const char *name)
+pf_opt pf_opt_find(const pf_opt *opts, const char *name)
 {
-    for (const pf_opt *o = opts; o && o->name; o++)
-        if (!strcmp(o->name, name)) return o;
-    return NULL;
+    pf_opt_walk w;
+    for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w))
+        if (!strcmp(o->name, name)) return *o;
+    return (pf_opt){0};
 }
 
 void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n)
@@ -385,6 +419,7 @@ void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n)
         }
         break;
     case PF_OPT_END:
+    case PF_NEST:
         break;
     }
 }
@@ -410,9 +445,22 @@ pf_status pf_unknown(const char *what, const char *name, const char *const *name
     PF_FAIL(PF_EARG, "unknown %s '%s'", what, name);
 }
 
+pf_status pf_row_find(const void *table, const char *what, const char *name, const void **row)
+{
+    const char *names[ROWS_MAX + 1] = {0};
+    for (int i = 0; i < ROWS_MAX; i++) {
+        memcpy(row, (const char *)table + (size_t)i * sizeof *row, sizeof *row);
+        if (!*row) break;
+        memcpy(&names[i], *row, sizeof names[i]);
+        if (!strcmp(names[i], name)) return PF_OK;
+    }
+    return pf_trail(pf_unknown(what, name, names), PF_WHERE);
+}
+
 void pf_opt_help(const pf_opt *opts, const char *section, FILE *f)
 {
-    for (const pf_opt *o = opts; o && o->name; o++) {
+    pf_opt_walk w;
+    for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w)) {
         char full[FULL_MAX], def[PF_STR_MAX], range[WORDS_TEXT];
         full_name(section, o->name, full);
         default_text(o, def, sizeof def);

@@ -81,7 +81,8 @@ pf_status pf_config_write(pf_text *t, const char *section, const char *name, con
     int rows = opts && opts->name;
     if (section[0]) PF_TRY(pf_text_add(t, "%s:%s\n", section, name || rows ? "" : " {}"));
     if (name) PF_TRY(pf_text_add(t, "%sname: %s\n", indent, name));
-    for (const pf_opt *o = opts; o && o->name; o++) {
+    pf_opt_walk w;
+    for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w)) {
         char text[PF_STR_MAX];
         if (o->quiet && pf_opt_is_default(o, obj)) continue;
         pf_opt_text(o, obj, text, sizeof text);

@@ -36,8 +36,7 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
     PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, the last and shorter one among them, for the solver's share of the error; 1000000: all"),
     PF_OPT(pf_likelihood_opt, seed, PF_I64, 1, 0, 9e18, "seed of dequantisation, probes and bound"),
-    PF_ODE_SOLVER_ROWS(offsetof(pf_likelihood_opt, ode)),
-    PF_ODE_LIKELIHOOD_ROWS(offsetof(pf_likelihood_opt, ode)),
+    PF_OPT_NEST(pf_likelihood_opt, ode, pf_ode_opts),
     { 0 }
 };
 /* clang-format on */

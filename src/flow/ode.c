@@ -36,14 +36,28 @@
 enum { CHUNK = 16 };
 
 /* clang-format off */
-const char *const pf_solver_words[] = {"adams", "bdf", "erk", "erk32", "erk65", "erk87", NULL};
-const char *const pf_variable_words[] = {"t", "log_snr", "noise", "arsinh", NULL};
-const char *const pf_state_words[] = {"x", "scaled", NULL};
-const char *const pf_norm_words[] = {"image", "group", NULL};
+static const char *const solvers[] = {"adams", "bdf", "erk", "erk32", "erk65", "erk87", NULL};
+static const char *const variables[] = {"t", "log_snr", "noise", "arsinh", NULL};
+static const char *const states[] = {"x", "scaled", NULL};
+static const char *const norms[] = {"image", "group", NULL};
+
+const pf_opt pf_solver_opts[] = {
+    PF_OPT_ENUM(pf_ode_opt, solver, PF_ADAMS, solvers, "ODE solver: Adams or BDF of CVODE, or an explicit pair of ARKODE: Dormand-Prince 5(4) (erk), Bogacki-Shampine 3(2), Verner 6(5), Fehlberg 8(7)"),
+    PF_OPT_ENUM(pf_ode_opt, variable, PF_IN_T, variables, "variable of integration: t, log(mean^2/std^2), std/mean, or asinh(20 std/mean)"),
+    PF_OPT_ENUM(pf_ode_opt, state, PF_STATE_X, states, "what is integrated: x, or x/mean(t), whose field has no linear part"),
+    PF_OPT_ENUM(pf_ode_opt, norm, PF_NORM_IMAGE, norms, "error norm: the largest over images of their own, or one root mean square over the group"),
+    PF_OPT(pf_ode_opt, rtol, PF_F64, 1e-5, 1e-14, 1.0, "solver's relative tolerance on x"),
+    PF_OPT(pf_ode_opt, atol, PF_F64, 1e-5, 1e-14, 1.0, "solver's absolute tolerance on x, model scale"),
+    PF_OPT(pf_ode_opt, corrector, PF_F64, 0.4, 1e-3, 1.0, "adams: a correction below this share of the error test is the last of its step"),
+    PF_OPT(pf_ode_opt, max_steps, PF_I64, 10000, 1, 1e9, "steps after which a solve is given up"),
+    { 0 }
+};
 
 const pf_opt pf_ode_opts[] = {
-    PF_ODE_SOLVER_ROWS(0),
-    PF_ODE_LIKELIHOOD_ROWS(0),
+    { .name = "any solve's", .kind = PF_NEST, .rows = pf_solver_opts },
+    PF_OPT(pf_ode_opt, div_tol, PF_F64, 1e-5, 1e-14, 1.0, "solver's absolute tolerance on each image's divergence [bits/dim]"),
+    PF_OPT(pf_ode_opt, div_nodes, PF_INT, 0, 0, PF_DIV_NODES_MAX, "0: the divergence is integrated along with x under div_tol; n: by n-point Gauss-Legendre in log SNR on the path of x"),
+    PF_OPT(pf_ode_opt, t_min, PF_F64, 1e-5, 1e-12, 0.5, "time at which the data are placed"),
     { 0 }
 };
 /* clang-format on */

@@ -10,15 +10,11 @@ const pf_model_ops *const pf_models[] = {&pf_model_ddpmpp, &pf_model_mlp, &pf_mo
 
 pf_status pf_model_init(const char *name, pf_model *out)
 {
-    const char *names[sizeof pf_models / sizeof *pf_models] = {0};
-    for (int i = 0; pf_models[i]; i++) {
-        names[i] = pf_models[i]->name;
-        if (strcmp(name, names[i])) continue;
-        PF_ASSERT(pf_models[i]->size <= PF_MODEL_BYTES);
-        memset(out, 0, sizeof *out);
-        out->ops = pf_models[i];
-        pf_opt_defaults(out->ops->opts, &out->opt);
-        return PF_OK;
-    }
-    return pf_trail(pf_unknown("model", name, names), PF_WHERE);
+    const void *row;
+    PF_TRY(pf_row_find(pf_models, "model", name, &row));
+    memset(out, 0, sizeof *out);
+    out->ops = row;
+    PF_ASSERT(out->ops->size <= PF_MODEL_BYTES);
+    pf_opt_defaults(out->ops->opts, &out->opt);
+    return PF_OK;
 }

@@ -97,14 +97,14 @@ static PF_MUST_USE pf_status check_embedding(const pf_config *c, const pf_experi
 {
     char scale[PF_STR_MAX], embedding[PF_STR_MAX];
     pf_model fresh;
-    const pf_opt *o = pf_opt_find(e->model.ops->opts, "fourier_scale"),
-                 *kind = pf_opt_find(e->model.ops->opts, "embedding");
-    if (!o || !kind || !pf_config_given(c, "model.fourier_scale")) return PF_OK;
-    pf_opt_text(kind, &e->model.opt, embedding, sizeof embedding);
-    pf_opt_text(o, &e->model.opt, scale, sizeof scale);
+    pf_opt o = pf_opt_find(e->model.ops->opts, "fourier_scale"),
+           kind = pf_opt_find(e->model.ops->opts, "embedding");
+    if (!o.name || !kind.name || !pf_config_given(c, "model.fourier_scale")) return PF_OK;
+    pf_opt_text(&kind, &e->model.opt, embedding, sizeof embedding);
+    pf_opt_text(&o, &e->model.opt, scale, sizeof scale);
     PF_TRY(pf_model_init(e->model.ops->name, &fresh));
     char usual[PF_STR_MAX];
-    pf_opt_text(o, &fresh.opt, usual, sizeof usual);
+    pf_opt_text(&o, &fresh.opt, usual, sizeof usual);
     PF_REQUIRE(
         !strcmp(embedding, "fourier") || !strcmp(scale, usual), PF_EARG,
         "model.fourier_scale is %s, but model.embedding is %s and has no frequencies; set "

@@ -152,12 +152,10 @@ pf_status pf_hint_at_noise(const pf_loaded *l, pf_status st)
 {
     const pf_model *m = &l->e.model;
     if (st != PF_ENUMERIC || m->ops->build) return st;
-    for (const pf_opt *o = m->ops->opts; o && o->name; o++)
-        if (!strcmp(o->name, "noise_variance") &&
-            *(const double *)((const char *)&m->opt + o->offset) == 0.0)
-            return pf_raise(st, PF_WHERE,
-                            "%s; %s was fitted without noise: train it with "
-                            "model.noise_variance above 0",
-                            pf_error_message(), l->path);
-    return st;
+    pf_opt o = pf_opt_find(m->ops->opts, "noise_variance");
+    if (!o.name || *(const double *)((const char *)&m->opt + o.offset) != 0.0) return st;
+    return pf_raise(st, PF_WHERE,
+                    "%s; %s was fitted without noise: train it with "
+                    "model.noise_variance above 0",
+                    pf_error_message(), l->path);
 }

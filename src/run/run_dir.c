@@ -111,10 +111,10 @@ static PF_MUST_USE pf_status compare(const char *dir, const char *was, const cha
 static PF_MUST_USE pf_status inherit(const pf_experiment *was, pf_experiment *e)
 {
     char text[PF_STR_MAX];
-    const pf_opt *attention = pf_opt_find(e->model.ops->opts, "attention");
+    pf_opt attention = pf_opt_find(e->model.ops->opts, "attention");
     if (!e->given.ema_warmup) e->train.ema_warmup = was->train.ema_warmup;
-    if (e->given.attention || !attention || was->model.ops != e->model.ops) return PF_OK;
-    pf_opt_text(attention, &was->model.opt, text, sizeof text);
+    if (e->given.attention || !attention.name || was->model.ops != e->model.ops) return PF_OK;
+    pf_opt_text(&attention, &was->model.opt, text, sizeof text);
     PF_TRY(pf_opt_set(e->model.ops->opts, "model", "attention", text, &e->model.opt));
     return PF_OK;
 }

@@ -4,7 +4,6 @@
 
 #include <probflow/memory.h>
 #include <probflow/option.h>
-#include <string.h>
 
 extern const pf_sampler_ops pf_sampler_ode, pf_sampler_reverse_diffusion,
     pf_sampler_euler_maruyama, pf_sampler_ancestral;
@@ -21,7 +20,7 @@ const pf_opt pf_sample_opts[] = {
     PF_OPT(pf_sample_opt, denoise, PF_BOOL, 1, 0, 1, "end on the mean: last step without noise"),
     PF_OPT(pf_sample_opt, t_min, PF_F64, 1e-3, 1e-12, 0.5, "time at which sampling ends"),
     PF_OPT(pf_sample_opt, seed, PF_I64, 1, 0, 9e18, "seed of the samples"),
-    PF_ODE_SOLVER_ROWS(offsetof(pf_sample_opt, ode)), /* sampler ode */
+    PF_OPT_NEST(pf_sample_opt, ode, pf_solver_opts), /* sampler ode */
     { 0 }
 };
 /* clang-format on */
@@ -43,12 +42,8 @@ pf_status pf_sample_prior(const pf_sde *sde, const pf_sample_opt *opt, int64_t f
 
 pf_status pf_sampler_find(const char *name, const pf_sampler_ops **out)
 {
-    const char *names[sizeof pf_samplers / sizeof *pf_samplers] = {0};
-    for (int i = 0; pf_samplers[i]; i++) {
-        names[i] = pf_samplers[i]->name;
-        if (strcmp(name, names[i])) continue;
-        *out = pf_samplers[i];
-        return PF_OK;
-    }
-    return pf_trail(pf_unknown("sampler", name, names), PF_WHERE);
+    const void *row;
+    PF_TRY(pf_row_find(pf_samplers, "sampler", name, &row));
+    *out = row;
+    return PF_OK;
 }

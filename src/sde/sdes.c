@@ -11,17 +11,13 @@ const pf_sde_ops *const pf_sdes[] = {&pf_sde_vp, &pf_sde_subvp, &pf_sde_ve, NULL
 
 pf_status pf_sde_init(const char *name, pf_sde *out)
 {
-    const char *names[sizeof pf_sdes / sizeof *pf_sdes] = {0};
-    for (int i = 0; pf_sdes[i]; i++) {
-        names[i] = pf_sdes[i]->name;
-        if (strcmp(name, names[i])) continue;
-        PF_ASSERT(pf_sdes[i]->size <= PF_SDE_BYTES);
-        memset(out, 0, sizeof *out);
-        out->ops = pf_sdes[i];
-        pf_opt_defaults(out->ops->opts, &out->opt);
-        return PF_OK;
-    }
-    return pf_trail(pf_unknown("sde", name, names), PF_WHERE);
+    const void *row;
+    PF_TRY(pf_row_find(pf_sdes, "sde", name, &row));
+    memset(out, 0, sizeof *out);
+    out->ops = row;
+    PF_ASSERT(out->ops->size <= PF_SDE_BYTES);
+    pf_opt_defaults(out->ops->opts, &out->opt);
+    return PF_OK;
 }
 
 double pf_sde_score_scale(const pf_sde *s, double t)

@@ -26,12 +26,12 @@ static PF_MUST_USE pf_status share_choices(pf_comm *c, pf_experiment *e, int *fr
         int fresh, ema_warmup;
         char attention[PF_STR_MAX];
     } m = {.fresh = *fresh, .ema_warmup = e->train.ema_warmup};
-    const pf_opt *attention = pf_opt_find(e->model.ops->opts, "attention");
-    if (attention) pf_opt_text(attention, &e->model.opt, m.attention, sizeof m.attention);
+    pf_opt attention = pf_opt_find(e->model.ops->opts, "attention");
+    if (attention.name) pf_opt_text(&attention, &e->model.opt, m.attention, sizeof m.attention);
     PF_TRY(pf_comm_bcast(c, 0, &m, sizeof m));
     *fresh = m.fresh;
     e->train.ema_warmup = m.ema_warmup;
-    if (attention)
+    if (attention.name)
         PF_TRY(
             pf_opt_set(e->model.ops->opts, "model", "attention", m.attention, &e->model.opt));
     return PF_OK;
