@@ -218,7 +218,7 @@ static void pieces_alive_together_never_overlap(void **state)
                                   .last = first + (int)(r[3 * i + 2] % 60)};
             sum += piece[i].floats;
         }
-        size_t total = pf_layout(piece, N, 1, order);
+        size_t total = pf_plan_place(piece, N, 1, order);
         assert_true(total < sum / 2);
         for (int i = 0; i < N; i++) {
             assert_int_equal(piece[i].offset % 16, 0);

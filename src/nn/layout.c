@@ -50,7 +50,7 @@ static size_t lowest_gap(const pf_piece *piece, const int *placed, int n, const 
     return at;
 }
 
-size_t pf_layout(pf_piece *piece, int n, int reuse, int *order)
+size_t pf_plan_place(pf_piece *piece, int n, int reuse, int *order)
 {
     size_t total = 0;
     int *placed = order + n;

@@ -203,7 +203,7 @@ static PF_MUST_USE pf_status place(pf_plan *p, int reuse)
         find_last_reads(p, last, last_again);
         place_forward(p, last, last_again);
         place_backward(p);
-        p->mem_floats = pf_layout(p->piece, p->n_piece, reuse, work);
+        p->mem_floats = pf_plan_place(p->piece, p->n_piece, reuse, work);
         p->mem = pf_zalloc(p->mem_floats * sizeof *p->mem);
     }
     pf_free(work);

@@ -13,7 +13,7 @@ typedef struct pf_piece {
 /* Gives every piece an offset (multiple of 16 floats) such that pieces live at the same moment
  * do not overlap; returns the floats needed in all.  reuse = 0 overlaps nothing at all.
  * order [2 n] is working space. */
-size_t pf_layout(pf_piece *piece, int n, int reuse, int *order);
+size_t pf_plan_place(pf_piece *piece, int n, int reuse, int *order);
 
 enum { PF_GIN_NONE, PF_GIN_WRITE, PF_GIN_ADD };
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { PARAMS, EMA, ADAM_M, ADAM_V, BLOCKS };
-static const char *const groups[BLOCKS] = {"/params", "/ema", "/adam/m", "/adam/v"};
+const char *const pf_checkpoint_groups[] = {"/params", "/ema", "/adam/m", "/adam/v", NULL};
 
 static PF_MUST_USE pf_status put_block(hid_t file, const char *group, const pf_checkpoint *c,
                                        const float *flat)
@@ -67,7 +67,7 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_checkpoint *c)
             PF_TRY(pf_h5_group(file, "/adam", &g));
             H5Gclose(g);
         }
-        PF_TRY(put_block(file, groups[b], c, block[b]));
+        PF_TRY(put_block(file, pf_checkpoint_groups[b], c, block[b]));
     }
     return PF_OK;
 }
@@ -224,11 +224,11 @@ static PF_MUST_USE pf_status read_all(hid_t file, const char *path, int with_sta
     PF_TRY(pf_h5_get_digest(file, path, "data_content", c->data_content));
     PF_TRY(read_state(file, path, c));
     PF_TRY(read_views(file, path, c));
-    PF_TRY(read_block(file, path, groups[PARAMS], c, &c->params));
-    PF_TRY(read_block(file, path, groups[EMA], c, &c->ema));
+    PF_TRY(read_block(file, path, pf_checkpoint_groups[PARAMS], c, &c->params));
+    PF_TRY(read_block(file, path, pf_checkpoint_groups[EMA], c, &c->ema));
     /* Read in any case: a file with one bad byte is bad, also for who does not need that byte. */
-    PF_TRY(read_block(file, path, groups[ADAM_M], c, &c->adam_m));
-    PF_TRY(read_block(file, path, groups[ADAM_V], c, &c->adam_v));
+    PF_TRY(read_block(file, path, pf_checkpoint_groups[ADAM_M], c, &c->adam_m));
+    PF_TRY(read_block(file, path, pf_checkpoint_groups[ADAM_V], c, &c->adam_v));
     if (with_state) return PF_OK;
     pf_free(c->adam_m);
     pf_free(c->adam_v);

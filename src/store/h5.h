@@ -100,6 +100,10 @@ PF_MUST_USE pf_status pf_h5_copy(hid_t from, const char *path, int what, const c
 /* The same checks of links and groups, and no copy. */
 PF_MUST_USE pf_status pf_h5_walk(hid_t from, const char *path);
 
+/* ---- checkpoint.c ---- */
+/* Groups that hold a dataset for each parameter, in the order of writing; NULL ends them. */
+extern const char *const pf_checkpoint_groups[];
+
 /* ---- open.c ---- */
 enum { PF_H5_ALL, PF_H5_LIST, PF_H5_COPY };
 /* Opens a file for reading.  One whose seal holds is read itself.  Any other, a metrics file that a

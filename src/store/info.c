@@ -149,7 +149,6 @@ static PF_MUST_USE pf_status count_parameters(const page *p, const char *group, 
 
 static PF_MUST_USE pf_status about_checkpoint(const page *p)
 {
-    static const char *const groups[] = {"/params", "/ema", "/adam/m", "/adam/v"};
     fprintf(p->f, "checkpoint %s\n", p->path);
     hid_t g = H5Gopen2(p->file, "/state", H5P_DEFAULT);
     if (g > 0) {
@@ -159,11 +158,11 @@ static PF_MUST_USE pf_status about_checkpoint(const page *p)
         print_attr(p, g, "shape");
         H5Gclose(g);
     }
-    for (int i = 0; i < 4; i++) {
+    for (const char *const *group = pf_checkpoint_groups; *group; group++) {
         int n = 0;
         size_t values = 0;
-        PF_TRY(count_parameters(p, groups[i], &n, &values));
-        if (n) fprintf(p->f, "  %-16s %d datasets, %zu values\n", groups[i], n, values);
+        PF_TRY(count_parameters(p, *group, &n, &values));
+        if (n) fprintf(p->f, "  %-16s %d datasets, %zu values\n", *group, n, values);
     }
     print_attr(p, p->file, "config");
     print_provenance(p);
