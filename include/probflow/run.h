@@ -87,7 +87,8 @@ typedef struct pf_loaded {
 } pf_loaded;
 /* Local.  Free with pf_loaded_free, also after a failure.
  * Fails  PF_EARG: a key that the checkpoint fixes, an average that is not there; as finding and reading
- *        the checkpoint, its experiment and its network do. */
+ *        the checkpoint, its experiment and its network do.
+ * Test   test_run.c */
 PF_MUST_USE pf_status pf_loaded_open(const pf_load_opt *o, pf_loaded *out);
 void pf_loaded_free(pf_loaded *l); /* a zeroed one allowed */
 
