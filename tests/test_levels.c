@@ -2,6 +2,8 @@
  * against the plain kernel. */
 #include "kernel_rig.h"
 
+#include "nn/kernels/ref/ref.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -137,9 +139,90 @@ static void far_outside_the_data_the_answer_is_the_distance(void **state)
         }
 }
 
+/* E[z | u] of points and its derivative, as sums over all of them: on_grid [LEVELS]. */
+static double expected_of_points(const float *w, const double *on_grid, double u, double v,
+                                 double *slope)
+{
+    double most = -INFINITY, all = 0.0, one = 0.0, two = 0.0;
+    for (int k = 0; k < LEVELS; k++)
+        most = fmax(most, log(w[k]) - 0.5 * pow((u - on_grid[k]) / v, 2));
+    for (int k = 0; k < LEVELS; k++) {
+        double z = (u - on_grid[k]) / v, g = exp(log(w[k]) - 0.5 * z * z - most);
+        all += g;
+        one += g * z;
+        two += g * z * z;
+    }
+    *slope = (1.0 - two / all + one / all * (one / all)) / v;
+    return one / all;
+}
+
+/* Noise v of entries of m = 1, from 4 deviations outside, so that no digit of u is lost to a quotient. */
+static void open_points(rig *r, const pf_row *row, int grid, float v)
+{
+    open_entries(r, row, v, 1.0f);
+    r->site.attr.grid = grid;
+}
+
+/* From noise far below the distance of the points to noise far above the data.  In float u itself has 6e-8, of
+ * which an answer differs by as much as its slope says. */
+static void points_are_the_noise_expected_given_x(void **state)
+{
+    (void)state;
+    pf_site s = {.op = PF_OP_LEVELS};
+    const pf_row *rows[] = {pf_ref_rows[PF_OP_LEVELS], pf_kernel_row("fast", &s)};
+    uint8_t k[LEVELS];
+    double on_grid[LEVELS], slope;
+    pf_space space = {.kind = PF_LEVELS, .levels = LEVELS};
+    for (int i = 0; i < LEVELS; i++) k[i] = (uint8_t)i;
+    for (int c = 0; c < 4; c++) {
+        int grid = c / 2 ? PF_GRID_CENTRES : PF_GRID_PUBLISHED, fast = c % 2;
+        pf_to_model(&space, grid, LEVELS, k, NULL, on_grid);
+        for (double v = 1e-4; v < 200.0; v *= 1.9) {
+            rig r;
+            open_points(&r, rows[fast], grid, (float)v);
+            forward(&r);
+            backward(&r, 1);
+            for (int i = 0; i < N; i++) {
+                double u = r.in[0][i],
+                       y = expected_of_points(r.param[0], on_grid, u, (float)v, &slope);
+                double within =
+                    fast ? 3e-5 * (1 + fabs(y)) + 3e-7 * fabs(slope) : 1e-6 * (1 + fabs(y));
+                if (!(fabs(r.out[i] - y) <= within))
+                    fail_msg("grid %d, fast %d, noise %g, entry %d: %g, not %g", grid, fast, v,
+                             i, r.out[i], y);
+                double got = r.gin[0][i] / r.gout[i], about = (fabs(slope) + 1 / v);
+                if (!(fabs(got - slope) <= (fast ? 3e-7 / v + 1e-4 : 1e-5) * 50 * about))
+                    fail_msg("grid %d, fast %d, noise %g, entry %d: slope %g, not %g", grid,
+                             fast, v, i, got, slope);
+            }
+            rig_close(&r);
+        }
+    }
+}
+
+/* The derivative is that of the answer, by central differences of the plain kernel. */
+static void the_slope_of_points_is_that_of_the_answer(void **state)
+{
+    (void)state;
+    pf_attr a = {.levels = LEVELS, .grid = PF_GRID_CENTRES};
+    float w[LEVELS];
+    frequencies(w);
+    for (double v = 1e-3; v < 10.0; v *= 3.0)
+        for (double u = -1.01; u < 1.02; u += 0.0137) {
+            double h = 1e-4 * v;
+            double up = pf_ref_levels_at(w, &a, u + h, v).y,
+                   down = pf_ref_levels_at(w, &a, u - h, v).y;
+            double slope = pf_ref_levels_at(w, &a, u, v).slope, found = (up - down) / (2 * h);
+            if (!(fabs(found - slope) <= 1e-4 * (fabs(slope) + 1 / v)))
+                fail_msg("noise %g at %g: slope %g, by differences %g", v, u, slope, found);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(points_are_the_noise_expected_given_x),
+        cmocka_unit_test(the_slope_of_points_is_that_of_the_answer),
         cmocka_unit_test(levels_are_the_noise_expected_given_x),
         cmocka_unit_test(the_float_kernel_agrees_with_the_plain_one),
         cmocka_unit_test(far_outside_the_data_the_answer_is_the_distance),

@@ -149,17 +149,19 @@ pf_node pf_divide(pf_graph *g, pf_node x, pf_node v); /* x / v */
  * once a wave drowns in the noise.  a turns a unit of x, b turns. */
 pf_node pf_sine(pf_graph *g, pf_node x, pf_node v, double a, double b);
 /* The noise in x when nothing is known of it but how often each level occurs: with x = m (d + v z), d
- * dequantised data of n levels in [-1,1] and p_v the density of d + v z,
- *     y = E[z | x] = -v d/du log p_v(u),   u = x / m,   p_0 = n/2 w_k on [-1 + 2 k/n, -1 + 2 (k + 1)/n]
+ * data of n levels on a grid in [-1,1] and p_v the density of d + v z,
+ *     y = E[z | x] = -v d/du log p_v(u),   u = x / m,
+ *     p_0 = n/2 w_k on [-1 + 2 k/n, -1 + 2 (k + 1)/n] for dequantised data, else sum_k w_k delta(u - point k)
  * for each entry of x, with NAME.weight [c,n] = w fixed, the frequencies of the levels in each channel.
- * x, v, m and d in model scale, y in deviations of the noise.  From v = 8/n on the bins are narrow
- * Gaussians of the same variance: for digits that errs by 1e-5 on average at v = 8/n, by 3e-4 at most,
+ * x, v, m and d in model scale, y in deviations of the noise.  Points are exact at every v; from v = 8/n on
+ * bins are narrow Gaussians of the same variance: for digits that errs by 1e-5 on average at v = 8/n, by 3e-4 at most,
  * 4 deviations outside the data.
- * Fails   (the graph) with fewer than 2 levels; when v or m is no number a sample.
- * Source  Miyasawa 1961 (posterior mean from the score).  Test  levels_are_the_noise_expected_given_x */
+ * Fails   (the graph) with fewer than 2 levels or more than 256 points; when v or m is no number a sample.
+ * Source  Miyasawa 1961 (posterior mean from the score).  Test  levels_are_the_noise_expected_given_x,
+ *         points_are_the_noise_expected_given_x */
 typedef struct pf_levels_opt {
     const char *name;
-    int levels;
+    int levels, grid; /* pf_grid */
 } pf_levels_opt;
 pf_node pf_levels(pf_graph *g, pf_node x, pf_node v, pf_node m, const pf_levels_opt *o);
 

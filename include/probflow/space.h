@@ -40,6 +40,8 @@ int pf_space_same(const pf_space *a, const pf_space *b, char *why, size_t n);
  * x: log2(levels / (2 mean)); 0 for real data. */
 double pf_space_offset(const pf_space *s, double mean);
 
+/* Distance of neighbouring levels in model scale. */
+double pf_grid_step(const pf_space *s, pf_grid grid);
 /* n levels to model scale.  u [n] is read for dequantised data alone, and may be NULL for other grids.
  * The second rounds what the first gives to float; its u may be x.  Both are Local.
  * Test  levels_lie_where_their_grid_says, levels_come_back_from_every_grid */

@@ -39,35 +39,34 @@ double pf_space_offset(const pf_space *s, double mean)
     return s->kind == PF_REAL ? 0.0 : log2(0.5 * s->levels / mean);
 }
 
-/* x = slope (k + shift) - 1. */
-typedef struct line {
-    double slope, shift;
-} line;
-
-static line line_of(const pf_space *s, pf_grid grid)
+double pf_grid_step(const pf_space *s, pf_grid grid)
 {
-    int points = grid == PF_GRID_PUBLISHED && s->levels > 1 ? s->levels - 1 : s->levels;
-    return (line){2.0 / points, grid == PF_GRID_CENTRES ? 0.5 : 0.0};
+    return 2.0 / (grid == PF_GRID_PUBLISHED && s->levels > 1 ? s->levels - 1 : s->levels);
+}
+
+static double shift_of(pf_grid grid)
+{
+    return grid == PF_GRID_CENTRES ? 0.5 : 0.0;
 }
 
 void pf_to_model(const pf_space *s, pf_grid grid, size_t n, const uint8_t *k, const float *u,
                  double *x)
 {
-    line l = line_of(s, grid);
+    double step = pf_grid_step(s, grid), shift = shift_of(grid);
     if (grid == PF_GRID_DEQUANTISED)
-        for (size_t i = 0; i < n; i++) x[i] = l.slope * (k[i] + (double)u[i]) - 1.0;
+        for (size_t i = 0; i < n; i++) x[i] = step * (k[i] + (double)u[i]) - 1.0;
     else
-        for (size_t i = 0; i < n; i++) x[i] = l.slope * (k[i] + l.shift) - 1.0;
+        for (size_t i = 0; i < n; i++) x[i] = step * (k[i] + shift) - 1.0;
 }
 
 void pf_to_model_f32(const pf_space *s, pf_grid grid, size_t n, const uint8_t *k,
                      const float *u, float *x)
 {
-    line l = line_of(s, grid);
+    double step = pf_grid_step(s, grid), shift = shift_of(grid);
     if (grid == PF_GRID_DEQUANTISED)
-        for (size_t i = 0; i < n; i++) x[i] = (float)(l.slope * (k[i] + (double)u[i]) - 1.0);
+        for (size_t i = 0; i < n; i++) x[i] = (float)(step * (k[i] + (double)u[i]) - 1.0);
     else
-        for (size_t i = 0; i < n; i++) x[i] = (float)(l.slope * (k[i] + l.shift) - 1.0);
+        for (size_t i = 0; i < n; i++) x[i] = (float)(step * (k[i] + shift) - 1.0);
 }
 
 void pf_bins_to_model(const pf_space *s, size_t n, double *v)

@@ -31,7 +31,7 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int groups, silu;                   /* GROUP_NORM */
     int in_out;                         /* LINEAR: 1 = weight is [in,out] */
     double eps, rate;                   /* GROUP_NORM eps and dropout rate; DROPOUT rate */
-    int levels;                         /* LEVELS */
+    int levels, grid;                   /* LEVELS */
     double a, b; /* AFFINE a x + b; SINE a, b in turns; ADD_SCALE a; FIR gain a */
 } pf_attr;
 

@@ -402,7 +402,10 @@ pf_node pf_levels(pf_graph *g, pf_node x, pf_node v, pf_node m, const pf_levels_
         !pf_graph_input(g, &n, m) || !check_value(g, &n, 1) || !check_value(g, &n, 2))
         return PF_NONE;
     if (o->levels < 2) return pf_graph_fail_at(g, &n, "%d levels, want at least 2", o->levels);
+    if (o->grid != PF_GRID_DEQUANTISED && o->levels > 256)
+        return pf_graph_fail_at(g, &n, "%d levels on points, want at most 256", o->levels);
     n.attr.levels = o->levels;
+    n.attr.grid = o->grid;
     pf_param p = {.rank = 2,
                   .dim = {n.shape.c, o->levels},
                   .init = PF_INIT_LEVELS,

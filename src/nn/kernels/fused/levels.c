@@ -8,7 +8,8 @@
 #include "nn/kernels/fused/vec.h"
 #include "nn/kernels/ref/ref.h"
 
-#define REACH 7.0f
+#define REACH     7.0f
+#define REACH_FAR 9.0f /* of points: exp(-40) of a rare one's neighbours is nothing beside it */
 #define FAR \
     6.0f /* deviations outside: y^2 and p2/p agree in their leading digits, so in double */
 
@@ -16,11 +17,26 @@ typedef struct place { /* of one entry */
     float u, v;
     const float *w;
     int n;
+    const pf_attr *attr;
 } place;
 
 typedef struct expected {
     float y, slope; /* slope: dy/du */
 } expected;
+
+typedef struct line { /* of points: first + k step; per = 1/step */
+    double first, step, per;
+} line;
+
+static line line_of(const pf_attr *a)
+{
+    pf_space s = {.kind = PF_LEVELS, .levels = a->levels};
+    line l = {.step = pf_grid_step(&s, a->grid)};
+    pf_to_model(&s, a->grid == PF_GRID_DEQUANTISED ? PF_GRID_CENTRES : a->grid, 1,
+                &(uint8_t){0}, NULL, &l.first);
+    l.per = 1.0 / l.step;
+    return l;
+}
 
 PF_INLINE float tail(float y)
 {
@@ -50,7 +66,7 @@ PF_INLINE expected of_bins(const place *e, float *f, float *tails)
 {
     float bin = 2.0f / (float)e->n, c = fminf(fmaxf(e->u, -1.0f), 1.0f), rate = 1.0f / e->v;
     if (fabsf(e->u - c) * rate > FAR) {
-        pf_expected d = pf_ref_levels_at(e->w, e->n, e->u, e->v);
+        pf_expected d = pf_ref_levels_at(e->w, e->attr, e->u, e->v);
         return (expected){(float)d.y, (float)d.slope};
     }
     int lo = (int)fmaxf(floorf((c + 1.0f - REACH * e->v) / bin), 0.0f);
@@ -94,6 +110,34 @@ PF_INLINE expected of_narrow(const place *e)
     return (expected){e->v * rate * (far + mean), e->v * rate * rate * (1.0f - var)};
 }
 
+/* Distances a_k from the nearest point, itself z0 deviations away, carry all: the largest term but for
+ * the weights is then w of the nearest. */
+PF_INLINE expected of_points(const place *e, const line *on)
+{
+    float rate = 1.0f / e->v, last = (float)(e->n - 1);
+    float at = (float)(((double)e->u - on->first) * on->per), c = fminf(fmaxf(at, 0.0f), last);
+    float near = rintf(c), reach = REACH_FAR * e->v * (float)on->per;
+    float z0 = (float)((double)e->u - on->first - on->step * (double)near) * rate;
+    int lo = (int)fmaxf(floorf(c - reach), 0.0f), hi = (int)fminf(ceilf(c + reach), last);
+    float first = (near - (float)lo) * (float)on->step * rate, step = (float)on->step * rate;
+    float sum = 0.0f, one = 0.0f, two = 0.0f;
+    const float *w = e->w + lo;
+
+    PF_SIMD_SUM(sum, one, two)
+    for (int k = 0; k <= hi - lo; k++) {
+        float a = first - (float)k * step, g = w[k] * pf_exp(-0.5f * a * (a + 2.0f * z0));
+        sum += g;
+        one += g * a;
+        two += g * a * a;
+    }
+    if (!(sum > 0.0f)) { /* the nearest never occurs */
+        pf_expected d = pf_ref_levels_at(e->w, e->attr, e->u, e->v);
+        return (expected){(float)d.y, (float)d.slope};
+    }
+    float mean = one / sum, var = two / sum - mean * mean;
+    return (expected){z0 + mean, rate * (1.0f - var)};
+}
+
 /* One sample: y [pixels,C], and dy/dx unless slope is NULL; work: 2 (n + 1) floats */
 static void sample(const pf_call *c, int b, float *y, float *slope, float *work)
 {
@@ -102,9 +146,14 @@ static void sample(const pf_call *c, int b, float *y, float *slope, float *work)
     float v = c->in[1][b], m = c->in[2][b];
     const float *x = c->in[0] + (size_t)b * size;
 
+    const pf_attr *attr = &c->site->attr;
+    line on = line_of(attr);
+
     for (size_t i = 0; i < size; i++) {
-        place at = {x[i] / m, v, c->param[0] + i % (size_t)C * (size_t)n, n};
-        expected e = v * (float)n < 8.0f ? of_bins(&at, work, work + n + 1) : of_narrow(&at);
+        place at = {x[i] / m, v, c->param[0] + i % (size_t)C * (size_t)n, n, attr};
+        expected e = attr->grid != PF_GRID_DEQUANTISED ? of_points(&at, &on)
+                     : v * (float)n < 8.0f             ? of_bins(&at, work, work + n + 1)
+                                                       : of_narrow(&at);
         y[i] = e.y;
         if (slope) slope[i] = e.slope / m;
     }

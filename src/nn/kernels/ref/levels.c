@@ -4,8 +4,9 @@
  *              y = -p1/p,   v dy/du = -(p2/p - y^2),   p1, p2 = v dp/du, v^2 d^2p/du^2
  *     narrow   bins as Gaussians of variance s^2 = v^2 + width^2/12 at their centres:
  *              y = v/s E[z],   dy/du = v/s^2 (1 - Var[z]),   z_k = (u - c_k)/s weighted by w_k exp(-z_k^2/2)
+ *     points   y = E[z],   dy/du = (1 - Var[z])/v,   z_k = (u - point k)/v weighted by w_k exp(-z_k^2/2)
  *
- * All terms carry the factor exp(z^2/2) of the nearest point of [-1,1], so nothing vanishes far outside;
+ * Points take the largest term out of all.  In the other two all terms carry the factor exp(z^2/2) of the nearest point of [-1,1], so nothing vanishes far outside;
  * what lies more than 7 deviations from there is left out (exp(-24)). */
 #include "nn/kernels/ref/ref.h"
 
@@ -61,8 +62,45 @@ static pf_expected of_narrow(const float *w, int n, double u, double v)
     return (pf_expected){v / s * (far + mean), v / (s * s) * (1.0 - var)};
 }
 
-pf_expected pf_ref_levels_at(const float *w, int n, double u, double v)
+static double point(const pf_attr *a, int k)
 {
+    pf_space s = {.kind = PF_LEVELS, .levels = a->levels};
+    double x;
+    pf_to_model(&s, a->grid, 1, &(uint8_t){(uint8_t)k}, NULL, &x);
+    return x;
+}
+
+/* log of the largest term. */
+static double largest(const float *w, const pf_attr *a, double u, double v)
+{
+    double most = -INFINITY;
+    for (int k = 0; k < a->levels; k++) {
+        double z = (u - point(a, k)) / v;
+        most = fmax(most, log(w[k]) - 0.5 * z * z);
+    }
+    return most;
+}
+
+static pf_expected of_points(const float *w, const pf_attr *a, double u, double v)
+{
+    double most = largest(w, a, u, v), sum = 0.0, one = 0.0, two = 0.0;
+    for (int k = 0; k < a->levels; k++) {
+        double z = (u - point(a, k)) / v, g = exp(log(w[k]) - 0.5 * z * z - most);
+        sum += g;
+        one += g * z;
+    }
+    double mean = one / sum;
+    for (int k = 0; k < a->levels; k++) {
+        double z = (u - point(a, k)) / v, g = exp(log(w[k]) - 0.5 * z * z - most);
+        two += g * (z - mean) * (z - mean);
+    }
+    return (pf_expected){mean, (1.0 - two / sum) / v};
+}
+
+pf_expected pf_ref_levels_at(const float *w, const pf_attr *a, double u, double v)
+{
+    int n = a->levels;
+    if (a->grid != PF_GRID_DEQUANTISED) return of_points(w, a, u, v);
     return v * n < 8.0 ? of_bins(w, n, u, v) : of_narrow(w, n, u, v);
 }
 
@@ -81,7 +119,7 @@ pf_status pf_ref_levels(void *ctx, const pf_call *c)
     for (size_t i = 0; i < (size_t)s->B * size; i++) {
         double v = c->in[1][i / size], m = c->in[2][i / size], u = c->in[0][i] / m;
         const float *w = c->param[0] + i % (size_t)s->out.c * (size_t)n;
-        pf_expected e = pf_ref_levels_at(w, n, u, v);
+        pf_expected e = pf_ref_levels_at(w, &s->attr, u, v);
         c->out[i] = (float)e.y;
         if (s->want_dx[0]) c->saved[i] = (float)(e.slope / m);
     }

@@ -39,7 +39,7 @@ size_t pf_ref_divide_saved(const pf_site *s, void *ctx);
 typedef struct pf_expected {
     double y, slope;
 } pf_expected;
-pf_expected pf_ref_levels_at(const float *w, int n, double u, double v);
+pf_expected pf_ref_levels_at(const float *w, const pf_attr *a, double u, double v);
 size_t pf_ref_levels_saved(const pf_site *s, void *ctx);
 
 #endif
