@@ -367,6 +367,101 @@ static void what_is_pruned_is_neither_new_nor_a_multiple_nor_the_way_back(void *
     assert_int_equal(system(cmd), 0);
 }
 
+/* The text of section data, and of model where it names a grid, as a checkpoint stores it. */
+static void stored_grid(const char *more, int set_uniform, int grid, const char *line)
+{
+    pf_experiment e;
+    pf_text t = {0};
+    char text[2048];
+    pf_config *c = NULL;
+    snprintf(text, sizeof text, "%s%s", base, more);
+    assert_int_equal(pf_config_parse(text, "test.yaml", &c), PF_OK);
+    if (set_uniform)
+        assert_int_equal(pf_config_set(c, "data.uniform_dequantisation=no"), PF_OK);
+    assert_int_equal(pf_experiment_read(c, &e), PF_OK);
+    pf_config_free(c);
+    assert_int_equal(e.data.grid, grid);
+    assert_int_equal(pf_experiment_text(&e, &t), PF_OK);
+    assert_non_null(strstr(t.s, line));
+    assert_true(!strstr(t.s, "grid:") == (grid != PF_GRID_CENTRES));
+
+    pf_experiment again;
+    assert_int_equal(pf_config_parse(t.s, "stored", &c), PF_OK);
+    pf_config_stored(c);
+    assert_int_equal(pf_experiment_read(c, &again), PF_OK);
+    pf_config_free(c);
+    assert_int_equal(again.data.grid, grid);
+    pf_free(t.s);
+}
+
+/* A row that had another name is read under both and writes its first values as they were. */
+static void a_grid_is_stored_as_it_was_and_read_under_both_names(void **state)
+{
+    (void)state;
+    stored_grid("", 0, PF_GRID_DEQUANTISED,
+                "  path: \"\"\n  uniform_dequantisation: true\n  flip");
+    stored_grid("data: {uniform_dequantisation: on}\n", 0, PF_GRID_DEQUANTISED,
+                "  uniform_dequantisation: true\n");
+    stored_grid("data: {uniform_dequantisation: no}\n", 0, PF_GRID_PUBLISHED,
+                "  uniform_dequantisation: false\n");
+    stored_grid("data: {grid: published}\n", 0, PF_GRID_PUBLISHED,
+                "  uniform_dequantisation: false\n");
+    stored_grid("data: {grid: centres}\n", 0, PF_GRID_CENTRES, "  grid: centres\n");
+    stored_grid("data: {grid: published, uniform_dequantisation: no}\n", 0, PF_GRID_PUBLISHED,
+                "  uniform_dequantisation: false\n");
+    /* --set wins under either name, before the file's key and behind it */
+    stored_grid("data: {grid: centres}\n", 1, PF_GRID_PUBLISHED,
+                "  uniform_dequantisation: false\n");
+    stored_grid("data: {uniform_dequantisation: yes, grid: dequantised}\n", 1,
+                PF_GRID_PUBLISHED, "  uniform_dequantisation: false\n");
+    refused("data: {uniform_dequantisation: yes, grid: centres}\n", PF_EARG,
+            "data.grid is centres, but data.uniform_dequantisation, which says the same, is "
+            "yes; leave one of them out");
+    refused("data: {grid: dequantised, uniform_dequantisation: no}\n", PF_EARG,
+            "data.uniform_dequantisation is no, but data.grid, which says the same, is "
+            "dequantised; leave one of them out");
+    refused("data: {uniform_dequantisation: perhaps}\n", PF_EARG,
+            "data.uniform_dequantisation is \"perhaps\"; want true or false");
+}
+
+static pf_status read_levels(const char *data, const char *model, int stored, char *grid,
+                             size_t n)
+{
+    char text[1024];
+    pf_config *c = NULL;
+    pf_experiment e;
+    snprintf(text, sizeof text, "sde: {name: vp}\ndata: {%s}\nmodel: {name: ddpmpp%s}\n", data,
+             model);
+    assert_int_equal(pf_config_parse(text, "test.yaml", &c), PF_OK);
+    if (stored) pf_config_stored(c);
+    pf_status st = pf_experiment_read(c, &e);
+    pf_config_free(c);
+    pf_opt row = pf_opt_find(e.model.ops->opts, "grid");
+    if (!st) pf_opt_text(&row, &e.model.opt, grid, n);
+    return st;
+}
+
+static void levels_of_a_model_follow_the_grid_of_the_data(void **state)
+{
+    (void)state;
+    char grid[PF_STR_MAX];
+    assert_int_equal(read_levels("grid: centres", ", levels: 256", 0, grid, sizeof grid),
+                     PF_OK);
+    assert_string_equal(grid, "centres");
+    assert_int_equal(read_levels("grid: published", "", 0, grid, sizeof grid), PF_OK);
+    assert_string_equal(grid, "dequantised"); /* no levels: its text stays what it was */
+    assert_int_equal(read_levels("grid: centres", ", levels: 256", 1, grid, sizeof grid),
+                     PF_OK);
+    assert_string_equal(grid, "dequantised"); /* a stored network is what it was trained as */
+    assert_int_equal(
+        read_levels("grid: centres", ", levels: 256, grid: published", 0, grid, sizeof grid),
+        PF_EARG);
+    assert_string_equal(pf_error_message(),
+                        "model.grid is published, but data.grid is centres; "
+                        "leave model.grid out, it follows");
+    assert_int_equal(read_levels("", ", grid: published", 0, grid, sizeof grid), PF_EARG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +470,8 @@ int main(void)
         cmocka_unit_test(canonical_text_reads_back_to_itself),
         cmocka_unit_test(choices_without_effect_are_refused),
         cmocka_unit_test(what_is_stored_means_what_it_meant),
+        cmocka_unit_test(a_grid_is_stored_as_it_was_and_read_under_both_names),
+        cmocka_unit_test(levels_of_a_model_follow_the_grid_of_the_data),
         cmocka_unit_test(steps_made_keep_their_rate),
         cmocka_unit_test(a_run_directory_belongs_to_one_configuration),
         cmocka_unit_test(keys_left_out_are_those_of_the_run),

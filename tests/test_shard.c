@@ -26,11 +26,61 @@ static int row_of(const float *x)
     return (int)lround((x[0] + 1.0) * 127.5);
 }
 
+/* A level is where its grid puts it, in training and in evaluation. */
+static void points_of_a_grid_carry_no_noise(void **state)
+{
+    (void)state;
+    pf_dataset *d = open_ramp();
+    for (int grid = PF_GRID_PUBLISHED; grid <= PF_GRID_CENTRES; grid++) {
+        pf_data_opt opt = {.path = "", .grid = grid};
+        pf_shard *sh = NULL;
+        pf_draw draw = {1, PF_STREAM_EVAL_DEQUANT, 0, 0};
+        uint8_t k[ROWS * D];
+        float x[D];
+        double all[ROWS * D];
+        assert_int_equal(pf_dataset_images(d, 0, ROWS, k), PF_OK);
+        assert_int_equal(pf_rows_read(d, grid, &draw, 0, ROWS, all), PF_OK);
+        for (int i = 0; i < ROWS * D; i++)
+            assert_true(all[i] == (grid == PF_GRID_CENTRES ? 2.0 / 256 * (k[i] + 0.5) - 1
+                                                           : 2.0 / 255 * k[i] - 1));
+        assert_int_equal(pf_shard_open(d, &opt, 0, 1, 42, &sh), PF_OK);
+        pf_shard_batch(sh, 0, 1, x);
+        uint8_t row;
+        pf_from_model(&pf_dataset_about(d)->space, 1, &(double){x[0]}, &row);
+        assert_in_range(row, 0, ROWS - 1);
+        for (int i = 0; i < D; i++) assert_true(x[i] == (float)all[row * D + i]);
+        pf_shard_free(sh);
+    }
+    pf_dataset_close(d);
+}
+
+static void tokens_lie_nowhere_in_model_scale(void **state)
+{
+    (void)state;
+    char path[512];
+    const int32_t t[6] = {0, 1, 2, 2, 1, 0};
+    double x[6];
+    pf_dataset_info info = {.name = "text", .space = {PF_TOKENS, {1, 1, 3}, .levels = 3}};
+    pf_dataset_split s = {.split = "train", .n = 2, .values = t};
+    snprintf(path, sizeof path, "%s/tokens.h5", scratch);
+    assert_int_equal(pf_dataset_write(path, &info, &s, 1), PF_OK);
+    pf_dataset *d = NULL;
+    pf_shard *sh = NULL;
+    pf_data_opt opt = {.path = ""};
+    pf_draw draw = {1, PF_STREAM_DEQUANT, 0, 0};
+    assert_int_equal(pf_dataset_open(path, "train", &d), PF_OK);
+    assert_int_equal(pf_shard_open(d, &opt, 0, 1, 42, &sh), PF_EARG);
+    assert_string_equal(pf_error_message(),
+                        "dataset text holds tokens; training needs images or continuous data");
+    assert_int_equal(pf_rows_read(d, PF_GRID_CENTRES, &draw, 0, 2, x), PF_EARG);
+    pf_dataset_close(d);
+}
+
 static void shards_of_a_dataset_partition_it_in_every_epoch(void **state)
 {
     (void)state;
     pf_dataset *d = open_ramp();
-    pf_data_opt opt = {.path = "", .uniform_dequantisation = 0};
+    pf_data_opt opt = {.path = "", .grid = PF_GRID_PUBLISHED};
     for (int shards = 1; shards <= 8; shards *= 2) {
         int seen[3][ROWS] = {{0}};
         for (int s = 0; s < shards; s++) {
@@ -63,7 +113,7 @@ static void batches_do_not_depend_on_how_they_are_cut(void **state)
 {
     (void)state;
     pf_dataset *d = open_ramp();
-    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1, .flip = 1};
+    pf_data_opt opt = {.path = "", .grid = PF_GRID_DEQUANTISED, .flip = 1};
     pf_shard *sh = NULL;
     float whole[60 * D], part[5 * D];
     assert_int_equal(pf_shard_open(d, &opt, 1, 4, 7, &sh), PF_OK);
@@ -108,7 +158,7 @@ static void dequantised_values_stay_in_their_bins_and_fill_them(void **state)
 {
     (void)state;
     pf_dataset *d = open_ramp();
-    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1};
+    pf_data_opt opt = {.path = "", .grid = PF_GRID_DEQUANTISED};
     pf_shard *sh = NULL;
     double sum = 0, square = 0;
     float first[D], x[D];
@@ -163,7 +213,7 @@ static void continuous_rows_pass_unscaled(void **state)
     pf_dataset *d = NULL;
     pf_shard *sh = NULL;
     pf_dataset_info info = {.name = "p", .space = {.kind = PF_REAL, .shape = {1, 1, 2}}};
-    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1, .flip = 1};
+    pf_data_opt opt = {.path = "", .grid = PF_GRID_DEQUANTISED, .flip = 1};
     assert_int_equal(
         pf_dataset_write(in_dir("p.h5"), &info, &(pf_dataset_split){"train", 3, v, NULL}, 1),
         PF_OK);
@@ -180,7 +230,7 @@ static void counts_of_shards_add_up_to_those_of_the_data(void **state)
     (void)state;
     enum { PARTS = 32 };
     pf_dataset *d = open_ramp();
-    pf_data_opt opt = {.path = "", .uniform_dequantisation = 1};
+    pf_data_opt opt = {.path = "", .grid = PF_GRID_DEQUANTISED};
     int64_t count[PARTS] = {0}, want[PARTS] = {0};
     for (int i = 0; i < ROWS * D; i++) want[ramp[i] / (256 / PARTS)]++;
     for (int s = 0; s < 4; s++) {
@@ -198,6 +248,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shards_of_a_dataset_partition_it_in_every_epoch),
+        cmocka_unit_test(points_of_a_grid_carry_no_noise),
+        cmocka_unit_test(tokens_lie_nowhere_in_model_scale),
         cmocka_unit_test(batches_do_not_depend_on_how_they_are_cut),
         cmocka_unit_test(epochs_and_seeds_change_the_order),
         cmocka_unit_test(dequantised_values_stay_in_their_bins_and_fill_them),

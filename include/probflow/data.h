@@ -114,20 +114,28 @@ PF_MUST_USE pf_status pf_npz_write(const char *path, int64_t n, const pf_column 
 /* Section `data` of an experiment. */
 typedef struct pf_data_opt {
     char path[PF_STR_MAX];
-    int uniform_dequantisation; /* training data: x = 2 (k+u)/levels - 1 instead of 2 k/(levels-1) - 1 */
-    int flip;                   /* random horizontal flips in training */
-    int64_t limit;              /* use the first `limit` training images; 0: all */
+    int grid;      /* pf_grid of the training data */
+    int flip;      /* random horizontal flips in training */
+    int64_t limit; /* use the first `limit` training images; 0: all */
 } pf_data_opt;
 extern const pf_opt pf_data_opts[];
 
+/* Rows first .. first+n-1 of a split in model scale, x [n,D], for evaluation and closed forms: numbers as
+ * they are; levels on the grid, draw's sample counting the rows of the split where they are dequantised.
+ * Local.  Fails PF_EARG: the split holds tokens; as reading does. */
+PF_MUST_USE pf_status pf_rows_read(pf_dataset *d, pf_grid grid, const pf_draw *draw,
+                                   int64_t first, int64_t n, double *x);
+
 /* A shard of the training split, held in memory by its owner: rows [N s/S, N (s+1)/S). */
 typedef struct pf_shard pf_shard;
+/* Fails PF_EARG: tokens, which lie nowhere in model scale; too few rows; as reading does. */
 PF_MUST_USE pf_status pf_shard_open(pf_dataset *d, const pf_data_opt *opt, int shard,
                                     int shards, uint64_t seed, pf_shard **out);
 void pf_shard_free(pf_shard *s);
 int64_t pf_shard_size(const pf_shard *s);
 /* Adds how many entries of each channel lie in each of n equal parts of the levels to count
- * [channels,n].  Fails PF_EARG when the data are no images, or n does not divide their levels. */
+ * [channels,n].  Fails PF_EARG when the data are no images, when n does not divide their levels, and where
+ * those are points and n is another number. */
 PF_MUST_USE pf_status pf_shard_count_levels(const pf_shard *s, int channels, int n,
                                             int64_t *count);
 /* Batch of B samples of this shard at `step`: its position in the shard's own shuffled epochs is

@@ -50,6 +50,10 @@ typedef struct pf_opt {
      * files whose stored text must stay what it was. */
     int quiet;
     const struct pf_opt *rows; /* PF_NEST */
+    /* A row of PF_ENUM that had another name, and the words that its first values had there
+     * (NULL-terminated): they are written as they were, and both names are read.  NULL: none. */
+    const char *before;
+    const char *const *before_words;
 } pf_opt;
 
 /* clang-format off */
@@ -69,6 +73,10 @@ typedef struct pf_opt {
 /* The rows of a table for the type of a member. */
 #define PF_OPT_NEST(type, field, table) \
     { .name = #field, .kind = PF_NEST, .offset = offsetof(type, field), .rows = table }
+/* A choice that was `before` with `before_words`. */
+#define PF_OPT_ENUM_RENAMED(type, field, def_, words_, before_, before_words_, help_) \
+    { .name = #field, .kind = PF_ENUM, .offset = offsetof(type, field), .def = def_, .words = words_, \
+      .help = help_, .before = before_, .before_words = before_words_ }
 /* clang-format on */
 
 /* The rows of a table one by one, those of nested tables in their place:
@@ -96,8 +104,11 @@ PF_MUST_USE pf_status pf_opt_set(const pf_opt *opts, const char *section, const 
 /* 1 when the field holds its default. */
 int pf_opt_is_default(const pf_opt *o, const void *obj);
 
-/* Row by name, its offset as above; its name is NULL when there is none. */
+/* Row by name, or by the one it had before, its offset as above; its name is NULL when there is none. */
 pf_opt pf_opt_find(const pf_opt *opts, const char *name);
+
+/* The row as the value of its field is written: o itself, or under the name it had before. */
+pf_opt pf_opt_written(const pf_opt *o, const void *obj);
 
 /* Text of one field that pf_opt_set reads back to the same bits (doubles: shortest exact). */
 void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n);

@@ -4,8 +4,6 @@
 #include <probflow/log.h>
 #include <probflow/memory.h>
 
-#include <math.h>
-
 pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **out)
 {
     if (pf_dataset_open(data, "train", out))
@@ -47,11 +45,11 @@ static pf_status read_rows(void *self, int64_t first, int64_t n, double *x)
 pf_status pf_control_of_split(pf_dataset *train, const pf_data_opt *opt, pf_control **out)
 {
     const pf_dataset_info *a = pf_dataset_about(train);
-    int uniform = a->space.kind == PF_LEVELS && opt->uniform_dequantisation;
-    double start = pf_seconds(), bin = 2.0 / fmax(a->space.levels, 2);
-    source s = {train, 2.0 / fmax(a->space.levels - !uniform, 1)};
+    int uniform = a->space.kind == PF_LEVELS && opt->grid == PF_GRID_DEQUANTISED;
+    double start = pf_seconds(), step = pf_grid_step(&a->space, opt->grid);
+    source s = {train, step};
     pf_sample_source src = {&s, a->n, pf_space_dim(&a->space), read_rows};
-    PF_TRY(pf_control_create(&src, uniform ? bin * bin / 12.0 : 0.0, out));
+    PF_TRY(pf_control_create(&src, uniform ? step * step / 12.0 : 0.0, out));
     pf_log("control variate: covariance of %lld training images in %.1f s", (long long)a->n,
            pf_seconds() - start);
     return PF_OK;

@@ -94,6 +94,7 @@ pf_status pf_config_set(pf_config *c, const char *assignment)
     pf_entry *e = pf_config_find(c, key, 0);
     if (!e) {
         PF_TRY(pf_config_add(c, key, eq + 1));
+        c->e[c->n - 1].set = 1;
         return PF_OK;
     }
     char *text = pf_strdup(eq + 1);
@@ -101,6 +102,7 @@ pf_status pf_config_set(pf_config *c, const char *assignment)
     pf_free(e->text);
     e->text = text;
     e->read = e->stored = 0;
+    e->set = 1;
     return PF_OK;
 }
 
@@ -129,6 +131,35 @@ const char *pf_config_get(pf_config *c, const char *key)
     return e->text;
 }
 
+/* The key that says the same as `name` under the other name of its row; NULL: none. */
+static const pf_entry *other_name(const pf_config *c, const char *section, const pf_opt *o,
+                                  const char *name)
+{
+    char key[PF_KEY_MAX];
+    if (!o || !o->before) return NULL;
+    snprintf(key, sizeof key, "%s%s%s", section, section[0] ? "." : "",
+             strcmp(o->name, name) ? o->name : o->before);
+    return pf_config_find(c, key, 0);
+}
+
+/* Of two names for one row pf_config_set's wins, whatever the other says; two of the same source agree. */
+static PF_MUST_USE pf_status apply(const pf_config *c, const char *section, const pf_opt *opts,
+                                   const pf_entry *e, const char *name, void *obj)
+{
+    pf_opt row = pf_opt_find(opts, name), *o = &row;
+    const pf_entry *other = other_name(c, section, o, name);
+    int was = 0, now = 0;
+    if (other && other->set > e->set) return PF_OK;
+    if (other) memcpy(&was, (char *)obj + o->offset, sizeof was);
+    PF_TRY(pf_opt_set(opts, section, name, e->text, obj));
+    if (!other || other > e || other->set < e->set) return PF_OK;
+    memcpy(&now, (char *)obj + o->offset, sizeof now);
+    PF_REQUIRE(was == now, PF_EARG,
+               "%s is %s, but %s, which says the same, is %s; leave one of them out", e->key,
+               e->text, other->key, other->text);
+    return PF_OK;
+}
+
 pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opts, void *obj)
 {
     size_t len = strlen(section);
@@ -146,8 +177,7 @@ pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opt
             /* unknown ones are for pf_config_check */
             if (!e->text || !pf_opt_find(opts, name).name) continue;
         }
-        pf_status st = pf_opt_set(opts, section, name, e->text, obj);
-        if (st) return pf_trail(st, PF_WHERE);
+        PF_TRY(apply(c, section, opts, e, name, obj));
         e->read = 1;
     }
     return PF_OK;

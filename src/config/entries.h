@@ -11,9 +11,9 @@ enum {
 };
 
 typedef struct pf_entry {
-    char key[PF_KEY_MAX]; /* "section.key" or "key" */
-    char *text;           /* owned; NULL: the section itself */
-    int read, stored;
+    char key[PF_KEY_MAX];  /* "section.key" or "key" */
+    char *text;            /* owned; NULL: the section itself */
+    int read, stored, set; /* set: by pf_config_set */
 } pf_entry;
 
 struct pf_config {

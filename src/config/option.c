@@ -355,6 +355,22 @@ void pf_opt_defaults(const pf_opt *opts, void *obj)
         default_field(o, (char *)obj + o->offset);
 }
 
+static pf_opt as_before(const pf_opt *o)
+{
+    pf_opt row = *o;
+    row.name = o->before;
+    row.words = o->before_words;
+    return row;
+}
+
+pf_opt pf_opt_written(const pf_opt *o, const void *obj)
+{
+    int value = 0, n = 0;
+    if (o->before) memcpy(&value, (const char *)obj + o->offset, sizeof value);
+    while (o->before && o->before_words[n]) n++;
+    return value < n ? as_before(o) : *o;
+}
+
 pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
                      const char *text, void *obj)
 {
@@ -364,8 +380,10 @@ pf_status pf_opt_set(const pf_opt *opts, const char *section, const char *name,
     int n = 0;
     full_name(section, name, full);
     for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w)) {
-        if (!strcmp(o->name, name)) {
-            PF_TRY(set_field(o, full, text, (char *)obj + o->offset));
+        int renamed = o->before && !strcmp(o->before, name);
+        if (renamed || !strcmp(o->name, name)) {
+            pf_opt row = renamed ? as_before(o) : *o;
+            PF_TRY(set_field(&row, full, text, (char *)obj + o->offset));
             return PF_OK;
         }
         if (n < ROWS_MAX) names[n++] = o->name;
@@ -383,7 +401,7 @@ pf_opt pf_opt_find(const pf_opt *opts, const char *name)
 {
     pf_opt_walk w;
     for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w))
-        if (!strcmp(o->name, name)) return *o;
+        if (!strcmp(o->name, name) || (o->before && !strcmp(o->before, name))) return *o;
     return (pf_opt){0};
 }
 

@@ -85,9 +85,10 @@ pf_status pf_config_write(pf_text *t, const char *section, const char *name, con
     for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w)) {
         char text[PF_STR_MAX];
         if (o->quiet && pf_opt_is_default(o, obj)) continue;
-        pf_opt_text(o, obj, text, sizeof text);
-        PF_TRY(pf_text_add(t, "%s%s: ", indent, o->name));
-        PF_TRY(write_value(t, o, text));
+        pf_opt row = pf_opt_written(o, obj);
+        pf_opt_text(&row, obj, text, sizeof text);
+        PF_TRY(pf_text_add(t, "%s%s: ", indent, row.name));
+        PF_TRY(write_value(t, &row, text));
         PF_TRY(pf_text_add(t, "\n"));
     }
     return PF_OK;

@@ -1,7 +1,7 @@
 /* A shard of the training split, in memory, and its batches.
  *
  *     position p = step B + b,  epoch e = p / n,  row = permutation_e(p mod n)
- *     x = 2 (k + u) / levels - 1   with u uniform in [0,1), or 2 k / (levels - 1) - 1
+ *     x = level k on the grid of the options (space.h)
  *
  * Every draw is a function of (seed, row in the dataset, epoch): neither ranks nor batch sizes
  * change it. */
@@ -11,19 +11,21 @@
 
 struct pf_shard {
     int64_t first, n; /* rows of the dataset */
-    int levels, shard;
+    int shard;
     size_t dim;
-    pf_shape shape;
+    pf_space space;
     pf_data_opt opt;
     uint64_t seed;
     uint8_t *k; /* [n,D] images */
-    double *x;  /* [n,D] tokens and continuous */
+    double *x;  /* [n,D] continuous */
 };
+
+static const char *const grid_was[] = {"true", "false", NULL};
 
 /* clang-format off */
 const pf_opt pf_data_opts[] = {
     PF_OPT_STR(pf_data_opt, path, "", "dataset file"),
-    PF_OPT(pf_data_opt, uniform_dequantisation, PF_BOOL, 1, 0, 1, "train on x = 2 (k + u)/levels - 1, u uniform; else on the grid"),
+    PF_OPT_ENUM_RENAMED(pf_data_opt, grid, PF_GRID_DEQUANTISED, pf_grid_words, "uniform_dequantisation", grid_was, "where level k of L lies in training: dequantised 2 (k + u)/L - 1, u uniform; published 2 k/(L - 1) - 1; centres 2 (k + 1/2)/L - 1"),
     PF_OPT(pf_data_opt, flip, PF_BOOL, 0, 0, 1, "random horizontal flips in training"),
     PF_OPT(pf_data_opt, limit, PF_I64, 0, 0, 1e15, "use the first images only; 0: all"),
     {0}
@@ -40,11 +42,12 @@ static PF_MUST_USE pf_status open_into(pf_shard *s, pf_dataset *d, int shards)
     s->n = (int64_t)((__int128)total * (s->shard + 1) / shards) - s->first;
     PF_REQUIRE(s->n > 0, PF_EARG, "%lld training images are too few for %d shards",
                (long long)total, shards);
-    s->levels = a->space.levels;
-    s->shape = a->space.shape;
-    s->dim = (size_t)a->space.shape.h * (size_t)a->space.shape.w * (size_t)a->space.shape.c;
-    PF_REQUIRE(a->space.kind == PF_REAL || s->levels >= 2, PF_EFORMAT,
-               "the dataset has %d levels, want at least 2", s->levels);
+    s->space = a->space;
+    s->dim = (size_t)pf_space_dim(&s->space);
+    PF_REQUIRE(a->space.kind != PF_TOKENS, PF_EARG,
+               "dataset %s holds tokens; training needs images or continuous data", a->name);
+    PF_REQUIRE(a->space.kind == PF_REAL || a->space.levels >= 2, PF_EFORMAT,
+               "the dataset has %d levels, want at least 2", a->space.levels);
     size_t values = (size_t)s->n * s->dim;
     if (a->space.kind == PF_LEVELS) {
         s->k = pf_zalloc(values);
@@ -56,17 +59,6 @@ static PF_MUST_USE pf_status open_into(pf_shard *s, pf_dataset *d, int shards)
         PF_TRY(pf_dataset_x(d, s->first, s->n, s->x));
     }
     return PF_OK;
-}
-
-/* Levels 0 .. levels-1 to model scale.  x holds u on entry when dequantising. */
-static void scale(const pf_shard *s, const uint8_t *k, const double *v, float *x)
-{
-    double grid = 2.0 / (s->levels - 1), bin = 2.0 / s->levels;
-    for (size_t i = 0; i < s->dim; i++) {
-        double level = k ? k[i] : v[i];
-        x[i] = (float)(s->opt.uniform_dequantisation ? (level + x[i]) * bin - 1.0
-                                                     : level * grid - 1.0);
-    }
 }
 
 static void flip(pf_shape s, float *x)
@@ -87,16 +79,14 @@ static void sample(const pf_shard *s, int64_t position, float *x)
     uint64_t row = pf_draw_permute(&shuffle, (uint64_t)s->n, (uint64_t)(position % s->n));
     uint64_t global = (uint64_t)s->first + row;
     const double *v = s->x ? s->x + row * s->dim : NULL;
-    if (s->levels == 0) {
-        for (size_t i = 0; i < s->dim; i++) x[i] = (float)v[i];
-        return;
-    }
-    if (s->opt.uniform_dequantisation)
+    for (size_t i = 0; v && i < s->dim; i++) x[i] = (float)v[i];
+    if (v) return;
+    if (s->opt.grid == PF_GRID_DEQUANTISED)
         pf_draw_uniform(&(pf_draw){s->seed, PF_STREAM_DEQUANT, global, epoch}, 0, s->dim, x);
-    scale(s, s->k ? s->k + row * s->dim : NULL, v, x);
-    if (!s->opt.flip || !s->k) return;
+    pf_to_model_f32(&s->space, s->opt.grid, s->dim, s->k + row * s->dim, x, x);
+    if (!s->opt.flip) return;
     pf_draw_bits(&(pf_draw){s->seed, PF_STREAM_FLIP, global, epoch}, 0, 1, &coin);
-    if (coin >> 31) flip(s->shape, x);
+    if (coin >> 31) flip(s->space.shape, x);
 }
 
 void pf_shard_free(pf_shard *s)
@@ -132,10 +122,14 @@ int64_t pf_shard_size(const pf_shard *s)
 pf_status pf_shard_count_levels(const pf_shard *s, int channels, int n, int64_t *count)
 {
     PF_REQUIRE(s->k, PF_EARG, "only the levels of images can be counted");
-    PF_REQUIRE(channels == s->shape.c && n > 0 && s->levels % n == 0, PF_EARG,
+    PF_REQUIRE(channels == s->space.shape.c && n > 0 && s->space.levels % n == 0, PF_EARG,
                "%d channels at %d levels, asked for %d at %d, which must divide them",
-               s->shape.c, s->levels, channels, n);
-    int width = s->levels / n;
+               s->space.shape.c, s->space.levels, channels, n);
+    PF_REQUIRE(s->opt.grid == PF_GRID_DEQUANTISED || n == s->space.levels, PF_EARG,
+               "data.grid is %s, so the data lie on %d points, not in the %d bins of "
+               "model.levels; set model.levels=%d",
+               pf_grid_words[s->opt.grid], s->space.levels, n, s->space.levels);
+    int width = s->space.levels / n;
     for (size_t i = 0; i < (size_t)s->n * s->dim; i++)
         count[i % (size_t)channels * (size_t)n + (size_t)(s->k[i] / width)]++;
     return PF_OK;

@@ -29,7 +29,7 @@ enum { NONE, RESIDUAL };
 typedef enum resize { KEEP, UP, DOWN } resize;
 
 typedef struct ddpmpp {
-    int width, blocks, fir, skip_rescale, embedding, progressive_input, levels, centered,
+    int width, blocks, fir, skip_rescale, embedding, progressive_input, levels, grid, centered,
         scale_by_sigma;
     pf_ints multipliers, attention, input_fourier;
     double dropout, init_scale, fourier_scale;
@@ -53,6 +53,7 @@ static const pf_opt opts[] = {
     PF_OPT_ENUM(ddpmpp, progressive_input, NONE, pyramids, "input pyramid"),
     PF_OPT_INTS(ddpmpp, input_fourier, "", 0, 20, "the network also sees sin and cos of 2^n pi x for each n of the list, faded by the noise; 7 and 8 tell where in its bin of 256 a value lies"),
     PF_OPT(ddpmpp, levels, PF_INT, 0, 0, 256, "add the noise that each entry alone shows, by how often each of so many levels occurs in the training data; the network learns the rest; 0: no"),
+    PF_OPT_ENUM_QUIET(ddpmpp, grid, PF_GRID_DEQUANTISED, pf_grid_words, "where these levels lie: as data.grid says, which it follows"),
     PF_OPT(ddpmpp, centered, PF_BOOL, 1, 0, 1, "1: data are in [-1,1]; 0: the network maps x to 2x - 1 first"),
     PF_OPT(ddpmpp, scale_by_sigma, PF_BOOL, 0, 0, 1, "divide the output by the conditioning value sigma"),
     { 0 }
@@ -265,7 +266,7 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
     embed(&u, cond);
     pf_node sigma = PF_NONE, known = PF_NONE;
     if (c->input_fourier.n > 0 || c->levels) sigma = pf_offered(g, offered, "sigma");
-    pf_levels_opt freq = {"levels", c->levels};
+    pf_levels_opt freq = {"levels", c->levels, c->grid};
     if (c->levels) known = pf_levels(g, x, sigma, pf_offered(g, offered, "mean"), &freq);
     if (!c->centered) x = pf_affine(g, x, 2.0, -1.0);
     pf_node h = down(&u, seen(&u, x, sigma, known), x);

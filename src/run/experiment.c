@@ -91,6 +91,26 @@ static PF_MUST_USE pf_status check_t_min(const pf_config *c, pf_experiment *e)
     return PF_OK;
 }
 
+/* The levels that a model knows of lie where those of its training data do. */
+static PF_MUST_USE pf_status follow_grid(const pf_config *c, pf_experiment *e)
+{
+    const char *of_data = pf_grid_words[e->data.grid];
+    const pf_opt *rows = e->model.ops->opts;
+    pf_opt o = pf_opt_find(rows, "grid"), levels = pf_opt_find(rows, "levels");
+    char text[PF_STR_MAX];
+    if (!o.name || !levels.name || pf_config_is_stored(c)) return PF_OK;
+    int given = pf_config_given(c, "model.grid");
+    PF_REQUIRE(!given || !pf_opt_is_default(&levels, &e->model.opt), PF_EARG,
+               "model.grid tells where the levels of model.levels lie, which is not set");
+    pf_opt_text(&o, &e->model.opt, text, sizeof text);
+    PF_REQUIRE(!given || !strcmp(text, of_data), PF_EARG,
+               "model.grid is %s, but data.grid is %s; leave model.grid out, it follows", text,
+               of_data);
+    if (!pf_opt_is_default(&levels, &e->model.opt))
+        PF_TRY(pf_opt_set(rows, "model", "grid", of_data, &e->model.opt));
+    return PF_OK;
+}
+
 /* A scale of its own for an embedding that has none; the default may stand there, as in a text of all
  * keys. */
 static PF_MUST_USE pf_status check_embedding(const pf_config *c, const pf_experiment *e)
@@ -145,6 +165,7 @@ pf_status pf_experiment_read(pf_config *c, pf_experiment *out)
         out->train.ema_warmup = 0;
     PF_TRY(check_t_min(c, out));
     PF_TRY(check_embedding(c, out));
+    PF_TRY(follow_grid(c, out));
     PF_TRY(check(out));
     return PF_OK;
 }

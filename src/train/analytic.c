@@ -15,7 +15,7 @@ static pf_status read_rows(void *self, int64_t first, int64_t n, double *x)
 {
     source *s = self;
     pf_draw draw = {(uint64_t)s->e->run.seed, PF_STREAM_DEQUANT, 0, 0};
-    PF_TRY(pf_rows_read(s->data, &s->e->data, &draw, first, n, x));
+    PF_TRY(pf_rows_read(s->data, s->e->data.grid, &draw, first, n, x));
     return PF_OK;
 }
 

@@ -82,7 +82,7 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const cha
     pf_status st = PF_OK;
     if (!x || !t->eval.x)
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)mine);
-    if (!st) st = pf_rows_read(d, &e->data, &draw, t->eval.first, mine, x);
+    if (!st) st = pf_rows_read(d, e->data.grid, &draw, t->eval.first, mine, x);
     for (size_t i = 0; !st && i < values; i++) t->eval.x[i] = (float)x[i];
     t->data_bytes += values * sizeof *t->eval.x;
     pf_free(x);

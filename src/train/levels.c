@@ -10,8 +10,6 @@
 
 static PF_MUST_USE pf_status count(const pf_trainer *t, int channels, int levels, int64_t *n)
 {
-    PF_REQUIRE(t->e->data.uniform_dequantisation, PF_EARG,
-               "model.levels needs dequantised images: set data.uniform_dequantisation=yes");
     for (int i = 0; i < t->cut.own; i++)
         PF_TRY(pf_shard_count_levels(t->data[i], channels, levels, n));
     return PF_OK;

@@ -168,8 +168,4 @@ void pf_variance_estimate(const double *residual_sq, double mean_sq, pf_variance
 PF_MUST_USE pf_status pf_train_analytic(pf_comm *c, const pf_experiment *e, const char *dir,
                                         const pf_start *start);
 
-/* Rows first .. first+n-1 of a split in model scale, noise of dequantisation from `stream`. */
-PF_MUST_USE pf_status pf_rows_read(pf_dataset *d, const pf_data_opt *opt, const pf_draw *draw,
-                                   int64_t first, int64_t n, double *x);
-
 #endif

@@ -13,7 +13,9 @@ train 'objective.time=uniform' --set objective.weight=sigma2
 train 'f16.*f32.*bf16' --set train.precision=f16
 train 'gpu' --set train.device=gpu
 train 'range|from|between' --set train.lr=-1
-train 'model.levels' --set model.levels=256 --set data.uniform_dequantisation=no
+train 'model.levels=256' --set model.levels=128 --set data.uniform_dequantisation=no # points are no wider bins
+train 'data.grid is centres.*says the same' --set data.grid=centres --set data.uniform_dequantisation=no
+train 'dequantised, published or centres' --set data.grid=middles
 train '256' --set model.levels=100 # does not divide the levels of the data
 [ -e "$tmp/bad/checkpoint-00000012.h5" ] && fail "a refused run wrote a checkpoint"
 if [ "$(id -u)" != 0 ]; then
