@@ -130,6 +130,43 @@ static void columns_beside_the_values_come_back(void **state)
     }
 }
 
+static int classes_of(const char *split)
+{
+    pf_dataset *d = NULL;
+    int n = -1;
+    must(pf_dataset_open(in_dir("n.h5"), split, &d));
+    assert_int_equal(pf_dataset_about(d)->space.classes, 0);
+    pf_status st = pf_dataset_classes(d, &n);
+    assert_int_equal(pf_dataset_about(d)->space.classes, st ? 0 : n);
+    pf_dataset_close(d);
+    return st ? -1 : n;
+}
+
+static void classes_are_those_named_or_else_seen_in_training(void **state)
+{
+    (void)state;
+    uint8_t x[3] = {0};
+    int32_t y[3] = {0, 6, 2}, of_test[3] = {9, 0, 0};
+    pf_dataset_info info = {.name = "n", .space = {.shape = {1, 1, 1}, .levels = 2}};
+    pf_dataset_split s[] = {{.split = "train", .n = 3, .values = x, .labels = y},
+                            {.split = "test", .n = 3, .values = x, .labels = of_test}};
+    must(pf_dataset_write(in_dir("n.h5"), &info, s, 2));
+    assert_int_equal(classes_of("train"), 7);
+    assert_int_equal(classes_of("test"), 7);
+    info.classes = "cat\ndog\nant";
+    must(pf_dataset_write(in_dir("n.h5"), &info, s, 2));
+    assert_int_equal(classes_of("test"), 3);
+    info.classes = NULL;
+    s[0].labels = NULL;
+    must(pf_dataset_write(in_dir("n.h5"), &info, s, 2));
+    assert_int_equal(classes_of("test"), 0);
+    s[0].labels = y;
+    y[1] = -1;
+    must(pf_dataset_write(in_dir("n.h5"), &info, s, 2));
+    assert_int_equal(classes_of("test"), -1);
+    assert_non_null(strstr(pf_error_message(), "row 1 has the label -1"));
+}
+
 typedef struct made { /* a split of 6 rows of 2x3x4 values, as a case changes it */
     pf_dataset_info info;
     uint8_t x[144];
@@ -239,6 +276,7 @@ int main(void)
         cmocka_unit_test(dataset_rows_come_back),
         cmocka_unit_test(continuous_and_token_datasets_come_back),
         cmocka_unit_test(columns_beside_the_values_come_back),
+        cmocka_unit_test(classes_are_those_named_or_else_seen_in_training),
         cmocka_unit_test(the_content_is_that_of_the_pixels_and_labels),
         cmocka_unit_test(damaged_or_truncated_datasets_are_not_believed),
         cmocka_unit_test(info_tells_what_a_dataset_holds),

@@ -50,6 +50,11 @@ PF_MUST_USE pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n,
 PF_MUST_USE pf_status pf_dataset_coarse(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
 PF_MUST_USE pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_t n,
                                             double *out);
+/* How many classes the labels are of: the names of them that the file has, else one more than the largest
+ * label of the split train; 0: no labels there.  Also in pf_dataset_about(d)->space from then on.
+ * Fails  PF_EFORMAT: a label that numbers no class, no split train; as reading does.
+ * Test   classes_are_those_named_or_else_seen_in_training */
+PF_MUST_USE pf_status pf_dataset_classes(pf_dataset *d, int *n);
 /* SHA-256 of what the split holds: kind, levels, shape, number of rows, values, labels, coarse labels
  * and conditions.  Neither path, name nor sources are in it.  Stored with the split, which spares reading large ones (from 64 MiB)
  * again; all others are read, in blocks, and so are files made before it was stored.

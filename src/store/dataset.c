@@ -329,6 +329,43 @@ pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *ou
     return PF_OK;
 }
 
+/* One more than the largest label of a split; 0 when it has none. */
+static PF_MUST_USE pf_status count_labels(pf_dataset *d, int *classes)
+{
+    enum { BLOCK = 4096, MOST = 1 << 24 };
+    int32_t label[BLOCK];
+    *classes = 0;
+    for (int64_t at = 0; d->about.has_labels && at < d->about.n; at += BLOCK) {
+        int64_t n = d->about.n - at < BLOCK ? d->about.n - at : BLOCK;
+        PF_TRY(pf_dataset_labels(d, at, n, label));
+        for (int64_t i = 0; i < n; i++) {
+            PF_REQUIRE(label[i] >= 0 && label[i] < MOST, PF_EFORMAT,
+                       "%s: row %lld has the label %d, want 0 to %d to count classes", d->path,
+                       (long long)(at + i), label[i], MOST - 1);
+            if (label[i] >= *classes) *classes = label[i] + 1;
+        }
+    }
+    return PF_OK;
+}
+
+pf_status pf_dataset_classes(pf_dataset *d, int *n)
+{
+    pf_dataset *train = NULL;
+    int classes = 0;
+    for (const char *at = d->classes; at && *at; classes++) {
+        at += strcspn(at, "\n");
+        at += *at == '\n';
+    }
+    if (!classes) {
+        PF_TRY(pf_dataset_open(d->path, "train", &train));
+        pf_status st = count_labels(train, &classes);
+        pf_dataset_close(train);
+        if (st) return pf_trail(st, PF_WHERE);
+    }
+    *n = d->about.space.classes = classes;
+    return PF_OK;
+}
+
 pf_status pf_dataset_coarse(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
 {
     PF_REQUIRE(d->about.has_coarse, PF_EARG, "%s holds no coarse labels", d->path);
