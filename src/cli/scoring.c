@@ -299,6 +299,22 @@ pf_status pf_scoring_check(const pf_scoring *s)
     return PF_OK;
 }
 
+/* Truncated-normal draws stand about the centres of the levels, as data of that grid do at t_min. */
+static void hint_at_grid(const pf_scoring *s)
+{
+    const pf_experiment *e = &s->model->e;
+    int off = e->model.ops->build && e->data.grid != PF_GRID_CENTRES;
+    if (!off || s->opt->dequantisation != PF_DEQUANT_TRUNCATED_NORMAL) return;
+    pf_log(
+        "data.grid is %s: the network of %s was trained on %s; truncated normal costs it %s; "
+        "train with data.grid=centres",
+        pf_grid_words[e->data.grid], s->model->path,
+        e->data.grid == PF_GRID_DEQUANTISED ? "dequantised data"
+                                            : "points beside the centres of the levels",
+        e->data.grid == PF_GRID_DEQUANTISED ? "about 0.9 bits/dim"
+                                            : "what it does not know of those");
+}
+
 static pf_status open_results(pf_scoring *s)
 {
     int64_t group = s->opt->group, begin = s->first * group, end = s->last * group, n = 0;
@@ -308,6 +324,7 @@ static pf_status open_results(pf_scoring *s)
         PF_TRY(pf_dataset_check(s->data->set, begin,
                                 (end < s->data->n ? end : s->data->n) - begin));
     PF_TRY(open_file(s));
+    hint_at_grid(s);
     PF_TRY(adopt(s));
     pf_ledger *rows = NULL;
     PF_TRY(pf_results_rows(s->results, &rows, &n));
