@@ -33,8 +33,9 @@ pf_status pf_rows_read(pf_dataset *d, pf_grid grid, const pf_draw *draw, int64_t
     }
     uint8_t *k = pf_zalloc((size_t)n * dim);
     float *u = pf_zalloc(dim * sizeof *u);
-    pf_status st = k && u ? read_levels(d, grid, draw, first, n, k, u, x)
-                          : pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)n);
+    pf_status st = k && u
+                       ? read_levels(d, grid, draw, first, n, k, u, x)
+                       : pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)n);
     pf_free(k);
     pf_free(u);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
