@@ -136,7 +136,7 @@ static const pf_entry *other_name(const pf_config *c, const char *section, const
                                   const char *name)
 {
     char key[PF_KEY_MAX];
-    if (!o || !o->before) return NULL;
+    if (!o->before) return NULL;
     snprintf(key, sizeof key, "%s%s%s", section, section[0] ? "." : "",
              strcmp(o->name, name) ? o->name : o->before);
     return pf_config_find(c, key, 0);
