@@ -11,8 +11,8 @@
  * gives B, sample, seed and, but for start and step, x.  All Local.
  *
  * Test    test_ddpm, test_gauss; check_vectors on gauss_*.h5 (the functions of gauss.h beneath) */
-#ifndef PF_METHOD_DDPM_H
-#define PF_METHOD_DDPM_H
+#ifndef PROBFLOW_SRC_METHOD_DDPM_H
+#define PROBFLOW_SRC_METHOD_DDPM_H
 
 #include <probflow/method.h>
 

@@ -10,8 +10,8 @@
  *
  * Source  Ho et al. 2020, eq. 5 to 12, and its published code.
  * Test    test_gauss; check_vectors on gauss_*.h5 */
-#ifndef PF_METHOD_GAUSS_H
-#define PF_METHOD_GAUSS_H
+#ifndef PROBFLOW_SRC_METHOD_GAUSS_H
+#define PROBFLOW_SRC_METHOD_GAUSS_H
 
 #include <probflow/status.h>
 #include <stddef.h>
