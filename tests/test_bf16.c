@@ -18,7 +18,7 @@
 #include "nn/kernels/bf16/product.h"
 #include "nn/kernels/bf16/rows.h"
 #include <probflow/config.h>
-#include <probflow/model.h>
+#include <probflow/net.h>
 #include <probflow/plan.h>
 
 #include "kernel_compare.h"
@@ -339,7 +339,9 @@ static void the_gradient_of_a_network_points_where_that_in_float_points(void **s
     assert_int_equal(pf_config_section(c, "model", m.ops->opts, &m.opt), PF_OK);
     pf_config_free(c);
     assert_int_equal(pf_sde_init("vp", &sde), PF_OK);
-    assert_int_equal(pf_net_create(&m, &sde, (pf_shape){SIDE, SIDE, 3}, &net), PF_OK);
+    const pf_method method = pf_method_of_sde(&sde);
+    const pf_space space = {.kind = PF_REAL, .shape = {SIDE, SIDE, 3}};
+    assert_int_equal(pf_net_create(&m, &method, &space, &net), PF_OK);
     float *params = pf_zalloc(net->floats * sizeof *params);
     pf_graph_init_params(net->graph, 1, params);
     float *a = network_gradient(net->graph, params, PF_F32);

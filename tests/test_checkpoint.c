@@ -48,7 +48,11 @@ static pf_checkpoint example(void)
                            .step = 1234567890123,
                            .seed = 0xfedcba9876543210u,
                            .shards = 8,
-                           .shape = {28, 27, 3},
+                           .space = {.kind = PF_LEVELS,
+                                     .shape = {28, 27, 3},
+                                     .levels = 17,
+                                     .classes = 3,
+                                     .conditions = 2},
                            .config = "seed: 42\nsde:\n  name: vp\n"};
 }
 
@@ -74,7 +78,7 @@ static void expect_example(const pf_checkpoint *c, int with_state)
     assert_int_equal(c->step, e.step);
     assert_true(c->seed == e.seed);
     assert_int_equal(c->shards, e.shards);
-    assert_memory_equal(&c->shape, &e.shape, sizeof c->shape);
+    assert_memory_equal(&c->space, &e.space, sizeof c->space);
     assert_string_equal(c->config, e.config);
 }
 

@@ -64,12 +64,11 @@ static void a_network_sees_the_noised_data_and_where_it_is(void **state)
     void *self = open_with(NULL, 0);
     rig *r = new_rig();
     pf_ports in;
-    pf_shape out;
     int hit[B] = {0};
-    pf_method_ddpm.ports(self, &in, &out);
+    pf_method_ddpm.ports(self, &in);
     assert_int_equal(in.n, 4);
     assert_string_equal(in.port[1].name, "cond");
-    assert_true(in.port[0].shape.w == W && out.c == C);
+    assert_true(in.port[0].shape.w == W && in.out.c == C);
     assert_true(pf_method_ddpm.scratch(self) * B == sizeof r->scratch);
     pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
     for (int b = 0; b < B; b++) {

@@ -46,14 +46,14 @@ static void sections_reach_their_structs(void **state)
                      PF_OK);
     assert_string_equal(e.run.name, "tiny");
     assert_int_equal(e.run.seed, 7);
-    assert_string_equal(e.sde.ops->name, "vp");
+    assert_string_equal(pf_method_sde(&e.method)->ops->name, "vp");
     assert_string_equal(e.model.ops->name, "mlp");
     assert_string_equal(e.data.path, "/d.h5");
     assert_int_equal(e.data.flip, 1);
     assert_int_equal(e.train.steps, 30);
     assert_true(e.train.lr == 1e-3);
     assert_true(e.train.beta1 == 0.9);
-    assert_true(e.objective.t_min == 1e-3);
+    assert_true(pf_method_t_min(&e.method) == 1e-3);
     assert_int_equal(e.likelihood.group, 5);
     assert_int_equal(e.sample.steps, 3);
     assert_string_equal(e.sampler, "ode");
@@ -224,7 +224,9 @@ static void a_run_directory_belongs_to_one_configuration(void **state)
              dir);
     assert_string_equal(pf_error_message(), want);
     assert_int_equal(read_with("train: {steps: 10}\n", &e), PF_OK);
-    assert_int_equal(pf_sde_init("subvp", &e.sde), PF_OK);
+    pf_sde subvp;
+    assert_int_equal(pf_sde_init("subvp", &subvp), PF_OK);
+    e.method = pf_method_of_sde(&subvp);
     assert_int_equal(open_dir(dir, &e), PF_EARG);
     assert_non_null(strstr(pf_error_message(), "its sde.name is vp, not subvp"));
     assert_int_equal(open_dir("/proc/no/such", &e), PF_EIO);
@@ -282,7 +284,7 @@ static void write_checkpoint(const char *dir, int64_t step)
                        .adam_v = values,
                        .step = step,
                        .shards = 1,
-                       .shape = {1, 1, 1},
+                       .space.shape = {1, 1, 1},
                        .config = (char *)"seed: 1\n"};
     for (int i = 0; i < 64; i++) values[i] = (float)(step + i);
     pf_checkpoint_path(dir, step, path, sizeof path);

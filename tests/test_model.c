@@ -1,5 +1,5 @@
 /* Network models: published sizes and names, refusals, and the score a network stands for. */
-#include "model/network_score.h"
+#include <probflow/net.h>
 #include <probflow/published.h>
 
 #include <probflow/memory.h>
@@ -21,13 +21,20 @@ static pf_model model(const char *name, const char *settings)
     return m;
 }
 
+static pf_status create(const pf_model *m, const pf_sde *sde, pf_shape s, pf_net **out)
+{
+    const pf_method method = pf_method_of_sde(sde);
+    const pf_space space = {.kind = PF_REAL, .shape = s};
+    return pf_net_create(m, &method, &space, out);
+}
+
 static pf_net *net(const char *name, const char *settings, const char *sde_name, pf_shape s)
 {
     pf_model m = model(name, settings);
     pf_sde sde;
     pf_net *n = NULL;
     assert_int_equal(pf_sde_init(sde_name, &sde), PF_OK);
-    if (pf_net_create(&m, &sde, s, &n)) fail_msg("%s", pf_error_message());
+    if (create(&m, &sde, s, &n)) fail_msg("%s", pf_error_message());
     return n;
 }
 
@@ -140,11 +147,11 @@ static void a_size_that_cannot_be_halved_is_one_clear_sentence(void **state)
     pf_sde sde;
     pf_net *n = NULL;
     assert_int_equal(pf_sde_init("vp", &sde), PF_OK);
-    assert_int_equal(pf_net_create(&m, &sde, (pf_shape){28, 28, 1}, &n), PF_ESHAPE);
+    assert_int_equal(create(&m, &sde, (pf_shape){28, 28, 1}, &n), PF_ESHAPE);
     assert_non_null(strstr(pf_error_message(), "28x28 cannot be halved 3 times"));
     assert_non_null(strstr(pf_error_message(), "multiples of 8"));
     m = model("mlp", "");
-    assert_int_equal(pf_net_create(&m, &sde, (pf_shape){28, 28, 1}, &n), PF_ESHAPE);
+    assert_int_equal(create(&m, &sde, (pf_shape){28, 28, 1}, &n), PF_ESHAPE);
     assert_non_null(strstr(pf_error_message(), "vectors"));
     assert_int_equal(pf_model_init("ddpmp", &m), PF_EARG);
     assert_non_null(strstr(pf_error_message(), "'ddpmpp'"));
@@ -195,7 +202,7 @@ static void expect_match(const pf_net *n, pf_param *views, int count, pf_status 
           *out = pf_zalloc(n->floats * sizeof *out);
     for (size_t i = 0; i < n->floats; i++) flat[i] = (float)i;
     pf_named from = {.origin = "F", .n = count, .views = views, .flat = flat};
-    assert_int_equal(pf_match_params(n, &from, out), code);
+    assert_int_equal(pf_match_params(n->n_views, n->views, &from, out), code);
     if (code) {
         assert_non_null(strstr(pf_error_message(), words));
     } else {
@@ -277,7 +284,8 @@ static void a_row_does_not_depend_on_its_batch(void **state)
         normals(1, (size_t)(2 * B * D), v);
         assert_int_equal(pf_net_set_params(n, p), PF_OK);
         pf_score f;
-        if (pf_net_score(n, B, 1, NULL, &f)) fail_msg("%s", pf_error_message());
+        if (pf_net_score(n, &(pf_view_opt){.batch = B, .with_vjp = 1}, &f))
+            fail_msg("%s", pf_error_message());
         assert_int_equal(f.vjp(f.self, B, t, x, 2, v, s, jv), PF_OK);
         for (int b = 0; b < B; b++) {
             double v1[2 * D_MAX], s1[D_MAX], jv1[2 * D_MAX];
@@ -316,8 +324,8 @@ static void vjp_is_the_derivative_of_the_score(void **state)
         normals(4, (size_t)D, u);
         assert_int_equal(pf_net_set_params(n, p), PF_OK);
         pf_score f;
-        pf_network_opt o = {.batch = 1, .with_vjp = 1, .backend = backends[i % 2]};
-        if (pf_network_score(n, &o, &f)) fail_msg("%s", pf_error_message());
+        pf_view_opt o = {.batch = 1, .with_vjp = 1, .backend = backends[i % 2]};
+        if (pf_net_score(n, &o, &f)) fail_msg("%s", pf_error_message());
         assert_int_equal(f.vjp(f.self, 1, &t, x, 1, v, s, jv), PF_OK);
         /* five-point rule: its h^4 error and float32 rounding over h are both near 1e-4 */
         static const double at[4] = {-2, -1, 1, 2}, c[4] = {1, -8, 8, -1};
@@ -345,7 +353,7 @@ static void a_new_mlp_predicts_no_noise(void **state)
     assert_int_equal(pf_net_set_params(n, p), PF_OK);
     pf_score f;
     double x[4] = {1, -2, 0.5, 3}, s[4], t = 0.5;
-    assert_int_equal(pf_net_score(n, 1, 0, NULL, &f), PF_OK);
+    assert_int_equal(pf_net_score(n, &(pf_view_opt){.batch = 1}, &f), PF_OK);
     assert_int_equal(f.eval(f.self, 1, &t, x, s), PF_OK);
     for (int i = 0; i < 4; i++) assert_near(s[i], 0.0, 1e-4); /* init scale 1e-10 */
     assert_true(f.raw(f.self) != NULL);
@@ -371,10 +379,10 @@ static void a_new_network_with_levels_scores_independent_pixels(void **state)
         pf_graph_init_params(n->graph, 1, p);
         assert_int_equal(pf_net_set_params(n, p), PF_OK);
         pf_score f;
-        assert_int_equal(pf_net_score(n, 1, 0, NULL, &f), PF_OK);
+        assert_int_equal(pf_net_score(n, &(pf_view_opt){.batch = 1}, &f), PF_OK);
         for (double t = 0.05; t < 1.0; t += 0.3) {
             double m, std, x[N], s[N];
-            pf_sde_marginal(&n->sde, t, &m, &std);
+            pf_sde_marginal(n->sde, t, &m, &std);
             for (int i = 0; i < N; i++) /* to 3 deviations outside the data */
                 x[i] = (float)((m + 3.0 * std) * (i - 7.5) / 7.5);
             assert_int_equal(f.eval(f.self, 1, &t, x, s), PF_OK);

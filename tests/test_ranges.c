@@ -217,7 +217,7 @@ static void write_checkpoint(const char *path)
                        .ema = v,
                        .step = 4,
                        .shards = 1,
-                       .shape = {8, 8, 1},
+                       .space.shape = {8, 8, 1},
                        .config = "a: b\n"};
     must(pf_checkpoint_write(path, &c));
 }

@@ -117,7 +117,7 @@ static void make_ours(void)
                        .adam_m = v,
                        .adam_v = v,
                        .shards = 1,
-                       .shape = {1, 2, 3},
+                       .space.shape = {1, 2, 3},
                        .config = "a: b\n"};
     must(pf_checkpoint_write(in_dir("c.h5"), &c));
     pf_dataset_info d = {.name = "d", .space = {.levels = 2, .shape = {2, 3, 1}}};

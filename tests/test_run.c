@@ -13,16 +13,17 @@ static void write_checkpoint(const char *path, int ema)
     pf_config *c = NULL;
     pf_text text;
     pf_net *net = NULL;
+    const pf_space space = {.kind = PF_REAL, .shape = shape};
     must(pf_config_parse("name: tiny\nsde: {name: vp}\nmodel: {name: mlp, width: 8}\n", "t",
                          &c));
     must(pf_experiment_take(c, 0, NULL, &e));
     must(pf_experiment_text(&e, &text));
-    must(pf_net_create(&e.model, &e.sde, shape, &net));
+    must(pf_net_create(&e.model, &e.method, &space, &net));
     float *v = pf_zalloc(2 * net->floats * sizeof *v);
     for (size_t i = 0; i < 2 * net->floats; i++) v[i] = i < net->floats ? 1.0f : 2.0f;
     pf_checkpoint f = {.step = 1000000,
                        .shards = 8,
-                       .shape = shape,
+                       .space = space,
                        .n_views = net->n_views,
                        .views = net->views,
                        .floats = net->floats,

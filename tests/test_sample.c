@@ -196,7 +196,9 @@ static void samples_do_not_depend_on_how_many_are_drawn(void **state)
     o.steps = 10;
     gaussian_create(D, "vp", 1, &a);
     must(pf_model_init("gaussian", &m));
-    must(pf_net_create(&m, &a.sde, (pf_shape){1, 1, D}, &net));
+    const pf_method method = pf_method_of_sde(&a.sde);
+    const pf_space space = {.kind = PF_REAL, .shape = {1, 1, D}};
+    must(pf_net_create(&m, &method, &space, &net));
     must(pf_net_set_params(net, a.params));
     must(pf_comm_open(&c, NULL));
     run(c, net, &o, 70, &more);

@@ -7,7 +7,7 @@
 #include <probflow/data.h>
 #include <probflow/likelihood.h>
 #include <probflow/model.h>
-#include <probflow/objective.h>
+#include <probflow/method.h>
 #include <probflow/sample.h>
 
 typedef enum pf_overlap { PF_OVERLAP_NO, PF_OVERLAP_YES, PF_OVERLAP_HOSTS } pf_overlap;
@@ -62,9 +62,8 @@ typedef struct pf_given {
 typedef struct pf_experiment {
     pf_run_opt run;
     pf_data_opt data;
-    pf_sde sde;
+    pf_method method;
     pf_model model;
-    pf_objective_opt objective;
     pf_train_opt train;
     pf_likelihood_opt likelihood;
     char sampler[64];

@@ -27,9 +27,10 @@ typedef struct pf_port { /* one input of a network */
     pf_shape shape; /* per sample */
     int integer;    /* 1: int32 values; 0: float */
 } pf_port;
-typedef struct pf_ports { /* what is offered to a network */
+typedef struct pf_ports { /* what is offered to a network, and what is asked of it */
     int n;
     pf_port port[PF_PORTS_MAX];
+    pf_shape out; /* of a sample's output */
 } pf_ports;
 
 typedef enum pf_init {

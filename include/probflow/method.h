@@ -1,62 +1,93 @@
 /* Methods: how data are noised, what a network is asked for, and what the loss is.
  *
- * A new method is one file with one pf_method_ops and one row of the table.
+ * A new method is one file with one pf_method_ops and one row of methods.c.
  *
  *     open -> self, read-only        see(batch) -> ports, scratch        network(ports) -> net
- *     loss(batch, scratch, net) -> terms and d(sum of terms)/d net
+ *     loss(batch, scratch, net) -> loss and d(sum of losses)/d net
+ *
+ * Once trained, a method shows its model as a score, as a chain of steps, or as both.
  *
  * Every draw is keyed by the batch's seed and the samples' global numbers, so neither ranks nor threads
  * nor the size of a batch change a number. */
 #ifndef PROBFLOW_METHOD_H
 #define PROBFLOW_METHOD_H
 
-#include <probflow/option.h>
+#include <probflow/chain.h>
+#include <probflow/config.h>
+#include <probflow/graph.h>
+#include <probflow/score.h>
+#include <probflow/sde.h>
 #include <probflow/space.h>
 
-/* What a network may read: a name and the shape of one sample. */
-enum { PF_PORTS_MAX = 8 };
-typedef struct pf_port {
-    const char *name;
-    pf_shape shape;
-    int integer; /* 1: int32_t, 0: float */
-} pf_port;
-typedef struct pf_ports {
-    int n;
-    pf_port port[PF_PORTS_MAX];
-} pf_ports;
+typedef struct pf_net pf_net; /* probflow/net.h */
 
-/* B samples of a global batch (training) or of a split (evaluation).  Everything borrowed. */
-typedef struct pf_batch {
-    const pf_space *space;
-    int B;
-    int64_t first, total; /* these are positions first .. first+B-1 of `total` */
-    const void *k;        /* levels or tokens; NULL: not given */
-    const float *x;       /* [B,D] in model scale */
-    const int32_t *label;
-    const float *condition;
-    const uint64_t *sample; /* [B] global numbers, which key the draws */
-    uint64_t seed;
-    uint32_t step;
-    int eval; /* 1: the draws of evaluation, which do not depend on step */
-} pf_batch;
+/* How a trained model is to be seen. */
+typedef struct pf_view_opt {
+    int batch;           /* samples of a call, at most */
+    int with_vjp;        /* of a score: vector-Jacobian products too; 0 saves memory */
+    const char *backend; /* as in pf_plan_opt */
+    /* `self` of a view of the same net with the same options, whose prepared parameters serve this one too
+     * and which must live as long as this one is used; NULL: own ones. */
+    const void *with;
+} pf_view_opt;
 
 typedef struct pf_method_ops {
     const char *name, *help;
-    size_t size; /* of the options */
-    const pf_opt *opts;
-    unsigned kinds; /* bit 1u << kind for each pf_kind it takes */
+    size_t size;        /* of the options */
+    const pf_opt *opts; /* of section `method` */
+    unsigned kinds;     /* bit 1u << kind for each pf_kind it takes */
+    /* Other sections and rules between options; NULL: section `method` is all there is. */
+    pf_status (*read)(pf_config *c, void *opt);
+    /* Canonical text of those sections: what defines the model's distributions goes before the model's own
+     * section, the loss behind it. */
+    pf_status (*write)(const void *opt, int loss, pf_text *t);
+    /* Keys of section `method` that may change once a network is trained; NULL-terminated, NULL: none. */
+    const char *const *free_keys;
     /* Makes the tables.  *self is read-only afterwards and may be shared by threads.  Fails PF_EARG
      * (options or a space that do not fit), PF_EMEM. */
     pf_status (*open)(const void *opt, const pf_space *space, void **self);
     void (*close)(void *self); /* NULL allowed */
     /* The ports offered to a network, and the shape of its output. */
-    void (*ports)(const void *self, pf_ports *in, pf_shape *out);
+    void (*ports)(const void *self, pf_ports *offered);
     size_t (*scratch)(const void *self); /* bytes a sample, a multiple of 8 */
     /* Draws, and fills in[i] ([B] of port i; NULL where the network does not read it) and scratch. */
     void (*see)(const void *self, const pf_batch *b, void *scratch, void *const *in);
-    /* term [B]; gout (NULL: unwanted) = scale d(sum term)/d net. */
+    /* loss [B]; gout (NULL: unwanted) = scale d(sum of losses)/d net. */
     void (*loss)(const void *self, const pf_batch *b, const void *scratch, const float *net,
-                 double scale, double *term, float *gout);
+                 double scale, double *loss, float *gout);
+    /* Views; NULL: there is none.  The net has parameters and outlives them. */
+    pf_status (*score)(const pf_net *n, const pf_view_opt *o, pf_score *out);
+    pf_status (*chain)(const pf_net *n, const pf_view_opt *o, pf_chain *out);
+    /* The SDE whose marginals the score belongs to, and the smallest time that a network is trained for;
+     * NULL: there are none. */
+    const pf_sde *(*sde)(const void *opt);
+    double (*t_min)(const void *opt);
 } pf_method_ops;
+
+/* A method with its options: plain data, copied freely. */
+enum { PF_METHOD_BYTES = 192 };
+typedef struct pf_method {
+    const pf_method_ops *ops;
+    union {
+        double align;
+        unsigned char bytes[PF_METHOD_BYTES];
+    } opt;
+} pf_method;
+
+extern const pf_method_ops *const pf_methods[]; /* NULL-terminated; the first is the default */
+/* Row by name; fails PF_EARG naming the nearest.  Options get their defaults. */
+PF_MUST_USE pf_status pf_method_init(const char *name, pf_method *out);
+/* The one that method.name says, the default where it says none, with its sections.  Fails PF_EARG. */
+PF_MUST_USE pf_status pf_method_read(pf_config *c, pf_method *out);
+/* Canonical text of its sections; see pf_method_ops.write. */
+PF_MUST_USE pf_status pf_method_write(const pf_method *m, int loss, pf_text *t);
+/* 1 when this key of section `method` may be set for a trained network. */
+int pf_method_is_free(const pf_method *m, const char *key);
+/* Score matching under this SDE, its loss at the defaults. */
+pf_method pf_method_of_sde(const pf_sde *sde);
+/* Its SDE, borrowed; NULL when it has none. */
+const pf_sde *pf_method_sde(const pf_method *m);
+/* The smallest time a network is trained for; 0 when the method has steps instead of a time. */
+double pf_method_t_min(const pf_method *m);
 
 #endif

@@ -23,9 +23,10 @@ typedef struct pf_model_ops {
     const char *name, *help;
     size_t size;
     const pf_opt *opts;
-    /* Networks: builds the graph from what is offered (pf_offered): the data x in the shape that the output
-     * has too, the conditioning value cond (999 t or sigma(t)), the noise sigma in x, std over mean factor
-     * of its marginal, and that mean factor, mean; all but x [1,1,1].  Parameter names are published ones. */
+    /* Networks: builds the graph from what is offered (pf_offered).  Every method offers the noisy data x; the
+     * conditioning value cond, by which the network knows the time; the noise sigma in x, std over mean factor
+     * of its marginal; and that mean factor, mean; all but x [1,1,1].  The output is offered->out.  Parameter
+     * names are published ones. */
     pf_node (*build)(const void *opt, pf_graph *g, const pf_ports *offered);
     /* Networks; NULL where every option has a use.  Takes what images of this shape have no use for out
      * of options that were left to their defaults; given: they were not, PF_EARG names what is useless. */
@@ -55,33 +56,5 @@ typedef struct pf_model { /* options, plain data */
 
 extern const pf_model_ops *const pf_models[]; /* NULL-terminated */
 PF_MUST_USE pf_status pf_model_init(const char *name, pf_model *out);
-
-/* A model bound to image shape, SDE and parameters: shared by all workers of a process. */
-typedef struct pf_net {
-    pf_model model;
-    pf_sde sde;
-    pf_shape shape;
-    pf_graph *graph; /* networks; NULL for analytic models */
-    void *state;     /* analytic models, after pf_net_set_params */
-    int n_views;
-    const pf_param *views;
-    pf_param *own_views; /* analytic models: owned */
-    size_t floats;
-    const float *params; /* borrowed */
-} pf_net;
-
-/* Builds the graph or the views.  Fails PF_ESHAPE when the image size does not fit the model. */
-PF_MUST_USE pf_status pf_net_create(const pf_model *m, const pf_sde *sde, pf_shape shape,
-                                    pf_net **out);
-void pf_net_free(pf_net *n);
-/* Sets the parameters (borrowed, [floats]) for the scores made afterwards.  Fails PF_ENUMERIC
- * naming the view when a value is not finite. */
-PF_MUST_USE pf_status pf_net_set_params(pf_net *n, const float *params);
-/* Score function for one worker: batch samples a call; with_vjp = 0 saves memory.  with: a score of the
- * same net, batch and with_vjp, whose prepared parameters serve this one too and which must live as
- * long as this one is used; NULL: own ones.  Fails PF_EARG (no parameters, or with was made
- * otherwise), PF_EMEM, PF_EEXT. */
-PF_MUST_USE pf_status pf_net_score(const pf_net *n, int batch, int with_vjp,
-                                   const pf_score *with, pf_score *out);
 
 #endif

@@ -18,10 +18,11 @@ typedef struct pf_named {
     const float *flat;
 } pf_named;
 
-/* Fills params [net->floats] by name.  The prefix "module." and the buffer "sigmas" of published
+/* Fills params by name, at the offsets of the network's views [n].  The prefix "module." and the buffer "sigmas" of published
  * state dictionaries are understood.
  * Fails PF_EFORMAT when a view of the network is missing or has another shape, or when a view of
  * the file belongs to nothing. */
-PF_MUST_USE pf_status pf_match_params(const pf_net *net, const pf_named *from, float *params);
+PF_MUST_USE pf_status pf_match_params(int n, const pf_param *views, const pf_named *from,
+                                      float *params);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <probflow/comm.h>
 #include <probflow/flow.h>
-#include <probflow/model.h>
+#include <probflow/net.h>
 #include <probflow/random.h>
 
 typedef struct pf_sample_opt {

@@ -20,9 +20,9 @@ typedef struct pf_sde_ops {
      * mass(t_min, t) = integral of g^2/std^2 from t_min to t, and its inverse in t. */
     double (*mass)(const void *self, double t_min, double t);
     double (*mass_inverse)(const void *self, double t_min, double m);
-    double (*cond)(const void *self,
-                   double t); /* how the network sees time: 999 t or sigma(t) */
-    int returns_score; /* what it returns: 1 the score, 0 the noise, which is -std score */
+    /* What published networks return and see: 1 the score, 0 the noise, which is -std score; 1 std/mean, 0
+     * 999 t. */
+    int returns_score, sees_sigma;
 } pf_sde_ops;
 
 /* An SDE with its options: plain data, copied freely. */
@@ -48,8 +48,6 @@ static inline void pf_sde_coef(const pf_sde *s, double t, double *f, double *g2)
 {
     s->ops->coef(&s->opt, t, f, g2);
 }
-/* score = network * scale. */
-double pf_sde_score_scale(const pf_sde *s, double t);
 /* log N(z; 0, prior_std^2 I) of z [dim], nats. */
 double pf_sde_prior_logp(const pf_sde *s, int dim, const double *z);
 

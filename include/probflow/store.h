@@ -89,7 +89,8 @@ typedef struct pf_checkpoint {
     int64_t step;
     uint64_t seed;
     int shards;
-    pf_shape shape;        /* images this model was made for */
+    pf_space
+        space; /* of the data this model was made for; of older files the shape alone: real */
     char *config;          /* canonical YAML */
     char data_content[65]; /* pf_dataset_content of the training split; "": not known */
 } pf_checkpoint;

@@ -12,7 +12,7 @@ enum { PF_BENCH_ROUNDS = 4096, PF_BENCH_LEAST = 3 };
 typedef struct pf_bench {
     pf_comm *c;
     pf_experiment e;
-    pf_shape shape;
+    pf_space space;
     double parameters, flops; /* of the network; flops: forward, a sample */
     int threads, profile;
     double budget; /* seconds a measurement */

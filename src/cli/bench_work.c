@@ -98,7 +98,7 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
     const pf_graph *g = e->net->graph;
     int x = pf_graph_port(g, "x");
     pf_plan_opt po = {.batch = e->batch, .want_in = 1u << x, .repeat = 1, .with = with};
-    pf_shape s = e->net->shape;
+    pf_shape s = e->net->space.shape;
     size_t n = (size_t)e->batch * pf_shape_entries(s);
     PF_TRY(pf_plan_create(g, &po, &w->plan));
     w->x = pf_zalloc(n * sizeof(float));
@@ -195,7 +195,7 @@ static PF_MUST_USE pf_status evaluate(evaluation *e)
 {
     const pf_bench *b = e->b;
     pf_bench_row r;
-    PF_TRY(pf_net_create(&b->e.model, &b->e.sde, b->shape, &e->net));
+    PF_TRY(pf_net_create(&b->e.model, &b->e.method, &b->space, &e->net));
     PF_REQUIRE(e->net->graph, PF_EARG, "model %s is analytic: bench measures networks",
                b->e.model.ops->name);
     e->params = pf_zalloc(e->net->floats * sizeof(float));

@@ -48,10 +48,10 @@ static PF_MUST_USE pf_status read_experiment(job *j)
 /* A training split of noise in the shape to be measured: speed does not depend on the pixels. */
 static PF_MUST_USE pf_status make_data(job *j)
 {
-    pf_shape s = j->b.shape;
+    const pf_space *s = &j->b.space;
     const char *tmp = getenv("TMPDIR");
     int64_t n = 4 * (int64_t)j->b.e.train.batch;
-    size_t bytes = (size_t)n * pf_shape_entries(s);
+    size_t bytes = (size_t)n * pf_shape_entries(s->shape);
     snprintf(j->folder, sizeof j->folder,
              "%.200s/probflow-bench-"
              "XX"
@@ -67,8 +67,7 @@ static PF_MUST_USE pf_status make_data(job *j)
     uint8_t *pixels = pf_zalloc(bytes);
     PF_REQUIRE(pixels, PF_EMEM, "no memory for %lld images", (long long)n);
     for (size_t i = 0; i < bytes; i++) pixels[i] = (uint8_t)((i * 2654435761u) >> 16);
-    pf_dataset_info info = {.name = "noise",
-                            .space = {.kind = PF_LEVELS, .shape = s, .levels = 256}};
+    pf_dataset_info info = {.name = "noise", .space = *s};
     pf_dataset_split split = {.split = "train", .n = n, .values = pixels};
     pf_status st = pf_dataset_write(j->made, &info, &split, 1);
     pf_free(pixels);
@@ -83,15 +82,16 @@ static PF_MUST_USE pf_status make_data(job *j)
 static PF_MUST_USE pf_status find_data(job *j)
 {
     pf_dataset *d = NULL;
-    pf_shape *s = &j->b.shape;
-    *s = (pf_shape){32, 32, 3};
+    pf_space *s = &j->b.space;
+    *s = (pf_space){PF_LEVELS, {32, 32, 3}, 256, 0, 0};
     if (j->size) {
         char more;
-        if (sscanf(j->size, "%dx%dx%d%c", &s->h, &s->w, &s->c, &more) != 3 || s->h < 1 ||
-            s->w < 1 || s->c < 1)
+        pf_shape *z = &s->shape;
+        if (sscanf(j->size, "%dx%dx%d%c", &z->h, &z->w, &z->c, &more) != 3 || z->h < 1 ||
+            z->w < 1 || z->c < 1)
             return pf_usage_error(PF_WHERE, "--size: '%s' is not HxWxC", j->size);
     } else if (j->b.e.data.path[0] && !pf_dataset_open(j->b.e.data.path, "train", &d)) {
-        *s = pf_dataset_about(d)->space.shape;
+        *s = pf_dataset_about(d)->space;
         pf_dataset_close(d);
         return PF_OK;
     }
@@ -101,7 +101,7 @@ static PF_MUST_USE pf_status find_data(job *j)
 static PF_MUST_USE pf_status weigh(pf_bench *b)
 {
     pf_net *net = NULL;
-    PF_TRY(pf_net_create(&b->e.model, &b->e.sde, b->shape, &net));
+    PF_TRY(pf_net_create(&b->e.model, &b->e.method, &b->space, &net));
     b->parameters = (double)net->floats;
     b->flops = pf_graph_flops(net->graph);
     pf_net_free(net);
@@ -116,9 +116,9 @@ static void describe(const job *j)
     printf("%s %dx%dx%d, %.2f M parameters, %.3f GFLOP forward\n"
            "%d threads, a step of %d images in %d shards, a group of %d a thread, "
            "%s\n\n",
-           e->model.ops->name, b->shape.h, b->shape.w, b->shape.c, 1e-6 * b->parameters,
-           1e-9 * b->flops, b->threads, e->train.batch, e->run.shards, e->likelihood.group,
-           j->made[0] ? "noise" : e->data.path);
+           e->model.ops->name, b->space.shape.h, b->space.shape.w, b->space.shape.c,
+           1e-6 * b->parameters, 1e-9 * b->flops, b->threads, e->train.batch, e->run.shards,
+           e->likelihood.group, j->made[0] ? "noise" : e->data.path);
 }
 
 /* Line by line, so that an end by a time limit loses none; an older table ends only here. */

@@ -64,7 +64,7 @@ static pf_status check_dataset(const job *j)
 
 static pf_status check_model(const job *j, const side *k)
 {
-    pf_shape a = j->about.space.shape, b = k->model.file.shape;
+    pf_shape a = j->about.space.shape, b = k->model.file.space.shape;
     PF_REQUIRE(pf_shape_same(a, b), PF_ESHAPE,
                "%s holds %dx%dx%d images, %s was made for %dx%dx%d", j->data, a.h, a.w, a.c,
                k->model.path, b.h, b.w, b.c);

@@ -69,12 +69,13 @@ static PF_MUST_USE pf_status convert(job *j)
 {
     PF_TRY(pf_take_output(j->dst, "checkpoint", &j->src, 1));
     PF_TRY(read_experiment(j));
-    PF_TRY(pf_net_create(&j->e.model, &j->e.sde, j->shape, &j->net));
+    const pf_space space = {.kind = PF_REAL, .shape = j->shape};
+    PF_TRY(pf_net_create(&j->e.model, &j->e.method, &space, &j->net));
     PF_TRY(pf_store_read_group(j->src, "params", &j->n_views, &j->views, &j->flat));
     j->params = pf_zalloc(j->net->floats * sizeof *j->params);
     PF_REQUIRE(j->params, PF_EMEM, "no memory for the parameters of %s", j->src);
     pf_named from = {.origin = j->src, .n = j->n_views, .views = j->views, .flat = j->flat};
-    PF_TRY(pf_match_params(j->net, &from, j->params));
+    PF_TRY(pf_match_params(j->net->n_views, j->net->views, &from, j->params));
     PF_TRY(pf_net_set_params(j->net, j->params));
 
     pf_checkpoint out = {.n_views = j->net->n_views,
@@ -83,7 +84,7 @@ static PF_MUST_USE pf_status convert(job *j)
                          .params = j->params,
                          .seed = (uint64_t)j->e.run.seed,
                          .shards = j->e.run.shards,
-                         .shape = j->shape,
+                         .space = j->net->space,
                          .config = j->text.s};
     PF_TRY(pf_checkpoint_write(j->dst, &out));
     pf_log("%s: %d parameter arrays, %zu values", j->dst, j->net->n_views, j->net->floats);

@@ -18,7 +18,7 @@ static pf_status prepare(job *j)
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, m));
     *s = (pf_sampling){.net = m->net, .opt = &m->e.sample, .n = j->n};
     PF_TRY(pf_sampler_find(m->e.sampler, &s->sampler));
-    int channels = m->file.shape.c;
+    int channels = m->file.space.shape.c;
     PF_REQUIRE(!j->png || channels == 1 || channels == 3, PF_ESHAPE,
                "--png needs images of 1 or 3 channels, the model has %d", channels);
     return PF_OK;

@@ -40,7 +40,8 @@ static PF_MUST_USE pf_status evaluate(job *j)
     int64_t n = j->x.dim[0];
     size_t D = j->x.size / (size_t)n;
 
-    PF_TRY(pf_net_score(j->l.net, n < CHUNK ? (int)n : CHUNK, j->probe.v != NULL, NULL, &j->f));
+    pf_view_opt view = {.batch = n < CHUNK ? (int)n : CHUNK, .with_vjp = j->probe.v != NULL};
+    PF_TRY(pf_net_score(j->l.net, &view, &j->f));
     j->score = pf_zalloc(j->x.size * sizeof *j->score);
     j->vjp = pf_zalloc(j->x.size * sizeof *j->vjp);
     j->net = pf_zalloc(j->x.size * sizeof *j->net);

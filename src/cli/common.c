@@ -46,7 +46,7 @@ pf_status pf_read_points(const pf_loaded *l, const char *path, const char *group
                          const char *name, int64_t n, pf_array *out)
 {
     char full[1024];
-    pf_shape s = l->net->shape;
+    pf_shape s = l->net->space.shape;
 
     PF_TRY(pf_store_read_array(path, join(group, name, full, sizeof full), out));
     PF_REQUIRE(fits(out, s), PF_ESHAPE,

@@ -42,8 +42,9 @@ static int group_size(const job *j, int64_t g)
 static PF_MUST_USE pf_status open_worker(const job *j, worker *k)
 {
     const pf_score *with = k == j->workers ? NULL : &j->workers[0].score;
-    PF_TRY(pf_net_score(j->l.net, j->per_group, 1, with, &k->score));
-    PF_TRY(pf_flow_create(&j->l.e.sde, &k->score, &k->flow));
+    pf_view_opt view = {.batch = j->per_group, .with_vjp = 1, .with = with ? with->self : NULL};
+    PF_TRY(pf_net_score(j->l.net, &view, &k->score));
+    PF_TRY(pf_flow_create(j->l.net->sde, &k->score, &k->flow));
     return PF_OK;
 }
 
@@ -70,7 +71,7 @@ static pf_status solve(void *self, int w, int64_t g, void *out)
     memcpy(z, j->x.v + at, n * sizeof *z);
     PF_TRY(pf_hint_at_noise(&j->l, pf_ode_solve(&p, ode, z, delta, &r->stat)));
     for (int b = 0; b < B; b++)
-        prior[b] = pf_sde_prior_logp(&j->l.e.sde, j->D, z + (size_t)b * (size_t)j->D);
+        prior[b] = pf_sde_prior_logp(j->l.net->sde, j->D, z + (size_t)b * (size_t)j->D);
     return PF_OK;
 }
 

@@ -80,13 +80,13 @@ static PF_MUST_USE pf_status fit_shape(job *j)
 {
     pf_shape p = j->p.space.shape;
     for (int i = 0; i < j->sides; i++) {
-        pf_shape m = j->side[i].model.net->shape;
+        pf_shape m = j->side[i].model.net->space.shape;
         int flat = p.h == 1 && p.w == 1 && p.c == m.h * m.w * m.c;
         PF_REQUIRE(pf_shape_same(p, m) || flat, PF_ESHAPE,
                    "%s holds points of %dx%dx%d values, %s was made for %dx%dx%d", j->a->in,
                    p.h, p.w, p.c, j->side[i].model.path, m.h, m.w, m.c);
     }
-    j->p.space.shape = j->side[0].model.net->shape;
+    j->p.space.shape = j->side[0].model.net->space.shape;
     j->D = p.h * p.w * p.c;
     return PF_OK;
 }
@@ -245,7 +245,7 @@ typedef struct slope {
  * input. */
 static double place(const job *j, int64_t first, int B, double *x)
 {
-    const pf_sde *sde = &j->side[0].model.net->sde;
+    const pf_sde *sde = j->side[0].model.net->sde;
     size_t D = (size_t)j->D;
     double mean = 1.0, std, log_q;
     if (!j->p.pixels) {
@@ -272,7 +272,8 @@ static pf_status find_slope(void *self, int w, int64_t g, void *out)
     double *score = out, *x = score + (size_t)j->opt.group * (size_t)j->D,
            *t = x + (size_t)B * (size_t)j->D;
     if (!s->scores[w].eval)
-        PF_TRY(pf_net_score(j->side[0].model.net, j->opt.group, 0, NULL, &s->scores[w]));
+        PF_TRY(pf_net_score(j->side[0].model.net, &(pf_view_opt){.batch = j->opt.group},
+                            &s->scores[w]));
     double to_input = place(j, g * j->opt.group, B, x);
     for (int b = 0; b < B; b++) t[b] = j->opt.ode.t_min;
     PF_TRY(s->scores[w].eval(s->scores[w].self, B, t, x, score));

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <probflow/experiment.h>
+#include <probflow/objective.h>
 
 static void plugin(const char *section, const char *name, const char *help, const pf_opt *opts,
                    FILE *f)
@@ -15,9 +16,12 @@ void pf_print_options(FILE *f)
     fprintf(f, "\nKeys of a configuration and of --set [default; range]:\n\n");
     pf_opt_help(pf_run_opts, "", f);
     pf_opt_help(pf_data_opts, "data", f);
-    pf_opt_help(pf_objective_opts, "objective", f);
     pf_opt_help(pf_train_opts, "train", f);
     pf_opt_help(pf_likelihood_opts, "likelihood", f);
+    for (int i = 0; pf_methods[i]; i++)
+        plugin("method", pf_methods[i]->name, pf_methods[i]->help, pf_methods[i]->opts, f);
+    fprintf(f, "\nSections of method sde:\n\n");
+    pf_opt_help(pf_objective_opts, "objective", f);
     for (int i = 0; pf_sdes[i]; i++)
         plugin("sde", pf_sdes[i]->name, pf_sdes[i]->help, pf_sdes[i]->opts, f);
     for (int i = 0; pf_models[i]; i++)

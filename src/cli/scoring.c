@@ -14,7 +14,7 @@
 
 pf_status pf_scoring_reaches(const pf_loaded *model, const pf_likelihood_opt *opt)
 {
-    double from = model->e.objective.t_min;
+    double from = pf_method_t_min(&model->e.method);
     PF_REQUIRE(!model->e.model.ops->build || opt->ode.t_min >= from, PF_EARG,
                "likelihood.t_min is %g, but %s is trained from %g on; set likelihood.t_min=%g "
                "for both",
@@ -103,7 +103,9 @@ static pf_status open_score(const pf_scoring *s, pf_score *score)
 {
     int64_t group = s->opt->group, n = s->data->n;
     const pf_score *with = score == s->scores ? NULL : s->scores;
-    PF_TRY(pf_net_score(s->model->net, (int)(n < group ? n : group), 1, with, score));
+    pf_view_opt view = {
+        .batch = (int)(n < group ? n : group), .with_vjp = 1, .with = with ? with->self : NULL};
+    PF_TRY(pf_net_score(s->model->net, &view, score));
     return PF_OK;
 }
 
@@ -119,7 +121,7 @@ static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, 
     more.probes *= sets;
     more.estimand = PF_NLL_ODE;
     g.repeat = 0;
-    pf_status st = pf_likelihood_group(&s->model->net->sde, score, &more, &g, of_all);
+    pf_status st = pf_likelihood_group(s->model->net->sde, score, &more, &g, of_all);
     for (int b = 0; !st && b < g.B; b++)
         rows[b].probe_variance = sets * of_all[b].probe_variance;
     pf_free(of_all);
@@ -137,7 +139,7 @@ static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const
     pf_likelihood_opt o = *s->opt;
     int pilot = s->pilots && is_one_of(s, s->pilots, group);
     if (pilot) o.draws = pf_scoring_draws(s);
-    PF_TRY(pf_likelihood_group(&s->model->net->sde, score, &o, g, rows));
+    PF_TRY(pf_likelihood_group(s->model->net->sde, score, &o, g, rows));
     if (pilot && g->pixels && has_one_set(s->opt))
         PF_TRY(add_probe_variance(s, score, *g, rows));
     for (int d = o.draws; d < pf_scoring_draws(s); d++)
@@ -257,7 +259,7 @@ static pf_status define(const pf_scoring *s, int before, pf_text *t)
     PF_TRY(define_data(s, before, t));
     if (s->model->raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
     PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, s->opt));
-    PF_TRY(pf_config_write(t, "sde", e->sde.ops->name, e->sde.ops->opts, &e->sde.opt));
+    PF_TRY(pf_method_write(&e->method, 0, t));
     PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
     if (!before && s->train)
         PF_TRY(pf_text_add(t, "control:\n  data_content: %s\n", s->train_content));

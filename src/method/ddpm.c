@@ -117,16 +117,16 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
     return PF_OK;
 }
 
-static void ports(const void *self, pf_ports *in, pf_shape *out)
+static void ports(const void *self, pf_ports *offered)
 {
     const ddpm *m = self;
     const pf_shape one = {1, 1, 1};
-    *in = (pf_ports){.n = PORTS,
-                     .port = {[PORT_X] = {"x", m->space.shape, 0},
-                              [PORT_COND] = {"cond", one, 0},
-                              [PORT_SIGMA] = {"sigma", one, 0},
-                              [PORT_MEAN] = {"mean", one, 0}}};
-    *out = m->space.shape;
+    *offered = (pf_ports){.n = PORTS,
+                          .port = {[PORT_X] = {"x", m->space.shape, 0},
+                                   [PORT_COND] = {"cond", one, 0},
+                                   [PORT_SIGMA] = {"sigma", one, 0},
+                                   [PORT_MEAN] = {"mean", one, 0}},
+                          .out = m->space.shape};
 }
 
 static size_t scratch_bytes(const void *self)

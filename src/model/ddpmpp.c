@@ -277,7 +277,8 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
     h = up(&u, h);
 
     pf_norm_opt o = norm_opt(&u, whole(&u), h, 1);
-    h = pf_conv_same(g, whole(&u), pf_group_norm(g, h, PF_NONE, &o), s.c, 3, c->init_scale);
+    h = pf_conv_same(g, whole(&u), pf_group_norm(g, h, PF_NONE, &o), offered->out.c, 3,
+                     c->init_scale);
     /* divided by sigma the network is the score, else the noise: minus sigma times the score */
     if (c->levels && c->scale_by_sigma) known = pf_affine(g, known, -1.0, 0.0);
     if (c->levels) h = pf_add_scale(g, h, known, 1.0);

@@ -59,7 +59,7 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
     e = pf_silu(g, pf_linear(g, "time", e, c->width, 1.0));
     pf_node h = pf_linear(g, "in", x, c->width, 1.0);
     for (int i = 0; i < c->depth; i++) h = block(g, i, h, e, c->width);
-    h = pf_linear(g, "out", pf_silu(g, h), s.c, 0.0);
+    h = pf_linear(g, "out", pf_silu(g, h), offered->out.c, 0.0);
     return c->scale_by_sigma ? pf_divide(g, h, cond) : h;
 }
 

@@ -86,13 +86,13 @@ static PF_MUST_USE pf_status nothing_is_left(const pf_named *from, const unsigne
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status match(const pf_net *net, const pf_named *from, unsigned char *used,
-                                   float *params)
+static PF_MUST_USE pf_status match(int n, const pf_param *views, const pf_named *from,
+                                   unsigned char *used, float *params)
 {
     char a[64], b[64];
 
-    for (int i = 0, guess = 0; i < net->n_views; i++) {
-        const pf_param *want = &net->views[i];
+    for (int i = 0, guess = 0; i < n; i++) {
+        const pf_param *want = &views[i];
         int tries = 0, j = guess;
         /* files are mostly in our order: start after the last hit */
         while (tries < from->n && strcmp(plain(from->views[j].name), want->name)) {
@@ -115,12 +115,12 @@ static PF_MUST_USE pf_status match(const pf_net *net, const pf_named *from, unsi
     return PF_OK;
 }
 
-pf_status pf_match_params(const pf_net *net, const pf_named *from, float *params)
+pf_status pf_match_params(int n, const pf_param *views, const pf_named *from, float *params)
 {
     PF_REQUIRE(from->n > 0, PF_EFORMAT, "%s: no parameters", from->origin);
     unsigned char *used = pf_zalloc((size_t)from->n);
     if (!used) PF_FAIL(PF_EMEM, "no memory for a table of parameters");
-    pf_status st = match(net, from, used, params);
+    pf_status st = match(n, views, from, used, params);
     pf_free(used);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

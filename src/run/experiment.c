@@ -8,7 +8,7 @@ static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const recomputes[] = {"none", "norms", "blocks", NULL};
 static const char *const overlaps[] = {"no", "yes", "hosts", NULL};
 static const char *const devices[] = {"cpu", "gpu", NULL};
-static const char *const sections[] = {"data",  "sde",        "model",  "objective",
+static const char *const sections[] = {"data",  "method",     "sde",    "model", "objective",
                                        "train", "likelihood", "sample", NULL};
 
 /* clang-format off */
@@ -63,9 +63,7 @@ static PF_MUST_USE pf_status read_plugins(pf_config *c, pf_experiment *e)
 {
     const char *name;
     const pf_sampler_ops *sampler;
-    PF_TRY(plugin_name(c, "sde", NULL, &name));
-    PF_TRY(pf_sde_init(name, &e->sde));
-    PF_TRY(pf_config_section(c, "sde", e->sde.ops->opts, &e->sde.opt));
+    PF_TRY(pf_method_read(c, &e->method));
     PF_TRY(plugin_name(c, "model", NULL, &name));
     PF_TRY(pf_model_init(name, &e->model));
     PF_TRY(pf_config_section(c, "model", e->model.ops->opts, &e->model.opt));
@@ -79,7 +77,7 @@ static PF_MUST_USE pf_status read_plugins(pf_config *c, pf_experiment *e)
 /* The network learned nothing of times below the one it was trained from. */
 static PF_MUST_USE pf_status check_t_min(const pf_config *c, pf_experiment *e)
 {
-    double trained = e->objective.t_min, *t = &e->likelihood.ode.t_min;
+    double trained = pf_method_t_min(&e->method), *t = &e->likelihood.ode.t_min;
     int given = pf_config_given(c, "likelihood.t_min");
     if (!e->model.ops->build || *t >= trained) return PF_OK;
     PF_REQUIRE(
@@ -139,10 +137,6 @@ static PF_MUST_USE pf_status check(const pf_experiment *e)
     PF_REQUIRE((s & (s - 1)) == 0, PF_EARG, "shards is %d; want a power of two", s);
     PF_REQUIRE(e->train.batch % s == 0, PF_EARG,
                "train.batch is %d, which does not divide by %d shards", e->train.batch, s);
-    const pf_objective_opt *o = &e->objective;
-    PF_REQUIRE(o->weight == PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_UNIFORM, PF_EARG,
-               "objective.time is importance, which samples t by the likelihood weight, but "
-               "objective.weight is sigma2; set objective.time=uniform");
     PF_TRY(pf_likelihood_check(&e->likelihood));
     PF_REQUIRE(e->train.device == 0, PF_ENOSUPP,
                "train.device is gpu, which this build has no kernels for; use cpu");
@@ -155,7 +149,6 @@ pf_status pf_experiment_read(pf_config *c, pf_experiment *out)
     PF_TRY(pf_config_section(c, "", pf_run_opts, &out->run));
     PF_TRY(pf_config_section(c, "data", pf_data_opts, &out->data));
     PF_TRY(read_plugins(c, out));
-    PF_TRY(pf_config_section(c, "objective", pf_objective_opts, &out->objective));
     PF_TRY(pf_config_section(c, "train", pf_train_opts, &out->train));
     PF_TRY(pf_config_section(c, "likelihood", pf_likelihood_opts, &out->likelihood));
     PF_TRY(pf_config_check(c, sections));
@@ -184,9 +177,9 @@ static PF_MUST_USE pf_status write_all(const pf_experiment *e, pf_text *t)
 {
     PF_TRY(pf_config_write(t, "", NULL, pf_run_opts, &e->run));
     PF_TRY(pf_config_write(t, "data", NULL, pf_data_opts, &e->data));
-    PF_TRY(pf_config_write(t, "sde", e->sde.ops->name, e->sde.ops->opts, &e->sde.opt));
+    PF_TRY(pf_method_write(&e->method, 0, t));
     PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
-    PF_TRY(pf_config_write(t, "objective", NULL, pf_objective_opts, &e->objective));
+    PF_TRY(pf_method_write(&e->method, 1, t));
     PF_TRY(pf_config_write(t, "train", NULL, pf_train_opts, &e->train));
     PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, &e->likelihood));
     PF_TRY(pf_config_write(t, "sample", e->sampler, pf_sample_opts, &e->sample));

@@ -11,11 +11,22 @@
 #include <unistd.h>
 
 /* The network is what its checkpoint says; only how it is used may change. */
-static PF_MUST_USE pf_status check_override(const char *set)
+static PF_MUST_USE pf_status check_override(const pf_method *m, const char *set)
 {
-    PF_REQUIRE(strncmp(set, "model.", 6) && strncmp(set, "sde.", 4), PF_EARG,
+    char key[64];
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(set, "="), set);
+    int of_method = !strncmp(key, "method.", 7) && !pf_method_is_free(m, key + 7);
+    PF_REQUIRE(strncmp(set, "model.", 6) && strncmp(set, "sde.", 4) && !of_method, PF_EARG,
                "%.*s is fixed by the checkpoint and cannot be set here", (int)strcspn(set, "="),
                set);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status check_overrides(pf_config *stored, const pf_load_opt *o)
+{
+    pf_method m;
+    PF_TRY(pf_method_read(stored, &m));
+    for (int i = 0; i < o->n_sets; i++) PF_TRY(check_override(&m, o->sets[i]));
     return PF_OK;
 }
 
@@ -107,19 +118,21 @@ pf_status pf_loaded_open(const pf_load_opt *o, pf_loaded *out)
     pf_config *c = NULL;
     const float *flat = NULL;
     memset(out, 0, sizeof *out);
-    for (int i = 0; i < o->n_sets; i++) PF_TRY(check_override(o->sets[i]));
     PF_TRY(read_checkpoint(o, out));
     PF_TRY(pf_config_parse(out->file.config, out->path, &c));
     pf_config_stored(c);
+    pf_status st = check_overrides(c, o);
+    if (st) pf_config_free(c);
+    PF_TRY(st);
     PF_TRY(pf_experiment_take(c, o->n_sets, o->sets, &out->e));
-    PF_TRY(pf_net_create(&out->e.model, &out->e.sde, out->file.shape, &out->net));
+    PF_TRY(pf_net_create(&out->e.model, &out->e.method, &out->file.space, &out->net));
     out->params = pf_zalloc(out->net->floats * sizeof *out->params);
     PF_REQUIRE(out->params, PF_EMEM, "no memory for the parameters of %s", out->path);
 
     PF_TRY(choose_params(out, o->params, &flat));
     pf_named from = {
         .origin = out->path, .n = out->file.n_views, .views = out->file.views, .flat = flat};
-    PF_TRY(pf_match_params(out->net, &from, out->params));
+    PF_TRY(pf_match_params(out->net->n_views, out->net->views, &from, out->params));
     PF_TRY(pf_net_set_params(out->net, out->params));
     return PF_OK;
 }

@@ -35,9 +35,11 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
     piece *p = result;
     const pf_sampling *s = j->s;
     pf_score *score = &j->scores[worker];
-    if (!score->eval) PF_TRY(pf_net_score(s->net, BATCH, 0, &j->scores[0], score));
-    PF_TRY(s->sampler->draw(&s->net->sde, score, s->opt, item * BATCH, piece_size(j, item),
-                            p->x, &p->evaluations));
+    if (!score->eval)
+        PF_TRY(pf_net_score(s->net, &(pf_view_opt){.batch = BATCH, .with = j->scores[0].self},
+                            score));
+    PF_TRY(s->sampler->draw(s->net->sde, score, s->opt, item * BATCH, piece_size(j, item), p->x,
+                            &p->evaluations));
     return PF_OK;
 }
 
@@ -65,13 +67,13 @@ static PF_MUST_USE pf_status prepare(job *j, int threads, int root)
     PF_REQUIRE(j->scores && (s->x || !root), PF_EMEM, "no memory for %lld samples",
                (long long)s->n);
     /* before the other workers start, since it has the prepared weights of all */
-    PF_TRY(pf_net_score(s->net, BATCH, 0, NULL, &j->scores[0]));
+    PF_TRY(pf_net_score(s->net, &(pf_view_opt){.batch = BATCH}, &j->scores[0]));
     return PF_OK;
 }
 
 pf_status pf_sampling_run(pf_comm *c, pf_sampling *s)
 {
-    pf_shape shape = s->net->shape;
+    pf_shape shape = s->net->space.shape;
     int threads = pf_comm_threads(c);
     job j = {.s = s, .dim = pf_shape_entries(shape)};
     pf_status st = pf_comm_agree(c, prepare(&j, threads, pf_comm_rank(c) == 0));
@@ -107,7 +109,7 @@ static uint8_t *to_pixels(const double *x, size_t n)
 static PF_MUST_USE pf_status write_files(const pf_sampling *s, const pf_sample_files *f,
                                          const uint8_t *pixels)
 {
-    pf_shape shape = s->net->shape;
+    pf_shape shape = s->net->space.shape;
     pf_out_array arrays[] = {
         {"x", 4, {s->n, shape.h, shape.w, shape.c}, s->x, NULL, NULL},
         {"images", 4, {s->n, shape.h, shape.w, shape.c}, NULL, NULL, pixels},
@@ -127,7 +129,7 @@ static PF_MUST_USE pf_status write_files(const pf_sampling *s, const pf_sample_f
 
 pf_status pf_sampling_write(const pf_sampling *s, const pf_sample_files *f)
 {
-    pf_shape shape = s->net->shape;
+    pf_shape shape = s->net->space.shape;
     uint8_t *pixels = to_pixels(s->x, (size_t)s->n * pf_shape_entries(shape));
     PF_REQUIRE(pixels, PF_EMEM, "no memory for %lld images", (long long)s->n);
     pf_status st = write_files(s, f, pixels);

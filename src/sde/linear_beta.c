@@ -36,9 +36,3 @@ double pf_unit_prior_std(const void *self)
     (void)self;
     return 1.0;
 }
-
-double pf_cond_999(const void *self, double t)
-{
-    (void)self;
-    return 999.0 * t;
-}

@@ -14,6 +14,5 @@ double pf_beta(const void *self, double t);
 double pf_beta_integral(const void *self, double t);         /* B(t) */
 double pf_beta_integral_inverse(const void *self, double b); /* t with B(t) = b */
 double pf_unit_prior_std(const void *self);                  /* 1 */
-double pf_cond_999(const void *self, double t);              /* 999 t: published time labels */
 
 #endif

@@ -20,13 +20,6 @@ pf_status pf_sde_init(const char *name, pf_sde *out)
     return PF_OK;
 }
 
-double pf_sde_score_scale(const pf_sde *s, double t)
-{
-    double mean, std;
-    pf_sde_marginal(s, t, &mean, &std);
-    return s->ops->returns_score ? 1.0 : -1.0 / std;
-}
-
 double pf_sde_prior_logp(const pf_sde *s, int dim, const double *z)
 {
     double std = s->ops->prior_std(&s->opt), sum = 0.0;

@@ -71,6 +71,6 @@ const pf_sde_ops pf_sde_ve = {
     .prior_std = prior_std,
     .mass = mass,
     .mass_inverse = mass_inverse,
-    .cond = sigma,
     .returns_score = 1,
+    .sees_sigma = 1,
 };

@@ -47,5 +47,4 @@ const pf_sde_ops pf_sde_vp = {
     .prior_std = pf_unit_prior_std,
     .mass = mass,
     .mass_inverse = mass_inverse,
-    .cond = pf_cond_999,
 };

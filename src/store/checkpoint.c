@@ -29,8 +29,8 @@ static PF_MUST_USE pf_status put_block(hid_t file, const char *group, const pf_c
 static PF_MUST_USE pf_status put_state(hid_t file, const pf_checkpoint *c)
 {
     hid_t g = 0;
-    int64_t shape[3] = {c->shape.h, c->shape.w, c->shape.c}, seed = (int64_t)c->seed,
-            shards = c->shards;
+    const pf_shape *of = &c->space.shape;
+    int64_t shape[3] = {of->h, of->w, of->c}, seed = (int64_t)c->seed, shards = c->shards;
     int64_t floats = (int64_t)c->floats;
     PF_TRY(pf_h5_group(file, "/state", &g));
     pf_status st = pf_h5_put_i64(g, "step", 1, &c->step);
@@ -54,11 +54,43 @@ static PF_MUST_USE pf_status put_state(hid_t file, const pf_checkpoint *c)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+/* What a datum is, beside its shape. */
+static const char *const kinds[] = {
+    [PF_LEVELS] = "levels", [PF_TOKENS] = "tokens", [PF_REAL] = "real"};
+
+static PF_MUST_USE pf_status put_space(hid_t file, const pf_space *s)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s %d, classes %d, conditions %d", kinds[s->kind], s->levels,
+             s->classes, s->conditions);
+    PF_TRY(pf_h5_put_text(file, "space", text));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status get_space(hid_t file, const char *path, pf_space *s)
+{
+    char *text = NULL, kind[16] = "";
+    if (!pf_h5_has_attr(file, "space")) return PF_OK; /* an older file */
+    PF_TRY(pf_h5_get_text(file, path, "space", &text));
+    int n = sscanf(text, "%15s %d, classes %d, conditions %d", kind, &s->levels, &s->classes,
+                   &s->conditions);
+    pf_free(text);
+    int k = 0;
+    while (k < PF_REAL && strcmp(kind, kinds[k])) k++;
+    s->kind = k;
+    PF_REQUIRE(n == 4 && !strcmp(kind, kinds[k]) && s->levels >= 0 && s->levels <= 1 << 24 &&
+                   s->classes >= 0 && s->classes <= 1 << 24 && s->conditions >= 0 &&
+                   s->conditions <= 1 << 24,
+               PF_EFORMAT, "%s is damaged: impossible space of data", path);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status put_all(hid_t file, const pf_checkpoint *c)
 {
     const float *block[BLOCKS] = {c->params, c->ema, c->adam_m, c->adam_v};
     PF_TRY(pf_h5_put_text(file, "config", c->config ? c->config : ""));
     if (c->data_content[0]) PF_TRY(pf_h5_put_text(file, "data_content", c->data_content));
+    PF_TRY(put_space(file, &c->space));
     PF_TRY(put_state(file, c));
     for (int b = 0; b < BLOCKS; b++) {
         if (!block[b]) continue;
@@ -97,7 +129,8 @@ static PF_MUST_USE pf_status read_counters(hid_t g, const char *path, pf_checkpo
     PF_REQUIRE(fit, PF_EFORMAT, "%s is damaged: impossible shape or counters in /state", path);
     c->seed = (uint64_t)seed;
     c->shards = (int)shards;
-    c->shape = (pf_shape){(int)shape[0], (int)shape[1], (int)shape[2]};
+    c->space =
+        (pf_space){.kind = PF_REAL, .shape = {(int)shape[0], (int)shape[1], (int)shape[2]}};
     c->floats = (size_t)floats;
     return PF_OK;
 }
@@ -223,6 +256,7 @@ static PF_MUST_USE pf_status read_all(hid_t file, const char *path, int with_sta
     PF_TRY(pf_h5_get_text(file, path, "config", &c->config));
     PF_TRY(pf_h5_get_digest(file, path, "data_content", c->data_content));
     PF_TRY(read_state(file, path, c));
+    PF_TRY(get_space(file, path, &c->space));
     PF_TRY(read_views(file, path, c));
     PF_TRY(read_block(file, path, pf_checkpoint_groups[PARAMS], c, &c->params));
     PF_TRY(read_block(file, path, pf_checkpoint_groups[EMA], c, &c->ema));

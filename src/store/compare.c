@@ -123,10 +123,11 @@ static int tells_the_making(const char *name)
     return 0;
 }
 
-/* Digests of what is compared itself; files of before have none. */
+/* Digests of what is compared itself, and what the data are; files of before have none. */
 static int may_lack(const char *attr)
 {
-    return tells_the_making(attr) || !strcmp(attr, "content") || !strcmp(attr, "data_content");
+    return tells_the_making(attr) || !strcmp(attr, "content") ||
+           !strcmp(attr, "data_content") || !strcmp(attr, "space");
 }
 
 static void made_with_another(pair *p, const char *what)

@@ -25,7 +25,7 @@ static PF_MUST_USE pf_status fit(source *s, pf_net *net, const char *dir, const 
     const pf_dataset_info *about = pf_dataset_about(s->data);
     const pf_experiment *e = s->e;
     int64_t n = e->data.limit > 0 && e->data.limit < about->n ? e->data.limit : about->n;
-    pf_sample_source src = {s, n, (int)pf_shape_entries(net->shape), read_rows};
+    pf_sample_source src = {s, n, (int)pf_shape_entries(net->space.shape), read_rows};
     pf_log("fitting %s to %lld samples", net->model.ops->name, (long long)n);
     PF_TRY(net->model.ops->fit(&net->model.opt, &src, params));
     PF_TRY(pf_net_set_params(net, params)); /* refuses values that are not finite */
@@ -42,7 +42,7 @@ static PF_MUST_USE pf_status fit(source *s, pf_net *net, const char *dir, const 
         .step = 1,
         .seed = (uint64_t)e->run.seed,
         .shards = e->run.shards,
-        .shape = net->shape,
+        .space = net->space,
         .config = config.s,
     };
     memcpy(c.data_content, content, sizeof c.data_content);
@@ -59,8 +59,7 @@ static PF_MUST_USE pf_status fit_new(const pf_experiment *e, const char *dir,
     pf_net *net = NULL;
     float *params = NULL;
     PF_TRY(pf_dataset_open(e->data.path, "train", &s.data));
-    pf_status st =
-        pf_net_create(&e->model, &e->sde, pf_dataset_about(s.data)->space.shape, &net);
+    pf_status st = pf_net_create(&e->model, &e->method, &pf_dataset_about(s.data)->space, &net);
     if (!st) params = pf_zalloc(net->floats * sizeof *params);
     if (!st && !params)
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %zu parameters", net->floats);

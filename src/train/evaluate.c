@@ -15,34 +15,31 @@ static int64_t cut(const pf_trainer *t, int shard)
 }
 
 /* Images first .. first+n-1 (n <= b); the rest of the batch repeats the last one. */
-static void draw_batch(pf_trainer *t, pf_worker *w, int64_t first, int n)
+static pf_batch draw_batch(pf_trainer *t, pf_worker *w, int64_t first, int n)
 {
-    const pf_experiment *e = t->e;
     size_t dim = (size_t)t->dim;
-    pf_draw u = {t->seed, PF_STREAM_EVAL_TIME, 0, 0};
-    double u0 = pf_draw_uniform_f64(&u, 0);
     for (int i = 0; i < t->cut.b; i++) {
         int64_t image = first + (i < n ? i : n - 1);
-        pf_draw d = {t->seed, PF_STREAM_EVAL_NOISE, (uint64_t)image, 0};
         memcpy(w->x + (size_t)i * dim, t->eval.x + (size_t)(image - t->eval.first) * dim,
                dim * sizeof *w->x);
-        pf_draw_normal(&d, 0, dim, w->z + (size_t)i * dim);
-        pf_objective_times(&e->sde, &e->objective, u0, image, 1, t->eval.n, w->t + i);
+        w->sample[i] = (uint64_t)image;
     }
+    pf_batch b = pf_worker_batch(w, first, t->eval.n);
+    b.eval = 1;
+    pf_net_see(t->net, &b, w->scratch, &w->inputs);
+    return b;
 }
 
 static PF_MUST_USE pf_status shard_loss(pf_trainer *t, pf_worker *w, int shard)
 {
-    const pf_experiment *e = t->e;
+    const pf_net *net = t->net;
     double sum = 0.0;
     for (int64_t at = cut(t, shard); at < cut(t, shard + 1); at += t->cut.b) {
         int64_t left = cut(t, shard + 1) - at;
         int n = left < t->cut.b ? (int)left : t->cut.b;
-        draw_batch(t, w, at, n);
-        pf_dsm dsm = {&e->sde, &e->objective, t->cut.b, t->dim, w->x, w->z, w->t};
-        pf_objective_inputs(&dsm, &(pf_dsm_inputs){w->xt, w->cond, w->sigma, w->mean});
+        pf_batch b = draw_batch(t, w, at, n);
         PF_TRY(pf_plan_forward(w->exact, &w->run, w->net));
-        pf_objective_loss(&dsm, w->net, 1.0, w->loss, NULL);
+        net->method.ops->loss(net->self, &b, w->scratch, w->net, 1.0, w->loss, NULL);
         for (int i = 0; i < n; i++) sum += w->loss[i];
     }
     t->tally.shard_loss[shard - t->cut.first] = sum;
@@ -69,7 +66,7 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const cha
     const pf_experiment *e = t->e;
     int64_t n = pf_dataset_about(d)->n;
     const pf_shape s = pf_dataset_about(d)->space.shape;
-    PF_REQUIRE(pf_shape_same(s, t->net->shape), PF_ESHAPE,
+    PF_REQUIRE(pf_shape_same(s, t->net->space.shape), PF_ESHAPE,
                "the %s split of %s holds %dx%dx%d values a row, the training split %d", split,
                e->data.path, s.h, s.w, s.c, t->dim);
     t->eval.n = n < e->train.eval_images ? n : e->train.eval_images;

@@ -2,6 +2,7 @@
 #ifndef PROBFLOW_SRC_TRAIN_LOOP_H
 #define PROBFLOW_SRC_TRAIN_LOOP_H
 
+#include <probflow/net.h>
 #include <probflow/train.h>
 
 #include <stdatomic.h>
@@ -33,10 +34,13 @@ typedef struct pf_worker {
     pf_plan *plan;
     pf_plan *exact; /* of evaluation losses, always float; the same as plan when that is */
     pf_tree *tree;
-    float *x, *z, *xt, *cond, *sigma, *mean, *net, *gout; /* [b,D]; cond, sigma, mean [b] */
-    double *t, *loss;                                     /* [b] */
-    uint64_t *sample;                                     /* [b] */
-    pf_run run; /* on xt, cond, sigma, mean, without dropout */
+    float *x;          /* [b,D] clean, model scale */
+    uint64_t *sample;  /* [b] */
+    void *scratch;     /* of the method, for b samples */
+    pf_inputs inputs;  /* what the network reads */
+    pf_run run;        /* on them, without dropout */
+    float *net, *gout; /* [b, output] */
+    double *loss;      /* [b] */
     struct pf_trainer *trainer;
     int bucket, last; /* of the shard's gradient: buckets not yet final; 1: no shard follows */
     size_t bytes;
@@ -112,6 +116,8 @@ PF_MUST_USE pf_status pf_workers_run(pf_trainer *t, pf_task *task, void *self);
 /* The worker's part of preparing the parameters for all; then the gradient and loss sums of its
  * shards at t->step. */
 pf_task pf_worker_prepare, pf_worker_gradient; /* of a pf_trainer */
+/* The worker's rows as the positions from `first` on of a batch of `total`. */
+pf_batch pf_worker_batch(const pf_worker *w, int64_t first, int64_t total);
 
 /* Floats of a bucket of the flat vector, given those of the smallest part (shards * PF_LANES). */
 size_t pf_bucket_floats(size_t padded, size_t unit);

@@ -57,7 +57,7 @@ static PF_MUST_USE pf_status write(const pf_trainer *t, float *m, float *v)
         .step = t->step,
         .seed = t->seed,
         .shards = t->cut.shards,
-        .shape = t->net->shape,
+        .space = t->net->space,
         .config = t->config,
     };
     memcpy(c.data_content, t->content, sizeof c.data_content);

@@ -39,9 +39,9 @@ static PF_MUST_USE pf_status open_data(pf_trainer *t)
     const pf_experiment *e = t->e;
     pf_dataset *d = NULL;
     PF_TRY(pf_dataset_open(e->data.path, "train", &d));
-    pf_shape s = pf_dataset_about(d)->space.shape;
-    t->dim = (int)pf_shape_entries(s);
-    pf_status st = pf_net_create(&e->model, &e->sde, s, &t->net);
+    const pf_space space = pf_dataset_about(d)->space;
+    t->dim = pf_space_dim(&space);
+    pf_status st = pf_net_create(&e->model, &e->method, &space, &t->net);
     t->data = pf_zalloc((size_t)t->cut.own * sizeof *t->data);
     if (!st && !t->data)
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d shards", t->cut.own);

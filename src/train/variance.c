@@ -92,7 +92,7 @@ static PF_MUST_USE pf_status prepare(run *r, const pf_checkpoint *at)
 {
     pf_trainer *t = r->t;
     PF_TRY(pf_trainer_open(t));
-    pf_shape a = at->shape, b = t->net->shape;
+    pf_shape a = at->space.shape, b = t->net->space.shape;
     PF_REQUIRE(pf_shape_same(a, b), PF_ESHAPE,
                "%s holds %dx%dx%d values a row, the checkpoint was made for %dx%dx%d",
                t->e->data.path, b.h, b.w, b.c, a.h, a.w, a.c);

@@ -79,27 +79,21 @@ static PF_MUST_USE pf_status create_plans(pf_trainer *t, pf_worker *w, const pf_
 static PF_MUST_USE pf_status create(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index];
-    size_t n = (size_t)t->cut.b, floats = n * (size_t)t->dim * sizeof(float);
+    const pf_net *net = t->net;
+    size_t n = (size_t)t->cut.b, out = n * pf_shape_entries(net->offered.out) * sizeof(float);
     PF_TRY(create_plans(t, w, index ? &t->w[0] : NULL));
     w->trainer = t;
-    w->x = take(w, floats);
-    w->z = take(w, floats);
-    w->xt = take(w, floats);
-    w->net = take(w, floats);
-    w->gout = take(w, floats);
-    w->cond = take(w, n * sizeof *w->cond);
-    w->sigma = take(w, n * sizeof *w->sigma);
-    w->mean = take(w, n * sizeof *w->mean);
-    w->t = take(w, n * sizeof *w->t);
-    w->loss = take(w, n * sizeof *w->loss);
+    PF_TRY(pf_inputs_create(net, t->cut.b, &w->inputs));
+    w->bytes += pf_inputs_bytes(net, t->cut.b);
+    pf_inputs_run(&w->inputs, &w->run);
+    w->x = take(w, n * (size_t)t->dim * sizeof *w->x);
     w->sample = take(w, n * sizeof *w->sample);
-    PF_REQUIRE(w->x && w->z && w->xt && w->net && w->gout && w->cond && w->sigma && w->mean &&
-                   w->t && w->loss && w->sample,
-               PF_EMEM, "no memory for a batch of %d samples", t->cut.b);
-    pf_run_set(&w->run, t->net->graph, "x", w->xt);
-    pf_run_set(&w->run, t->net->graph, "cond", w->cond);
-    pf_run_set(&w->run, t->net->graph, "sigma", w->sigma);
-    pf_run_set(&w->run, t->net->graph, "mean", w->mean);
+    w->scratch = take(w, n * net->method.ops->scratch(net->self));
+    w->net = take(w, out);
+    w->gout = take(w, out);
+    w->loss = take(w, n * sizeof *w->loss);
+    PF_REQUIRE(w->x && w->sample && w->scratch && w->net && w->gout && w->loss, PF_EMEM,
+               "no memory for a batch of %d samples", t->cut.b);
     return PF_OK;
 }
 
@@ -120,48 +114,52 @@ static void release(pf_worker *w)
     if (w->exact != w->plan) pf_plan_free(w->exact);
     pf_plan_free(w->plan);
     pf_tree_free(w->tree);
+    pf_inputs_free(&w->inputs);
     pf_free(w->x);
-    pf_free(w->z);
-    pf_free(w->xt);
+    pf_free(w->sample);
+    pf_free(w->scratch);
     pf_free(w->net);
     pf_free(w->gout);
-    pf_free(w->cond);
-    pf_free(w->sigma);
-    pf_free(w->mean);
-    pf_free(w->t);
     pf_free(w->loss);
-    pf_free(w->sample);
 }
 
-/* Clean batch, noise and times of one shard at this step. */
-static void draw_batch(pf_trainer *t, pf_worker *w, int shard)
+/* What a batch is beside its rows, which w has. */
+pf_batch pf_worker_batch(const pf_worker *w, int64_t first, int64_t total)
 {
-    const pf_experiment *e = t->e;
-    int64_t at = (int64_t)shard * t->cut.b, batch = e->train.batch;
-    pf_draw u = {t->seed, PF_STREAM_TIME, (uint64_t)t->step, 0};
+    const pf_trainer *t = w->trainer;
+    return (pf_batch){.space = &t->net->space,
+                      .B = t->cut.b,
+                      .first = first,
+                      .total = total,
+                      .x = w->x,
+                      .sample = w->sample,
+                      .seed = t->seed};
+}
+
+/* The rows of one shard at this step, and what the network sees of them. */
+static pf_batch draw_batch(pf_trainer *t, pf_worker *w, int shard)
+{
+    int64_t at = (int64_t)shard * t->cut.b, batch = t->e->train.batch;
     pf_shard_batch(t->data[shard - t->cut.first], t->step, t->cut.b, w->x);
-    for (int i = 0; i < t->cut.b; i++) {
-        w->sample[i] = (uint64_t)(t->step * batch + at + i);
-        pf_draw d = {t->seed, PF_STREAM_NOISE, w->sample[i], 0};
-        pf_draw_normal(&d, 0, (size_t)t->dim, w->z + (size_t)i * (size_t)t->dim);
-    }
-    pf_objective_times(&e->sde, &e->objective, pf_draw_uniform_f64(&u, 0), at, t->cut.b, batch,
-                       w->t);
+    for (int i = 0; i < t->cut.b; i++) w->sample[i] = (uint64_t)(t->step * batch + at + i);
+    pf_batch b = pf_worker_batch(w, at, batch);
+    b.step = (uint32_t)t->step;
+    pf_net_see(t->net, &b, w->scratch, &w->inputs);
+    return b;
 }
 
 static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int shard)
 {
-    const pf_experiment *e = t->e;
-    draw_batch(t, w, shard);
-    pf_dsm dsm = {&e->sde, &e->objective, t->cut.b, t->dim, w->x, w->z, w->t};
-    pf_objective_inputs(&dsm, &(pf_dsm_inputs){w->xt, w->cond, w->sigma, w->mean});
+    const pf_net *net = t->net;
+    pf_batch b = draw_batch(t, w, shard);
     pf_run run = w->run;
     run.train = 1;
     run.seed = t->seed;
     run.sample = w->sample;
     run.step = (uint32_t)t->step;
     PF_TRY(pf_plan_forward(w->plan, &run, w->net));
-    pf_objective_loss(&dsm, w->net, 1.0 / e->train.batch, w->loss, w->gout);
+    net->method.ops->loss(net->self, &b, w->scratch, w->net, 1.0 / t->e->train.batch, w->loss,
+                          w->gout);
     double sum = 0.0;
     for (int i = 0; i < t->cut.b; i++) sum += w->loss[i];
     t->tally.shard_loss[shard - t->cut.first] = sum;

@@ -310,7 +310,7 @@ static void checkpoints(void)
                        .step = 4,
                        .seed = 3,
                        .shards = 4,
-                       .shape = {2, 2, 1},
+                       .space.shape = {2, 2, 1},
                        .config = "seed: 3\ntrain: {steps: 4}\n"};
     must(!pf_checkpoint_write(place("h5_checkpoint", "state"), &c), "checkpoint");
     c.n_views = 12, c.floats = 48, c.ema = c.adam_m = c.adam_v = NULL;

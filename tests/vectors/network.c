@@ -2,12 +2,12 @@
  * independent implementation (tests/golden/README.md). */
 #include "network.h"
 
-#include "model/network_score.h"
+#include "method/dsm.h"
 #include <probflow/published.h>
 
 #include <probflow/flow.h>
 #include <probflow/memory.h>
-#include <probflow/objective.h>
+#include <probflow/net.h>
 #include <probflow/store.h>
 
 #include <math.h>
@@ -67,7 +67,7 @@ static PF_MUST_USE pf_status set_params(golden *g)
     from.views = views;
     from.flat = flat;
     g->params = pf_zalloc(g->net->floats * sizeof *g->params);
-    pf_status st = g->params ? pf_match_params(g->net, &from, g->params)
+    pf_status st = g->params ? pf_match_params(g->net->n_views, g->net->views, &from, g->params)
                              : pf_raise(PF_EMEM, PF_WHERE, "no memory for the parameters");
     if (!st) st = pf_net_set_params(g->net, g->params);
     pf_free(views);
@@ -84,7 +84,9 @@ static PF_MUST_USE pf_status load(golden *g)
     pf_free(json);
     if (st) return pf_trail(st, PF_WHERE);
     PF_TRY(set_sde(g));
-    PF_TRY(pf_net_create(&g->model, &g->sde, g->shape, &g->net));
+    const pf_method method = pf_method_of_sde(&g->sde);
+    const pf_space space = {.kind = PF_REAL, .shape = g->shape};
+    PF_TRY(pf_net_create(&g->model, &method, &space, &g->net));
     PF_TRY(set_params(g));
     PF_TRY(array(g, "t", &t));
     g->B = (int)t->size;
@@ -111,7 +113,7 @@ static double distance(const double *a, const double *want, size_t n)
 
 static PF_MUST_USE pf_status check_score(golden *g, const char *backend)
 {
-    pf_network_opt o = {.batch = g->B, .with_vjp = 1, .backend = backend};
+    pf_view_opt o = {.batch = g->B, .with_vjp = 1, .backend = backend};
     const vectors_array *x, *t, *v, *net, *score, *vjp, *cond;
     pf_score f = {0};
     size_t D = (size_t)g->D;
@@ -122,12 +124,13 @@ static PF_MUST_USE pf_status check_score(golden *g, const char *backend)
     PF_TRY(rows(g, "vjp", &vjp));
     PF_TRY(array(g, "t", &t));
     PF_TRY(array(g, "cond", &cond));
+    const pf_sde_method by_sde = {.sde = g->sde};
     for (int b = 0; b < g->B && cond->size == t->size; b++)
-        vectors_error(g->v, fabs(g->sde.ops->cond(&g->sde.opt, t->v[b]) / cond->v[b] - 1.0),
+        vectors_error(g->v, fabs(pf_sde_method_cond(&by_sde, t->v[b]) / cond->v[b] - 1.0),
                       1e-12, "cond");
     double *s = pf_zalloc(3 * x->size * sizeof *s), *jv = s + x->size, *raw = jv + x->size;
     PF_REQUIRE(s, PF_EMEM, "no memory for %zu values", x->size);
-    pf_status st = pf_network_score(g->net, &o, &f);
+    pf_status st = pf_net_score(g->net, &o, &f);
     if (!st) st = f.vjp(f.self, g->B, t->v, x->v, 1, v->v, s, jv);
     for (size_t i = 0; !st && i < x->size; i++) raw[i] = f.raw(f.self)[i];
     /* float32 networks of about 20 layers: 1e-6 is typical; each sample on its own scale */
@@ -199,24 +202,24 @@ static PF_MUST_USE pf_status run_loss(golden *g, pass *a, const double *t, pf_pl
 {
     pf_objective_opt flat = {.reduce = PF_REDUCE_HALF_SUM, .weight = PF_WEIGHT_SIGMA2};
     pf_objective_opt lw = {.reduce = PF_REDUCE_HALF_SUM, .weight = PF_WEIGHT_LIKELIHOOD};
-    pf_dsm d = {
-        .sde = &g->sde, .opt = &flat, .B = g->B, .dim = g->D, .x = a->x, .z = a->z, .t = t};
+    pf_sde_method m = {.sde = g->sde, .objective = flat};
+    pf_dsm d = {.m = &m, .B = g->B, .dim = g->D, .x = a->x, .z = a->z, .t = t};
     pf_run run = {0};
     const vectors_array *sigma2, *weighted;
     PF_TRY(array(g, "loss_sigma2", &sigma2));
     PF_TRY(array(g, "loss_lw", &weighted));
     PF_REQUIRE(sigma2->size == (size_t)g->B && weighted->size == (size_t)g->B, PF_EFORMAT,
                "%s: want %d losses", g->v->path, g->B);
-    pf_objective_inputs(&d, &(pf_dsm_inputs){a->xt, a->cond, a->sigma, a->mean});
+    pf_dsm_show(&d, &(pf_dsm_inputs){a->xt, a->cond, a->sigma, a->mean});
     PF_TRY(pf_plan_set_params(plan, g->params));
     pf_run_set(&run, g->net->graph, "x", a->xt);
     pf_run_set(&run, g->net->graph, "cond", a->cond);
     PF_TRY(pf_plan_forward(plan, &run, a->out));
-    pf_objective_loss(&d, a->out, 1.0, a->loss, NULL);
+    pf_dsm_loss(&d, a->out, 1.0, a->loss, NULL);
     for (int b = 0; b < g->B; b++)
         vectors_error(g->v, fabs(a->loss[b] / sigma2->v[b] - 1.0), 1e-4, "loss_sigma2");
-    d.opt = &lw;
-    pf_objective_loss(&d, a->out, 1.0 / g->B, a->loss, a->gout);
+    m.objective = lw;
+    pf_dsm_loss(&d, a->out, 1.0 / g->B, a->loss, a->gout);
     for (int b = 0; b < g->B; b++)
         vectors_error(g->v, fabs(a->loss[b] / weighted->v[b] - 1.0), 1e-4, "loss_lw");
     PF_TRY(pf_plan_backward(plan, a->gout, a->grad, NULL));
@@ -258,7 +261,7 @@ static PF_MUST_USE pf_status solve(golden *g, int B, const double *probe, double
     o.t_min = 1e-5;
     /* the local errors of about 1000 steps add up: 3e-5 bits/dim measured at these tolerances */
     o.rtol = o.atol = o.div_tol = 1e-5;
-    PF_TRY(pf_net_score(g->net, B, 1, NULL, &f));
+    PF_TRY(pf_net_score(g->net, &(pf_view_opt){.batch = B, .with_vjp = 1}, &f));
     pf_status st = pf_flow_create(&g->sde, &f, &flow);
     pf_ode_problem p = {.flow = flow, .B = B, .K = 1, .t0 = o.t_min, .t1 = 1.0, .probe = probe};
     if (!st) st = pf_ode_solve(&p, &o, x, div, &stat);

@@ -1,29 +1,32 @@
 /* Score of a network:
  *
- *     s(x, t) = c(t) net(x, cond(t)),      v' ds/dx = c(t) v' dnet/dx
+ *     s(x, t) = a(t) x + c(t) net(x, cond(t)),      v' ds/dx = a(t) v' + c(t) v' dnet/dx
  *
- * with c = pf_sde_score_scale.  State and score are double, the network is float32.  A call
- * with fewer samples than the plan's batch repeats its last row: the operators never mix samples,
- * so the padding changes no result.  K probes cost one forward and K backward passes. */
-#include "model/network_score.h"
+ * with a and c as the prediction of the network says (predict.h).  State and score are double, the network
+ * is float32.  A call with fewer samples than the plan's batch repeats its last row: the operators never mix
+ * samples, so the padding changes no result.  K probes cost one forward and K backward passes. */
+#include "method/network_score.h"
+#include "method/dsm.h"
+
 #include <probflow/memory.h>
-#include <probflow/plan.h>
 
 typedef struct net_score {
     const pf_net *net;
+    const pf_sde_method *m;
     pf_plan *plan;
-    pf_run run; /* of the next four */
+    pf_run run;
+    pf_inputs inputs;
+    float *x;           /* [batch,D] of them */
+    pf_dsm_inputs time; /* [batch] each, of them */
     int batch, dim;
-    float *x, *cond, *sigma, *mean; /* [batch,D], then [batch] each */
-    float *out;                     /* [batch,D] raw network output */
-    float *v, *jv;                  /* [batch,D] one probe and its product; NULL without vjp */
-    float *gin[PF_PORTS_MAX];       /* jv in the place of x */
-    double *scale;                  /* [batch] pf_sde_score_scale */
+    float *out;               /* [batch,D] raw network output */
+    float *v, *jv;            /* [batch,D] one probe and its product; NULL without vjp */
+    float *gin[PF_PORTS_MAX]; /* jv in the place of x */
+    pf_affine_score *scale;   /* [batch] */
 } net_score;
 
 static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const double *x)
 {
-    const pf_sde *sde = &s->net->sde;
     size_t D = (size_t)s->dim;
 
     PF_REQUIRE(B > 0 && B <= s->batch, PF_EARG, "score of %d samples, made for 1 to %d", B,
@@ -31,31 +34,30 @@ static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const
     for (int b = 0; b < s->batch; b++) {
         int from = b < B ? b : B - 1;
         const double *row = x + (size_t)from * D;
-        s->cond[b] = (float)sde->ops->cond(&sde->opt, t[from]);
-        double m, std;
-        pf_sde_marginal(sde, t[from], &m, &std);
-        s->sigma[b] = (float)(std / m);
-        s->mean[b] = (float)m;
-        s->scale[b] = pf_sde_score_scale(sde, t[from]);
+        pf_dsm_show_time(s->m, t[from], b, &s->time);
+        s->scale[b] = pf_sde_method_score(s->m, t[from]);
         for (size_t i = 0; i < D; i++) s->x[(size_t)b * D + i] = (float)row[i];
     }
     PF_TRY(pf_plan_forward(s->plan, &s->run, s->out));
     return PF_OK;
 }
 
-static void scaled(const net_score *s, int B, const float *in, double *out)
+/* out = a x + c in */
+static void scaled(const net_score *s, int B, const double *x, const float *in, double *out)
 {
     size_t D = (size_t)s->dim;
-    for (int b = 0; b < B; b++)
+    for (int b = 0; b < B; b++) {
+        double a = s->scale[b].a, c = s->scale[b].c;
         for (size_t i = (size_t)b * D; i < (size_t)(b + 1) * D; i++)
-            out[i] = s->scale[b] * (double)in[i];
+            out[i] = a == 0.0 ? c * (double)in[i] : a * x[i] + c * (double)in[i];
+    }
 }
 
 static pf_status eval(void *self, int B, const double *t, const double *x, double *score)
 {
     net_score *s = self;
     PF_TRY(forward(s, B, t, x));
-    scaled(s, B, s->out, score);
+    scaled(s, B, x, s->out, score);
     return PF_OK;
 }
 
@@ -67,14 +69,14 @@ static pf_status vjp(void *self, int B, const double *t, const double *x, int K,
 
     PF_REQUIRE(s->v, PF_EARG, "this score was made without vector-Jacobian products");
     PF_TRY(forward(s, B, t, x));
-    scaled(s, B, s->out, score);
+    scaled(s, B, x, s->out, score);
     for (size_t i = 0; i < pad; i++) s->v[n + i] = 0.0f;
     for (int k = 0; k < K; k++) {
         const double *vk = v + (size_t)k * n;
         for (size_t i = 0; i < n; i++) s->v[i] = (float)vk[i];
         PF_TRY(pf_plan_backward(s->plan, s->v, NULL, s->gin));
         /* scaled afterwards, in double: 1/std would cost the probe a rounding before the pass */
-        scaled(s, B, s->jv, jv + (size_t)k * n);
+        scaled(s, B, vk, s->jv, jv + (size_t)k * n);
     }
     return PF_OK;
 }
@@ -90,10 +92,7 @@ static void release(void *self)
     net_score *s = self;
     if (!s) return;
     pf_plan_free(s->plan);
-    pf_free(s->x);
-    pf_free(s->cond);
-    pf_free(s->sigma);
-    pf_free(s->mean);
+    pf_inputs_free(&s->inputs);
     pf_free(s->out);
     pf_free(s->v);
     pf_free(s->jv);
@@ -101,32 +100,39 @@ static void release(void *self)
     pf_free(s);
 }
 
-static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_network_opt *o)
+static PF_MUST_USE pf_status open_inputs(net_score *s)
+{
+    const pf_graph *g = s->net->graph;
+    int cond = pf_graph_port(g, "cond"), sigma = pf_graph_port(g, "sigma"),
+        mean = pf_graph_port(g, "mean");
+    PF_TRY(pf_inputs_create(s->net, s->batch, &s->inputs));
+    pf_inputs_run(&s->inputs, &s->run);
+    s->x = s->inputs.in[pf_graph_port(g, "x")];
+    s->time = (pf_dsm_inputs){.cond = cond < 0 ? NULL : s->inputs.in[cond],
+                              .sigma = sigma < 0 ? NULL : s->inputs.in[sigma],
+                              .mean = mean < 0 ? NULL : s->inputs.in[mean]};
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_view_opt *o)
 {
     int x = pf_graph_port(n->graph, "x"), vjp = !!o->with_vjp;
     pf_plan_opt po = {.batch = o->batch,
                       .want_in = (unsigned)vjp << x,
                       .repeat = vjp,
                       .backend = o->backend,
-                      .with = o->with ? ((const net_score *)o->with->self)->plan : NULL};
+                      .with = o->with ? ((const net_score *)o->with)->plan : NULL};
     size_t rows = (size_t)o->batch, floats;
 
     s->net = n;
+    s->m = (const pf_sde_method *)&n->method.opt;
     s->batch = o->batch;
-    s->dim = (int)pf_shape_entries(n->shape);
+    s->dim = pf_space_dim(&n->space);
     floats = rows * (size_t)s->dim * sizeof(float);
-    s->x = pf_zalloc(floats);
+    PF_TRY(open_inputs(s));
     s->out = pf_zalloc(floats);
-    s->cond = pf_zalloc(rows * sizeof(float));
-    s->sigma = pf_zalloc(rows * sizeof(float));
-    s->mean = pf_zalloc(rows * sizeof(float));
-    s->scale = pf_zalloc(rows * sizeof(double));
-    PF_REQUIRE(s->x && s->out && s->cond && s->sigma && s->mean && s->scale, PF_EMEM,
-               "no memory for the buffers of a score function");
-    pf_run_set(&s->run, n->graph, "x", s->x);
-    pf_run_set(&s->run, n->graph, "cond", s->cond);
-    pf_run_set(&s->run, n->graph, "sigma", s->sigma);
-    pf_run_set(&s->run, n->graph, "mean", s->mean);
+    s->scale = pf_zalloc(rows * sizeof *s->scale);
+    PF_REQUIRE(s->out && s->scale, PF_EMEM, "no memory for the buffers of a score function");
     if (o->with_vjp) {
         s->v = pf_zalloc(floats);
         s->gin[x] = s->jv = pf_zalloc(floats);
@@ -138,11 +144,8 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_netw
     return PF_OK;
 }
 
-pf_status pf_network_score(const pf_net *n, const pf_network_opt *o, pf_score *out)
+pf_status pf_network_score(const pf_net *n, const pf_view_opt *o, pf_score *out)
 {
-    PF_REQUIRE(n->graph && n->params, PF_EARG,
-               "a network score needs a network with parameters");
-    PF_REQUIRE(o->batch > 0, PF_EARG, "batch %d, want > 0", o->batch);
     net_score *s = pf_zalloc(sizeof *s);
     if (!s) PF_FAIL(PF_EMEM, "no memory for a score function");
     pf_status st = create(s, n, o);

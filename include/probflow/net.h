@@ -1,0 +1,58 @@
+/* A model bound to a method, a space of data and parameters: shared by all workers of a process. */
+#ifndef PROBFLOW_NET_H
+#define PROBFLOW_NET_H
+
+#include <probflow/method.h>
+#include <probflow/model.h>
+#include <probflow/plan.h>
+
+struct pf_net {
+    pf_model model;
+    pf_method method;
+    void *self;        /* the method's tables */
+    const pf_sde *sde; /* of the method; NULL: it has none */
+    pf_space space;
+    pf_ports offered;
+    int input
+        [PF_PORTS_MAX]; /* of each port offered: which input of the network; -1: not read */
+    pf_graph *graph;    /* networks; NULL for analytic models */
+    void *state;        /* analytic models, after pf_net_set_params */
+    int n_views;
+    const pf_param *views;
+    pf_param *own_views; /* analytic models: owned */
+    size_t floats;
+    const float *params; /* borrowed */
+};
+
+/* Builds the graph or the views.  A network is offered the method's ports and, where the space has them,
+ * `label` (integer [1,1,1], -1: none) and `condition` ([1,1,C+1]: the values, and 1 where they are known,
+ * else zeros).
+ * Fails  PF_ESHAPE: the data do not fit the model; PF_EARG: the method does not take such data, the model
+ *        reads what is not offered, or is analytic under a method that has no SDE. */
+PF_MUST_USE pf_status pf_net_create(const pf_model *m, const pf_method *method,
+                                    const pf_space *space, pf_net **out);
+void pf_net_free(pf_net *n); /* NULL allowed */
+/* Sets the parameters (borrowed, [floats]) for the views made afterwards.  Fails PF_ENUMERIC
+ * naming the view when a value is not finite. */
+PF_MUST_USE pf_status pf_net_set_params(pf_net *n, const float *params);
+
+/* The inputs of a network for a batch of B samples: memory of each, as pf_run.in wants them. */
+typedef struct pf_inputs {
+    void *in[PF_PORTS_MAX]; /* by the network's inputs; owned */
+} pf_inputs;
+PF_MUST_USE pf_status pf_inputs_create(const pf_net *n, int batch, pf_inputs *out);
+void pf_inputs_free(pf_inputs *i);
+size_t pf_inputs_bytes(const pf_net *n, int batch);
+/* The method's draws for this batch, and everything the network reads of it.  scratch
+ * [B * ops->scratch]. */
+void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inputs *to);
+/* in[i] of the port offered as number i; NULL where the network does not read it. */
+void pf_net_ports(const pf_net *n, const pf_inputs *from, void *in[PF_PORTS_MAX]);
+/* The run's inputs are these. */
+void pf_inputs_run(const pf_inputs *from, pf_run *run);
+
+/* The score for one worker.  Fails PF_EARG: the method has none, there are no parameters, or o->with was made
+ * otherwise; PF_EMEM, PF_EEXT. */
+PF_MUST_USE pf_status pf_net_score(const pf_net *n, const pf_view_opt *o, pf_score *out);
+
+#endif

@@ -1,0 +1,128 @@
+/* Weighted denoising score matching:
+ *
+ *     x_t = m x + s z,      loss = w(t) mean_D or half-sum_D of r^2,
+ *     r = s score + z = k net + s a x_t + z,      score = a x_t + c net,      k = s c
+ *
+ * a is 0 and k is -1 for networks that predict the noise (r = z - net), and k is s where the network is
+ * the score, so the score is never divided by s and nothing blows up as t -> 0.  The likelihood weight is
+ * g^2/s^2 on r^2, or 1 when the times are drawn in proportion to it.
+ *
+ * Times of the global batch are one shifted grid, u_i = (u0 + i/total) mod 1, mapped through the
+ * inverse distribution: each part of a batch takes its own i, so the cut does not matter.
+ * Source: Song et al. 2021, eq. 7; Song et al. 2021b, eq. 7 and section 4; the grid is Kingma et
+ * al. 2021, appendix I. */
+#include "method/dsm.h"
+
+#include <math.h>
+
+static const char *const weights[] = {"sigma2", "likelihood", NULL};
+static const char *const laws[] = {"uniform", "importance", NULL};
+static const char *const reductions[] = {"mean", "half_sum", NULL};
+const char *const pf_cond_words[] = {"by_sde", "t", "sigma", NULL};
+
+/* clang-format off */
+const pf_opt pf_objective_opts[] = {
+    PF_OPT_ENUM(pf_objective_opt, weight, PF_WEIGHT_LIKELIHOOD, weights, "sigma2: noise prediction, equal weights; likelihood: g^2/std^2"),
+    PF_OPT_ENUM(pf_objective_opt, time, PF_TIME_IMPORTANCE, laws, "times uniform, or importance-sampled in proportion to the likelihood weight"),
+    PF_OPT_ENUM(pf_objective_opt, reduce, PF_REDUCE_MEAN, reductions, "over the entries of a sample: mean, or half the sum"),
+    PF_OPT(pf_objective_opt, t_min, PF_F64, 1e-5, 1e-12, 0.5, "smallest time"),
+    { 0 }
+};
+
+const pf_opt pf_sde_method_opts[] = {
+    PF_OPT_ENUM_QUIET(pf_sde_method, predicts, PF_PREDICT_BY_SDE, pf_predict_words, "what the network returns: the noise, the score, the data, v = mean noise - std data; by_sde: as published, the score with ve, else the noise"),
+    PF_OPT_ENUM_QUIET(pf_sde_method, cond, PF_COND_BY_SDE, pf_cond_words, "how the network is told the time: 999 t, or sigma = std/mean; by_sde: as published, sigma with ve, else t"),
+    { 0 }
+};
+/* clang-format on */
+
+static pf_predict predicts(const pf_sde_method *m)
+{
+    if (m->predicts != PF_PREDICT_BY_SDE) return (pf_predict)m->predicts;
+    return m->sde.ops->returns_score ? PF_PREDICT_SCORE : PF_PREDICT_NOISE;
+}
+
+double pf_sde_method_cond(const pf_sde_method *m, double t)
+{
+    double mean, std;
+    int sigma = m->cond == PF_COND_BY_SDE ? m->sde.ops->sees_sigma : m->cond == PF_COND_SIGMA;
+    if (!sigma) return 999.0 * t;
+    pf_sde_marginal(&m->sde, t, &mean, &std);
+    return std / mean;
+}
+
+pf_affine_score pf_sde_method_score(const pf_sde_method *m, double t)
+{
+    double mean, std;
+    pf_sde_marginal(&m->sde, t, &mean, &std);
+    return pf_predict_score(predicts(m), mean, std);
+}
+
+void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64_t total,
+                  double *t)
+{
+    const pf_sde *sde = &m->sde;
+    double t0 = m->objective.t_min, all = sde->ops->mass(&sde->opt, t0, 1.0);
+
+    for (int b = 0; b < B; b++) {
+        double u = u0 + (double)(first + b) / (double)total;
+        u -= floor(u);
+        double s = m->objective.time == PF_TIME_IMPORTANCE
+                       ? sde->ops->mass_inverse(&sde->opt, t0, u * all)
+                       : t0 + u * (1.0 - t0);
+        t[b] = fmin(fmax(s, t0), 1.0); /* the inverse may round past an end */
+    }
+}
+
+void pf_dsm_show_time(const pf_sde_method *m, double t, int b, const pf_dsm_inputs *to)
+{
+    double mean, std;
+    pf_sde_marginal(&m->sde, t, &mean, &std);
+    if (to->cond) to->cond[b] = (float)pf_sde_method_cond(m, t);
+    if (to->sigma) to->sigma[b] = (float)(std / mean);
+    if (to->mean) to->mean[b] = (float)mean;
+}
+
+void pf_dsm_show(const pf_dsm *d, const pf_dsm_inputs *to)
+{
+    size_t D = (size_t)d->dim;
+
+    for (int b = 0; b < d->B; b++) {
+        double m, s;
+        pf_sde_marginal(&d->m->sde, d->t[b], &m, &s);
+        pf_dsm_show_time(d->m, d->t[b], b, to);
+        for (size_t i = (size_t)b * D; to->xt && i < (size_t)(b + 1) * D; i++)
+            to->xt[i] = (float)(m * (double)d->x[i] + s * (double)d->z[i]);
+    }
+}
+
+static double weight(const pf_dsm *d, double t, double std)
+{
+    const pf_objective_opt *o = &d->m->objective;
+    double f, g2;
+    if (o->weight != PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_IMPORTANCE) return 1.0;
+    pf_sde_coef(&d->m->sde, t, &f, &g2);
+    return g2 / (std * std);
+}
+
+void pf_dsm_loss(const pf_dsm *d, const float *net, double scale, double *loss, float *gout)
+{
+    size_t D = (size_t)d->dim;
+    double reduce = d->m->objective.reduce == PF_REDUCE_MEAN ? 1.0 / (double)d->dim : 0.5;
+
+    for (int b = 0; b < d->B; b++) {
+        double m, s, sum = 0.0;
+        pf_sde_marginal(&d->m->sde, d->t[b], &m, &s);
+        pf_affine_score f = pf_predict_score(predicts(d->m), m, s);
+        double k = s * f.c, of_x = s * f.a, w = reduce * weight(d, d->t[b], s);
+        const float *n = net + (size_t)b * D, *z = d->z + (size_t)b * D,
+                    *x = d->x + (size_t)b * D;
+        for (size_t i = 0; i < D; i++) {
+            double r = k * (double)n[i] + (double)z[i];
+            if (of_x != 0.0) r += of_x * (m * (double)x[i] + s * (double)z[i]);
+            sum += r * r;
+            if (gout) gout[(size_t)b * D + i] = (float)(2.0 * scale * w * k * r);
+        }
+        loss[b] = w * sum;
+    }
+}

@@ -1,0 +1,63 @@
+/* The table of methods.  To add one: write its file after ddpm.c, add its row here and its name to
+ * meson.build. */
+#include <probflow/method.h>
+
+#include <string.h>
+
+extern const pf_method_ops pf_method_sde_ops;
+
+const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops, NULL};
+
+pf_status pf_method_init(const char *name, pf_method *out)
+{
+    const void *row;
+    PF_TRY(pf_row_find(pf_methods, "method", name, &row));
+    memset(out, 0, sizeof *out);
+    out->ops = row;
+    PF_ASSERT(out->ops->size <= PF_METHOD_BYTES);
+    pf_opt_defaults(out->ops->opts, &out->opt);
+    return PF_OK;
+}
+
+pf_status pf_method_read(pf_config *c, pf_method *out)
+{
+    const char *name = pf_config_get(c, "method.name");
+    PF_TRY(pf_method_init(name ? name : pf_methods[0]->name, out));
+    PF_TRY(pf_config_section(c, "method", out->ops->opts, &out->opt));
+    if (out->ops->read) PF_TRY(out->ops->read(c, &out->opt));
+    return PF_OK;
+}
+
+static int has_text(const pf_method *m)
+{
+    pf_opt_walk w;
+    int any = m->ops != pf_methods[0];
+    for (const pf_opt *o = pf_opt_first(m->ops->opts, &w); o && !any; o = pf_opt_next(&w))
+        any = !o->quiet || !pf_opt_is_default(o, &m->opt);
+    return any;
+}
+
+pf_status pf_method_write(const pf_method *m, int loss, pf_text *t)
+{
+    if (m->ops->write) PF_TRY(m->ops->write(&m->opt, loss, t));
+    if (!loss && has_text(m))
+        PF_TRY(pf_config_write(t, "method", m->ops->name, m->ops->opts, &m->opt));
+    return PF_OK;
+}
+
+int pf_method_is_free(const pf_method *m, const char *key)
+{
+    for (const char *const *k = m->ops->free_keys; k && *k; k++)
+        if (!strcmp(*k, key)) return 1;
+    return 0;
+}
+
+const pf_sde *pf_method_sde(const pf_method *m)
+{
+    return m->ops->sde ? m->ops->sde(&m->opt) : NULL;
+}
+
+double pf_method_t_min(const pf_method *m)
+{
+    return m->ops->t_min ? m->ops->t_min(&m->opt) : 0.0;
+}

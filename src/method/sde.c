@@ -1,0 +1,139 @@
+/* Score matching in continuous time (Song et al. 2021): the noise of an SDE, the weighted loss of dsm.c, the
+ * score of network_score.c.  Its options are the sections `sde` and `objective`, and `method` for what the
+ * network returns and how it is told the time. */
+#include "method/dsm.h"
+#include "method/network_score.h"
+
+#include <probflow/memory.h>
+#include <probflow/random.h>
+
+extern const pf_method_ops pf_method_sde_ops;
+
+enum { PORT_X, PORT_COND, PORT_SIGMA, PORT_MEAN, PORTS };
+
+typedef struct bound {
+    pf_sde_method m;
+    pf_space space;
+    size_t D;
+} bound;
+
+static pf_status read_sections(pf_config *c, void *opt)
+{
+    pf_sde_method *m = opt;
+    const char *name = pf_config_get(c, "sde.name");
+    PF_REQUIRE(name, PF_EARG, "sde.name is missing; a run must name it");
+    PF_TRY(pf_sde_init(name, &m->sde));
+    PF_TRY(pf_config_section(c, "sde", m->sde.ops->opts, &m->sde.opt));
+    PF_TRY(pf_config_section(c, "objective", pf_objective_opts, &m->objective));
+    const pf_objective_opt *o = &m->objective;
+    PF_REQUIRE(o->weight == PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_UNIFORM, PF_EARG,
+               "objective.time is importance, which samples t by the likelihood weight, but "
+               "objective.weight is sigma2; set objective.time=uniform");
+    return PF_OK;
+}
+
+static pf_status write_sections(const void *opt, int loss, pf_text *t)
+{
+    const pf_sde_method *m = opt;
+    if (loss) PF_TRY(pf_config_write(t, "objective", NULL, pf_objective_opts, &m->objective));
+    else PF_TRY(pf_config_write(t, "sde", m->sde.ops->name, m->sde.ops->opts, &m->sde.opt));
+    return PF_OK;
+}
+
+static pf_status open(const void *opt, const pf_space *space, void **self)
+{
+    bound *b = pf_zalloc(sizeof *b);
+    PF_REQUIRE(b, PF_EMEM, "no memory for the method sde");
+    b->m = *(const pf_sde_method *)opt;
+    b->space = *space;
+    b->D = (size_t)pf_space_dim(space);
+    *self = b;
+    return PF_OK;
+}
+
+static void ports(const void *self, pf_ports *offered)
+{
+    const bound *b = self;
+    const pf_shape one = {1, 1, 1};
+    *offered = (pf_ports){.n = PORTS,
+                          .port = {[PORT_X] = {"x", b->space.shape, 0},
+                                   [PORT_COND] = {"cond", one, 0},
+                                   [PORT_SIGMA] = {"sigma", one, 0},
+                                   [PORT_MEAN] = {"mean", one, 0}},
+                          .out = b->space.shape};
+}
+
+/* A time and the noise of a sample; in a batch all times lie first. */
+static size_t scratch_bytes(const void *self)
+{
+    const bound *b = self;
+    return sizeof(double) + (b->D * sizeof(float) + 7) / 8 * 8;
+}
+
+static pf_dsm of_batch(const bound *s, const pf_batch *b, const void *scratch)
+{
+    const double *t = scratch;
+    return (pf_dsm){&s->m, b->B, (int)s->D, b->x, (const float *)(t + b->B), t};
+}
+
+static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
+{
+    const bound *s = self;
+    pf_draw u = {b->seed, b->eval ? PF_STREAM_EVAL_TIME : PF_STREAM_TIME, b->eval ? 0 : b->step,
+                 0};
+    double *t = scratch;
+    float *z = (float *)(t + b->B);
+    for (int i = 0; i < b->B; i++) {
+        pf_draw d = {b->seed, b->eval ? PF_STREAM_EVAL_NOISE : PF_STREAM_NOISE, b->sample[i],
+                     0};
+        pf_draw_normal(&d, 0, s->D, z + (size_t)i * s->D);
+    }
+    pf_dsm_times(&s->m, pf_draw_uniform_f64(&u, 0), b->first, b->B, b->total, t);
+    pf_dsm d = of_batch(s, b, scratch);
+    pf_dsm_show(&d, &(pf_dsm_inputs){in[PORT_X], in[PORT_COND], in[PORT_SIGMA], in[PORT_MEAN]});
+}
+
+static void loss(const void *self, const pf_batch *b, const void *scratch, const float *net,
+                 double scale, double *loss, float *gout)
+{
+    pf_dsm d = of_batch(self, b, scratch);
+    pf_dsm_loss(&d, net, scale, loss, gout);
+}
+
+static const pf_sde *sde_of(const void *opt)
+{
+    return &((const pf_sde_method *)opt)->sde;
+}
+
+static double t_min_of(const void *opt)
+{
+    return ((const pf_sde_method *)opt)->objective.t_min;
+}
+
+pf_method pf_method_of_sde(const pf_sde *sde)
+{
+    pf_method m = {.ops = &pf_method_sde_ops};
+    pf_sde_method *own = (pf_sde_method *)&m.opt;
+    own->sde = *sde;
+    pf_opt_defaults(pf_objective_opts, &own->objective);
+    return m;
+}
+
+const pf_method_ops pf_method_sde_ops = {
+    .name = "sde",
+    .help = "score matching of a diffusion in continuous time (Song et al. 2021)",
+    .size = sizeof(pf_sde_method),
+    .opts = pf_sde_method_opts,
+    .kinds = 1u << PF_LEVELS | 1u << PF_REAL,
+    .read = read_sections,
+    .write = write_sections,
+    .open = open,
+    .close = pf_free,
+    .ports = ports,
+    .scratch = scratch_bytes,
+    .see = see,
+    .loss = loss,
+    .score = pf_network_score,
+    .sde = sde_of,
+    .t_min = t_min_of,
+};
