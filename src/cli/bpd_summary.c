@@ -4,13 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 
-const char *pf_error_bar(double se, int digits, char buf[32])
-{
-    if (isnan(se)) snprintf(buf, 32, "?");
-    else snprintf(buf, 32, "%.*f", digits, se);
-    return buf;
-}
-
 void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows, int64_t n)
 {
     p->groups = p->repeated = 0;

@@ -164,18 +164,15 @@ pf_status pf_data_or_stored(const pf_loaded *l, const char **data)
     return PF_OK;
 }
 
-pf_status pf_hint_at_noise(const pf_loaded *l, pf_status st)
+const char *pf_noise_hint(const pf_loaded *l)
 {
     const pf_model *m = &l->e.model;
-    if (st != PF_ENUMERIC || m->ops->build) return st;
+    if (m->ops->build) return NULL;
     for (const pf_opt *o = m->ops->opts; o && o->name; o++)
         if (!strcmp(o->name, "noise_variance") &&
             *(const double *)((const char *)&m->opt + o->offset) == 0.0)
-            return pf_raise(st, PF_WHERE,
-                            "%s; %s was fitted without noise: train it with "
-                            "model.noise_variance above 0",
-                            pf_error_message(), l->path);
-    return st;
+            return "was fitted without noise: train it with model.noise_variance above 0";
+    return NULL;
 }
 
 static const char *join(const char *group, const char *name, char *buf, size_t n)

@@ -44,20 +44,14 @@ void pf_loaded_free(pf_loaded *l);
 /* *data, of --data, or the data set the model was trained on where it is NULL.  Fails PF_EIO, naming
  * --data, when that one is not there.  Borrowed. */
 PF_MUST_USE pf_status pf_data_or_stored(const pf_loaded *l, const char **data);
-/* A failed solve of a closed-form model without noise: adds to its sentence which option helps. */
-pf_status pf_hint_at_noise(const pf_loaded *l, pf_status st);
+/* What the solves of a closed-form model fitted without noise fail of and which option helps, said after
+ * its path; NULL of other models. */
+const char *pf_noise_hint(const pf_loaded *l);
 
 /* Collective.  Fail as pf_ranks_same_command unless all ranks have the same configuration, and the
  * same checkpoint with it. */
 PF_MUST_USE pf_status pf_ranks_same_experiment(pf_comm *c, const pf_experiment *e);
 PF_MUST_USE pf_status pf_ranks_same_model(pf_comm *c, const pf_loaded *l);
-
-/* Opens the train split of a dataset, the source of the control variate, for images of this shape.
- * Fails PF_EARG, saying what to set, when there is none. */
-PF_MUST_USE pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **out);
-/* The control variate from all its rows, dequantised as opt says the model was trained. */
-PF_MUST_USE pf_status pf_control_of_split(pf_dataset *train, const pf_data_opt *opt,
-                                          pf_control **out);
 
 /* Reads GROUP/NAME [n,H,W,C] (or [n,D] for vectors) that must fit the network; n <= 0: any n.
  * PF_EIO when it is absent. */

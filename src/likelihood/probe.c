@@ -15,7 +15,7 @@
  *
  * Source: Hutchinson 1990; Tang and Saad 2012 and Stathopoulos, Laeuchli and Orginos 2013 (probing by
  * colours, hierarchically). */
-#include "probe.h"
+#include "likelihood/probe.h"
 
 #include <math.h>
 #include <probflow/memory.h>
@@ -29,6 +29,12 @@ static int estimated(const pf_likelihood_opt *o)
 static int products(const pf_likelihood_opt *o)
 {
     return estimated(o) ? o->subspace + o->probes : 1;
+}
+
+int pf_likelihood_has_control(const pf_likelihood_opt *o)
+{
+    return (o->control != PF_CONTROL_NONE || o->subspace > 0) && estimated(o) &&
+           o->estimand != PF_BOUND;
 }
 
 static size_t work_size(const pf_likelihood_opt *o, size_t B, size_t D)

@@ -1,6 +1,6 @@
 /* The denoising-score-matching bound on -log p(x) of the SDE's own model. */
-#ifndef PF_FLOW_BOUND_H
-#define PF_FLOW_BOUND_H
+#ifndef PROBFLOW_SRC_LIKELIHOOD_BOUND_H
+#define PROBFLOW_SRC_LIKELIHOOD_BOUND_H
 
 #include <probflow/likelihood.h>
 

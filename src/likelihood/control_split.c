@@ -1,8 +1,7 @@
 /* The control variate of the divergence estimate, from the train split of a dataset. */
-#include "cli/common.h"
-
 #include <probflow/log.h>
 #include <probflow/memory.h>
+#include <probflow/scoring.h>
 
 #include <math.h>
 

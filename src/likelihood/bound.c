@@ -16,7 +16,7 @@
  *
  * Source: Song et al. 2021b, theorems 1 and 3 and appendix; Kingma et al. 2021, eq. 15 (the form
  * free of divergences). */
-#include "bound.h"
+#include "likelihood/bound.h"
 
 #include <math.h>
 #include <probflow/memory.h>

@@ -1,6 +1,6 @@
 /* Probes of one group of images and what becomes of their products. */
-#ifndef PF_FLOW_PROBE_H
-#define PF_FLOW_PROBE_H
+#ifndef PROBFLOW_SRC_LIKELIHOOD_PROBE_H
+#define PROBFLOW_SRC_LIKELIHOOD_PROBE_H
 
 #include <probflow/likelihood.h>
 

@@ -8,9 +8,8 @@
  * Jacobian mean^D joins the offset: log2(L / (2 mean)).
  *
  * Source: Song et al. 2021, section 4.3 and appendix D. */
-#include "bound.h"
-#include "probe.h"
-#include "state.h"
+#include "likelihood/bound.h"
+#include "likelihood/probe.h"
 
 #include <math.h>
 #include <probflow/memory.h>
@@ -204,20 +203,12 @@ static PF_MUST_USE pf_status fill(work *w, pf_ledger *rows)
     return PF_OK;
 }
 
-int pf_likelihood_has_control(const pf_likelihood_opt *o)
-{
-    return (o->control != PF_CONTROL_NONE || o->subspace > 0) && o->probe != PF_EXACT &&
-           o->estimand != PF_BOUND;
-}
-
 size_t pf_likelihood_bytes(const pf_likelihood_opt *opt, int dim)
 {
-    enum { EXACT = 16 }; /* products at a time, as in ode.c */
-    int exact = opt->probe == PF_EXACT, K = exact ? 1 : opt->subspace + opt->probes;
-    pf_layout lay = {opt->group, dim, K, opt->ode.norm};
+    int exact = opt->probe == PF_EXACT;
     size_t x = (size_t)opt->group * (size_t)dim * sizeof(double);
-    return pf_state_bytes(&lay) + 2 * x + (exact ? 2 * EXACT : (size_t)K) * x +
-           pf_probes_bytes(opt, opt->group, dim);
+    return pf_ode_bytes(&opt->ode, opt->group, dim, exact ? 0 : opt->subspace + opt->probes) +
+           2 * x + pf_probes_bytes(opt, opt->group, dim);
 }
 
 pf_status pf_likelihood_check(const pf_likelihood_opt *o)

@@ -1,21 +1,19 @@
 /* The workers of a likelihood evaluation and its results file. */
-#include "cli/scoring.h"
-#include "cli/bpd.h"
-
+#include <probflow/config.h>
 #include <probflow/log.h>
 #include <probflow/memory.h>
+#include <probflow/scoring.h>
 #include <probflow/sha256.h>
 #include <probflow/stop.h>
-#include <probflow/train.h>
 
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
-pf_status pf_scoring_reaches(const pf_loaded *model, const pf_likelihood_opt *opt)
+pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt)
 {
-    double from = model->e.objective.t_min;
-    PF_REQUIRE(!model->e.model.ops->build || opt->ode.t_min >= from, PF_EARG,
+    double from = model->t_min;
+    PF_REQUIRE(opt->ode.t_min >= from, PF_EARG,
                "likelihood.t_min is %g, but %s is trained from %g on; set likelihood.t_min=%g "
                "for both",
                opt->ode.t_min, model->path, from, from);
@@ -93,7 +91,7 @@ static pf_status share_control(pf_scoring *s, const pf_control **out)
 {
     pthread_mutex_lock(&s->io);
     pf_status st =
-        s->control ? PF_OK : pf_control_of_split(s->train, &s->model->e.data, &s->control);
+        s->control ? PF_OK : pf_control_of_split(s->train, s->model.data, &s->control);
     *out = s->control;
     pthread_mutex_unlock(&s->io);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -104,7 +102,7 @@ static pf_status open_score(const pf_scoring *s, pf_score *score)
 {
     int64_t group = s->opt->group, n = s->data->n;
     const pf_score *with = score == s->scores ? NULL : s->scores;
-    PF_TRY(pf_net_score(s->model->net, (int)(n < group ? n : group), 1, with, score));
+    PF_TRY(pf_net_score(s->model.net, (int)(n < group ? n : group), 1, with, score));
     return PF_OK;
 }
 
@@ -120,7 +118,7 @@ static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, 
     more.probes *= sets;
     more.estimand = PF_NLL_ODE;
     g.repeat = 0;
-    pf_status st = pf_likelihood_group(&s->model->net->sde, score, &more, &g, of_all);
+    pf_status st = pf_likelihood_group(&s->model.net->sde, score, &more, &g, of_all);
     for (int b = 0; !st && b < g.B; b++)
         rows[b].probe_variance = sets * of_all[b].probe_variance;
     pf_free(of_all);
@@ -138,7 +136,7 @@ static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const
     pf_likelihood_opt o = *s->opt;
     int pilot = s->pilots && is_one_of(s, s->pilots, group);
     if (pilot) o.draws = pf_scoring_draws(s);
-    PF_TRY(pf_likelihood_group(&s->model->net->sde, score, &o, g, rows));
+    PF_TRY(pf_likelihood_group(&s->model.net->sde, score, &o, g, rows));
     if (pilot && g->pixels && has_one_set(s->opt))
         PF_TRY(add_probe_variance(s, score, *g, rows));
     for (int d = o.draws; d < pf_scoring_draws(s); d++)
@@ -170,7 +168,9 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
         rows[r].label = s->data->has_labels ? labels[rows[r].image - g.first] : -1;
     pf_free(owned);
     pf_free(labels);
-    st = pf_hint_at_noise(s->model, st);
+    if (st == PF_ENUMERIC && s->model.hint)
+        st = pf_raise(st, PF_WHERE, "%s; %s %s", pf_error_message(), s->model.path,
+                      s->model.hint);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -197,6 +197,13 @@ static void account(pf_scoring *s, const pf_ledger *rows, int64_t n, int64_t ima
         s->spread += (v - before) * (v - s->mean);
         s->mine += is_mine(s, rows->image / s->opt->group);
     }
+}
+
+const char *pf_error_bar(double se, int digits, char buf[32])
+{
+    if (isnan(se)) snprintf(buf, 32, "?");
+    else snprintf(buf, 32, "%.*f", digits, se);
+    return buf;
 }
 
 void pf_scoring_report(const pf_scoring *s, int last)
@@ -250,16 +257,17 @@ static pf_status define_data(const pf_scoring *s, int before, pf_text *t)
  * before: as earlier versions wrote it, by the data's name and sources in place of their content. */
 static pf_status define(const pf_scoring *s, int before, pf_text *t)
 {
-    const pf_experiment *e = &s->model->e;
+    const pf_sde *sde = &s->model.net->sde;
+    const pf_model *model = &s->model.net->model;
     char sum[65];
-    PF_TRY(pf_sha256_file(s->model->held, sum));
+    PF_TRY(pf_sha256_file(s->model.file, sum));
     PF_TRY(pf_text_add(t, "%s:\n  checkpoint_sha256: %s\n  checkpoint_step: %lld\n", s->verb,
-                       sum, (long long)s->model->file.step));
+                       sum, (long long)s->model.step));
     PF_TRY(define_data(s, before, t));
-    if (s->model->raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
+    if (s->model.raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
     PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, s->opt));
-    PF_TRY(pf_config_write(t, "sde", e->sde.ops->name, e->sde.ops->opts, &e->sde.opt));
-    PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
+    PF_TRY(pf_config_write(t, "sde", sde->ops->name, sde->ops->opts, &sde->opt));
+    PF_TRY(pf_config_write(t, "model", model->ops->name, model->ops->opts, &model->opt));
     if (!before && s->train)
         PF_TRY(pf_text_add(t, "control:\n  data_content: %s\n", s->train_content));
     return PF_OK;
