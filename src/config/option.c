@@ -2,6 +2,8 @@
  *
  * Doubles print with the fewest digits that read back to the same bits.  Nearest names are by
  * the edit distance of Damerau and Levenshtein (insert, delete, replace, swap neighbours). */
+#include "config/set.h"
+
 #include <probflow/option.h>
 
 #include <ctype.h>
@@ -213,6 +215,25 @@ static PF_MUST_USE pf_status set_enum(const pf_opt *o, const char *full, const c
     PF_FAIL(PF_EARG, "%s is \"%.80s\"; want %s", full, text, words);
 }
 
+/* Words of a set and those that stand for several, as "a, b or c". */
+static void join_set(const pf_opt *o, char *buf, size_t n)
+{
+    const char *all[ROWS_MAX + 1] = {0};
+    pf_set_words(o, all, ROWS_MAX);
+    join_words(all, buf, n);
+}
+
+static PF_MUST_USE pf_status set_set(const pf_opt *o, const char *full, const char *text,
+                                     int *out)
+{
+    char words[WORDS_TEXT];
+    int set = pf_set_parse(o, text);
+    join_set(o, words, sizeof words);
+    PF_REQUIRE(set, PF_EARG, "%s is \"%.80s\"; want %s, or a list of them", full, text, words);
+    *out = set;
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const char *text,
                                        void *field)
 {
@@ -249,6 +270,8 @@ static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const 
         return PF_OK;
     case PF_INTS:
         return set_ints(o, full, text, field);
+    case PF_SET:
+        return set_set(o, full, text, field);
     case PF_OPT_END:
         break;
     }
@@ -261,6 +284,7 @@ static void default_field(const pf_opt *o, void *field)
     case PF_INT:
     case PF_BOOL:
     case PF_ENUM:
+    case PF_SET:
         *(int *)field = (int)o->def;
         break;
     case PF_I64:
@@ -286,6 +310,7 @@ static void range_text(const pf_opt *o, char *buf, size_t n)
     char lo[32], hi[32];
     buf[0] = 0;
     if (o->kind == PF_ENUM) join_words(o->words, buf, n);
+    else if (o->kind == PF_SET) join_set(o, buf, n);
     else if (o->kind == PF_BOOL) snprintf(buf, n, "true or false");
     else if (o->kind != PF_STR) {
         double_text(o->lo, lo, sizeof lo);
@@ -377,6 +402,9 @@ void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n)
         break;
     case PF_STR:
         snprintf(buf, n, "%s", (const char *)f);
+        break;
+    case PF_SET:
+        pf_set_text(o, *(const int *)f, buf, n);
         break;
     case PF_INTS:
         for (int i = 0; i < list->n && used < n; i++) {
