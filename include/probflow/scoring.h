@@ -12,8 +12,8 @@
 /* What is scored: a split of a data set, or points in memory. */
 typedef struct pf_scored {
     const char *file; /* for sentences */
-    int kind, levels, has_labels;
-    pf_shape shape;
+    pf_space space;
+    int has_labels;
     int64_t n;
     char content[65];      /* digest of the rows */
     pf_dataset *set;       /* borrowed; NULL: points, */
@@ -25,14 +25,16 @@ typedef struct pf_scored {
 
 /* What scores: a trained model and the file it comes from.  Borrowed. */
 typedef struct pf_scorer {
-    const pf_net *net; /* with parameters */
-    const pf_data_opt
-        *data;        /* how its training data were dequantised, for the control variate */
-    const char *path; /* of its file, for sentences */
-    const char *file; /* the same file, to be read for its digest */
-    int64_t step;     /* of the training */
-    int raw;          /* 1: parameters, though there is an average */
-    double t_min;     /* a network is trained from it on; 0: no network */
+    const pf_net *net;       /* with parameters */
+    const pf_data_opt *data; /* how its training data were dequantised */
+    const char *path;        /* of its file, for sentences */
+    const char *file;        /* the same file, to be read for its digest */
+    int64_t step;            /* of the training */
+    int raw;                 /* 1: parameters, though there is an average */
+    double t_min;            /* a network is trained from it on; 0: no network */
+    /* Opens a chain of `batch` samples for one worker; NULL: the model has a score and no chain. */
+    pf_status (*open_chain)(void *self, int batch, pf_chain *out);
+    void *self;
     const char
         *hint; /* what a failed solve may come from, said after the path; NULL: nothing */
 } pf_scorer;
@@ -65,7 +67,7 @@ typedef struct pf_scoring {
     int created;          /* the results file was not there before */
 
     /* Private. */
-    pf_score *scores; /* [threads], each made by its worker */
+    struct pf_seat *seats; /* [threads], each made by its worker */
     int threads;
     pf_control *control; /* made by the first worker that needs it */
     pthread_mutex_t io;  /* HDF5 is not thread-safe */

@@ -12,8 +12,8 @@ typedef struct pf_bpd_page {
 } pf_bpd_page;
 
 /* Fills groups and repeated from rows sorted by image. */
-void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows, int64_t n);
+void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows);
 void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s);
-void pf_bpd_print_difference(int estimand, const pf_difference *d);
+void pf_bpd_print_difference(const pf_likelihood_opt *opt, const pf_difference *d);
 
 #endif

@@ -6,6 +6,8 @@
 #include "cli/bpd.h"
 #include "cli/side.h"
 
+#include <probflow/estimand.h>
+
 #include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/train.h>
@@ -41,6 +43,7 @@ static pf_status check_dataset(const job *j)
     PF_REQUIRE(j->about.kind != PF_DATA_TOKENS, PF_EARG,
                "%s holds tokens; bpd scores images or continuous data", j->data);
     int none = options(j)->dequantisation == PF_DEQUANT_NONE;
+    if (!pf_estimand_dequantises(pf_estimand_asked(options(j), 0))) return PF_OK;
     PF_REQUIRE(
         !none || j->about.kind == PF_DATA_CONTINUOUS, PF_EARG,
         "likelihood.dequantisation is none but %s holds %d-level pixels: their density has "
@@ -98,16 +101,17 @@ static pf_status open_data(job *j)
     PF_TRY(pf_data_or_stored(&j->side[0].model, &j->data));
     PF_TRY(pf_dataset_open(j->data, j->split, &j->set));
     j->about = *pf_dataset_about(j->set);
-    j->scored = (pf_scored){.file = j->data,
-                            .kind = j->about.kind,
-                            .levels = j->about.levels,
-                            .has_labels = j->about.has_labels,
-                            .shape = j->about.shape,
-                            .n = j->about.n,
-                            .set = j->set,
-                            .split = j->split,
-                            .name = j->about.name,
-                            .sources = j->about.sha256};
+    j->scored =
+        (pf_scored){.file = j->data,
+                    .space = {.kind = j->about.kind == PF_DATA_CONTINUOUS ? PF_REAL : PF_LEVELS,
+                              .shape = j->about.shape,
+                              .levels = j->about.levels},
+                    .has_labels = j->about.has_labels,
+                    .n = j->about.n,
+                    .set = j->set,
+                    .split = j->split,
+                    .name = j->about.name,
+                    .sources = j->about.sha256};
     PF_TRY(check_dataset(j));
     for (int i = 0; i < j->sides; i++) PF_TRY(check_model(j, &j->side[i]));
     PF_TRY(pf_dataset_content(j->set, j->scored.content));
@@ -155,10 +159,10 @@ static pf_status finish(const job *j, pf_side *k)
 {
     pf_scoring *s = &k->scoring;
     pf_summary sum;
-    PF_TRY(pf_results_rows(s->results, &k->rows, &k->n_rows));
-    pf_likelihood_summary(k->rows, k->n_rows, &sum);
+    PF_TRY(pf_results_rows(s->results, &k->rows));
+    pf_likelihood_summary(&k->rows, &sum);
     pf_bpd_page page = {j->split, j->about.name, k->path, options(j), 0.0, 0, 0};
-    pf_bpd_count_groups(&page, k->rows, k->n_rows);
+    pf_bpd_count_groups(&page, &k->rows);
     PF_TRY(pf_results_summary(s->results, &sum));
     PF_TRY(pf_scoring_end(s, PF_OK));
     if (s->fresh) pf_scoring_report(s, 1);
@@ -170,10 +174,9 @@ static pf_status finish(const job *j, pf_side *k)
 
 static pf_status compare(const job *j)
 {
-    const pf_side *a = &j->side[0], *b = &j->side[1];
     pf_difference d;
-    PF_TRY(pf_likelihood_difference(a->rows, a->n_rows, b->rows, b->n_rows, &d));
-    pf_bpd_print_difference(options(j)->estimand, &d);
+    PF_TRY(pf_likelihood_difference(&j->side[0].rows, &j->side[1].rows, &d));
+    pf_bpd_print_difference(options(j), &d);
     return PF_OK;
 }
 

@@ -25,8 +25,8 @@ typedef struct job {
     char train_content[65];
     const char *inputs[4];
     /* rank 0 */
-    pf_estimate *estimates[2]; /* [n], by side */
-    pf_estimate *difference;
+    pf_estimates estimates[2]; /* by side */
+    pf_estimates difference;
     unsigned char *remarks;
     double *gradient; /* [n,D] */
 } job;
@@ -107,11 +107,10 @@ static int is_set(const pf_args *args, const char *key)
 
 static PF_MUST_USE pf_status choose_dequantisation(job *j)
 {
-    static const char *const words[] = {"none", "uniform", "truncated_normal"};
     const char *given = j->a->dequantisation;
     int *d = &j->opt.dequantisation, known = !given;
-    for (int i = 0; given && i < 3; i++)
-        if (!strcmp(given, words[i])) *d = i, known = 1;
+    for (int i = 0; given && pf_dequants[i]; i++)
+        if (!strcmp(given, pf_dequants[i]->name)) *d = i, known = 1;
     if (!known)
         return pf_usage_error(
             PF_WHERE, "--dequantisation is '%s'; want uniform or truncated_normal", given);
@@ -165,9 +164,9 @@ static PF_MUST_USE pf_status read_points(job *j)
     }
     if (j->p.n < j->opt.group) j->opt.group = (int)j->p.n;
     j->scored = (pf_scored){.file = j->a->in,
-                            .kind = j->p.kind,
-                            .levels = j->p.levels,
-                            .shape = j->p.shape,
+                            .space = {.kind = j->p.pixels ? PF_LEVELS : PF_REAL,
+                                      .shape = j->p.shape,
+                                      .levels = j->p.levels},
                             .n = j->p.n,
                             .x = j->p.x,
                             .pixels = j->p.pixels};
@@ -246,17 +245,15 @@ static double place(const job *j, int64_t first, int B, double *x)
 {
     const pf_sde *sde = &j->side[0].model.net->sde;
     size_t D = (size_t)j->D;
-    double mean = 1.0, std, log_q;
+    double log_q, mean = pf_dequants[j->opt.dequantisation]->placement(sde, j->opt.ode.t_min);
     if (!j->p.pixels) {
         memcpy(x, j->p.x + (size_t)first * D, (size_t)B * D * sizeof *x);
         return j->offset != 0.0 ? 2.0 / LEVELS : 1.0;
     }
-    if (j->opt.dequantisation == PF_DEQUANT_TRUNCATED_NORMAL)
-        pf_sde_marginal(sde, j->opt.ode.t_min, &mean, &std);
     for (int b = 0; b < B; b++) {
         pf_draw d = {(uint64_t)j->opt.seed, PF_STREAM_EVAL_DEQUANT, (uint64_t)(first + b), 0};
         double *to = x + (size_t)b * D;
-        pf_dequantise(sde, &j->opt, &d, j->D, j->p.levels,
+        pf_dequantise(sde, &j->opt, &d, j->D, &j->scored.space,
                       j->p.pixels + ((size_t)first + (size_t)b) * D, to, &log_q);
         for (size_t i = 0; i < D; i++) to[i] *= mean;
     }
@@ -317,11 +314,11 @@ static PF_MUST_USE pf_status take_rows(job *j, int i)
 {
     pf_side *k = &j->side[i];
     pf_scoring *s = &k->scoring;
-    PF_TRY(pf_results_rows(s->results, &k->rows, &k->n_rows));
+    PF_TRY(pf_results_rows(s->results, &k->rows));
     if (s->fresh) pf_scoring_report(s, 1);
     PF_TRY(pf_scoring_end(s, PF_OK));
-    PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, k->rows, NULL, k->n_rows,
-                                   pf_scoring_draws(s), j->estimates[i]));
+    PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, &k->rows, NULL,
+                                   pf_scoring_draws(s), &j->estimates[i]));
     return PF_OK;
 }
 
@@ -345,18 +342,17 @@ static PF_MUST_USE pf_status write_all(job *j)
 {
     pf_side *a = &j->side[0], *b = &j->side[1];
     if (j->sides > 1)
-        PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, a->rows, b->rows,
-                                       a->n_rows, pf_scoring_draws(&a->scoring),
-                                       j->difference));
+        PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, &a->rows, &b->rows,
+                                       pf_scoring_draws(&a->scoring), &j->difference));
     pf_logp_table t = {.n = j->p.n,
                        .D = j->D,
                        .pixels = j->p.pixels != NULL,
                        .offset = j->offset,
                        .labels = j->p.labels,
                        .opt = &j->opt,
-                       .first = j->estimates[0],
-                       .second = j->sides > 1 ? j->estimates[1] : NULL,
-                       .difference = j->sides > 1 ? j->difference : NULL,
+                       .first = &j->estimates[0],
+                       .second = j->sides > 1 ? &j->estimates[1] : NULL,
+                       .difference = j->sides > 1 ? &j->difference : NULL,
                        .gradient = j->gradient,
                        .remarks = j->remarks};
     pf_logp_remark(&t, &j->p, j->data ? j->data : a->model.e.data.path, j->remarks);
@@ -373,13 +369,10 @@ static PF_MUST_USE pf_status begin(job *j)
         pf_take_output(j->a->out, pf_logp_kind(j->a->out, &j->opt), j->inputs, 2 + j->sides));
     for (int i = 0; i < j->sides; i++) {
         PF_TRY(pf_scoring_check(&j->side[i].scoring));
-        j->estimates[i] = pf_zalloc(n * sizeof(pf_estimate));
     }
-    j->difference = pf_zalloc(n * sizeof *j->difference);
     j->remarks = pf_zalloc(n);
-    PF_REQUIRE(j->estimates[0] && (j->sides < 2 || j->estimates[1]) && j->difference &&
-                   j->remarks,
-               PF_EMEM, "no memory for the results of %lld points", (long long)j->p.n);
+    PF_REQUIRE(j->remarks, PF_EMEM, "no memory for the results of %lld points",
+               (long long)j->p.n);
     return PF_OK;
 }
 
@@ -409,10 +402,10 @@ pf_status pf_logp_points(pf_comm *c, const pf_logp *a)
     j->a = a;
     j->sides = pf_sides_name(j->side, &a->args, a->against);
     pf_status st = pf_sides_end(j->side, j->sides, work(c, j));
-    for (int i = 0; i < 2; i++) pf_free(j->estimates[i]);
+    for (int i = 0; i < 2; i++) pf_estimates_free(&j->estimates[i]);
     pf_dataset_close(j->train);
     pf_points_free(&j->p);
-    pf_free(j->difference);
+    pf_estimates_free(&j->difference);
     pf_free(j->remarks);
     pf_free(j->gradient);
     pf_free(j);

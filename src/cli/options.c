@@ -1,6 +1,7 @@
 /* What --set takes: every key of a configuration, from the tables that read it. */
 #include "cli/cli.h"
 
+#include <probflow/estimand.h>
 #include <probflow/experiment.h>
 
 static void plugin(const char *section, const char *name, const char *help, const pf_opt *opts,
@@ -18,6 +19,9 @@ void pf_print_options(FILE *f)
     pf_opt_help(pf_objective_opts, "objective", f);
     pf_opt_help(pf_train_opts, "train", f);
     pf_opt_help(pf_likelihood_opts, "likelihood", f);
+    for (int i = 0; pf_estimands[i]; i++)
+        fprintf(f, "  likelihood.estimand=%s: %s\n", pf_estimands[i]->name,
+                pf_estimands[i]->help);
     for (int i = 0; pf_sdes[i]; i++)
         plugin("sde", pf_sdes[i]->name, pf_sdes[i]->help, pf_sdes[i]->opts, f);
     for (int i = 0; pf_models[i]; i++)

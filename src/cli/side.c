@@ -47,7 +47,7 @@ pf_status pf_sides_end(pf_side *sides, int n, pf_status st)
 {
     for (int i = 0; i < n; i++) {
         st = pf_scoring_end(&sides[i].scoring, st);
-        pf_free(sides[i].rows);
+        pf_free(sides[i].rows.cell);
         pf_loaded_free(&sides[i].model);
     }
     return st;

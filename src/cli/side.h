@@ -12,8 +12,7 @@ typedef struct pf_side {
     pf_loaded model;
     pf_scoring scoring;
     char path[4200]; /* results file */
-    pf_ledger *rows; /* rank 0, when it is scored; owned */
-    int64_t n_rows;
+    pf_ledger rows;  /* rank 0, when it is scored; its cells are owned */
 } pf_side;
 
 /* Of zeroed sides [2]: what the command line names, the second NULL for none.  Returns how many. */

@@ -1,33 +1,42 @@
 /* Each image's number and its variance, from the rows of a ledger. */
 #include <math.h>
-#include <probflow/likelihood.h>
+#include <probflow/estimand.h>
 #include <probflow/memory.h>
 
-static int sets_of(const pf_likelihood_opt *o)
+/* Repeats inside a row of the only estimand that is asked for; 1: of several, or it does not say. */
+static int repeats_of(const pf_likelihood_opt *o)
 {
-    return o->probes / o->colours;
+    return pf_estimand_asked(o, 1) ? 1 : pf_estimand_asked(o, 0)->repeats(o);
 }
 
-static int has_nll(const pf_likelihood_opt *o)
+/* The estimand whose shares the ledger has; NULL: it is not asked for. */
+static const pf_estimand_ops *with_shares(const pf_likelihood_opt *o)
 {
-    return o->estimand != PF_BOUND;
+    const pf_estimand_ops *e = pf_estimand_asked(o, 0);
+    return pf_estimand_is_first(e) ? e : NULL;
 }
 
-/* 1 when the sets of probes of a row say all that is random in it. */
-static int sets_say_it(const pf_likelihood_opt *o, int pixels, int paired)
+static int dequantised(const pf_likelihood_opt *o, int pixels)
 {
-    return !pixels && !paired && o->estimand == PF_NLL_ODE && sets_of(o) > 1;
+    return pixels && pf_estimand_dequantises(pf_estimand_asked(o, 0));
+}
+
+/* 1 when a row says all that is random in it. */
+static int rows_say_it(const pf_likelihood_opt *o, int pixels, int paired)
+{
+    return !dequantised(o, pixels) && !paired && repeats_of(o) > 1;
 }
 
 static int nothing_is_random(const pf_likelihood_opt *o, int pixels)
 {
-    return !pixels && o->estimand == PF_NLL_ODE && o->probe == PF_EXACT;
+    return !dequantised(o, pixels) && repeats_of(o) == 0;
 }
 
 /* 1 when draws say the error of a row, but not the share of the probes: one set, and pixels beside it. */
-static int probes_are_silent(const pf_likelihood_opt *o, int pixels)
+static int shares_are_silent(const pf_likelihood_opt *o, int pixels)
 {
-    return pixels && has_nll(o) && o->probe != PF_EXACT && sets_of(o) == 1;
+    const pf_estimand_ops *e = with_shares(o);
+    return dequantised(o, pixels) && e && e->repeats(o) == 1;
 }
 
 int64_t pf_likelihood_pilots(const pf_likelihood_opt *o, int pixels, int paired, int64_t images)
@@ -35,8 +44,8 @@ int64_t pf_likelihood_pilots(const pf_likelihood_opt *o, int pixels, int paired,
     enum { ENOUGH = 512 }; /* the mean of as many squares is known to sqrt(2/512), 6 % */
     int64_t groups = (images + o->group - 1) / o->group,
             some = (ENOUGH + o->group - 1) / o->group;
-    if (nothing_is_random(o, pixels) || sets_say_it(o, pixels, paired)) return 0;
-    if (o->draws > 1 && !probes_are_silent(o, pixels)) return 0;
+    if (nothing_is_random(o, pixels) || rows_say_it(o, pixels, paired)) return 0;
+    if (o->draws > 1 && !shares_are_silent(o, pixels)) return 0;
     return some < groups ? some : groups;
 }
 
@@ -46,126 +55,145 @@ int pf_likelihood_repeats(int64_t images)
     return images < LEAST ? (int)((LEAST + images - 1) / images) : 1;
 }
 
-typedef double (*getter)(const pf_ledger *r);
-static double get_nll(const pf_ledger *r)
+/* One run over a ledger. */
+typedef struct job {
+    const pf_likelihood_opt *o;
+    const pf_ledger *rows, *minus;
+    int pixels, draws;         /* draws: a row */
+    double *spread, *moderate; /* [n] */
+    int *dof;
+    pf_estimates *out;
+} job;
+
+static double value(const job *j, int64_t row, int c)
 {
-    return r->nll;
-}
-static double get_bound(const pf_ledger *r)
-{
-    return r->bound;
+    const pf_ledger *l = j->rows;
+    return l->cell[row * l->n + c] - (j->minus ? j->minus->cell[row * l->n + c] : 0.0);
 }
 
 /* One image's mean over the draws that are reported, and what its repeats say of the mean's variance. */
-static void average(getter get, const pf_ledger *rows, const pf_ledger *minus, int draws,
-                    int reported, double *mean, double *spread, int *dof)
+static void average(const job *j, int64_t image, int c, double *mean)
 {
     double sum = 0.0, all = 0.0, squares = 0.0;
-    int made = 0;
-    for (int j = 0; j < draws; j++) {
-        double v = get(&rows[j]) - (minus ? get(&minus[j]) : 0.0);
-        if (j < reported) sum += v;
+    int made = 0, reported = j->o->draws;
+    int64_t first = image * j->draws;
+    for (int d = 0; d < j->draws; d++) {
+        double v = value(j, first + d, c);
+        if (d < reported) sum += v;
         if (!isnan(v)) all += v, made++;
     }
     *mean = sum / reported;
-    for (int j = 0; j < draws; j++) {
-        double v = get(&rows[j]) - (minus ? get(&minus[j]) : 0.0);
+    for (int d = 0; d < j->draws; d++) {
+        double v = value(j, first + d, c);
         if (!isnan(v)) squares += (v - all / made) * (v - all / made);
     }
-    *dof = made > 1 ? made - 1 : 0;
-    *spread = made > 1 ? squares / (made - 1) / reported : NAN;
+    j->dof[image] = made > 1 ? made - 1 : 0;
+    j->spread[image] = made > 1 ? squares / (made - 1) / reported : NAN;
 }
 
-static void fill_parts(const pf_ledger *rows, int reported, pf_estimate *e)
+/* Of the draws that are reported: the mean, of errors that of |.|, of variances of those that are known
+ * the variance of the mean. */
+static double part(const job *j, int64_t image, int c)
 {
-    double variance = 0.0, known = 0.0; /* of the draws whose probes have said it */
-    for (int j = 0; j < reported; j++) {
-        const pf_ledger *r = &rows[j];
-        e->prior += r->prior / reported;
-        e->integral += r->integral / reported;
-        e->dequantisation += r->dequantisation / reported;
-        e->offset += r->offset / reported;
-        e->solver_error += fabs(r->solver_error) / reported;
-        if (!isnan(r->probe_variance)) variance += r->probe_variance, known++;
+    pf_role role = j->rows->column[c].role;
+    double sum = 0.0, known = 0.0;
+    int reported = j->o->draws;
+    for (int d = 0; d < reported; d++) {
+        double v = j->rows->cell[(image * j->draws + d) * j->rows->n + c];
+        if (role == PF_ROLE_VARIANCE) {
+            if (!isnan(v)) sum += v, known++;
+        } else sum += (role == PF_ROLE_ERROR ? fabs(v) : v) / reported;
     }
-    e->probe_variance = variance / known / reported; /* NaN: of none */
+    return role == PF_ROLE_VARIANCE ? sum / known / reported : sum; /* 0/0: of none */
 }
 
-/* Three columns that are moderated, one after the other. */
-typedef struct columns {
-    double *spread, *out;
-    int *dof;
-} columns;
-
-static void moderate(int64_t n, int which, const columns *c, pf_estimate *out)
+static void moderate(const job *j, int c, double *to)
 {
-    pf_moderate_variance(n, c->spread, c->dof, c->out);
-    for (int64_t i = 0; i < n; i++) {
-        double *to = which == 0   ? &out[i].nll_variance
-                     : which == 1 ? &out[i].bound_variance
-                                  : &out[i].probe_variance;
-        *to = c->out[i];
-    }
+    pf_moderate_variance(j->out->n, j->spread, j->dof, j->moderate);
+    for (int64_t i = 0; i < j->out->n; i++) to[i * j->out->columns + c] = j->moderate[i];
 }
 
-static void fill(const pf_likelihood_opt *o, int pixels, const pf_ledger *rows,
-                 const pf_ledger *minus, int64_t n, int draws, const columns *c,
-                 pf_estimate *out)
+/* The column of variances; -1: there is none. */
+static int variances(const job *j)
 {
-    int reported = o->draws;
-    for (int64_t i = 0; i < n; i++) {
-        const pf_ledger *r = rows + i * draws, *m = minus ? minus + i * draws : NULL;
-        out[i] = (pf_estimate){.image = r->image};
-        fill_parts(r, reported, &out[i]);
-        average(get_nll, r, m, draws, reported, &out[i].nll, &c->spread[i], &c->dof[i]);
-        if (sets_say_it(o, pixels, minus != NULL) && reported == 1) {
-            c->spread[i] = r->probe_variance;
-            c->dof[i] = sets_of(o) - 1;
-        } else if (nothing_is_random(o, pixels)) c->spread[i] = 0.0, c->dof[i] = 1;
-    }
-    moderate(n, 0, c, out);
-    for (int64_t i = 0; i < n; i++)
-        average(get_bound, rows + i * draws, minus ? minus + i * draws : NULL, draws, reported,
-                &out[i].bound, &c->spread[i], &c->dof[i]);
-    moderate(n, 1, c, out);
+    for (int c = 0; c < j->rows->n; c++)
+        if (j->rows->column[c].role == PF_ROLE_VARIANCE) return c;
+    return -1;
 }
 
-/* Of the probes alone: by sets, by the pairs of the pilots, or, where nothing else is random, all. */
-static void fill_probes(const pf_likelihood_opt *o, int pixels, int64_t n, const columns *c,
-                        pf_estimate *out)
+static void fill_total(const job *j, int c, int has_shares)
 {
-    int known = 0;
-    for (int64_t i = 0; i < n; i++) {
-        c->spread[i] = o->probe == PF_EXACT ? 0.0 : out[i].probe_variance;
-        c->dof[i] = isnan(c->spread[i]) ? 0 : sets_of(o) > 1 ? o->draws * (sets_of(o) - 1) : 1;
-        known += c->dof[i] > 0;
+    const pf_likelihood_opt *o = j->o;
+    int said = has_shares && rows_say_it(o, j->pixels, j->minus != NULL) && o->draws == 1;
+    int at = variances(j);
+    for (int64_t i = 0; i < j->out->n; i++) {
+        average(j, i, c, &j->out->value[i * j->out->columns + c]);
+        if (said && at >= 0) {
+            j->spread[i] = j->rows->cell[i * j->draws * j->rows->n + at];
+            j->dof[i] = isnan(j->spread[i]) ? 0 : repeats_of(o) - 1;
+        } else if (has_shares && nothing_is_random(o, j->pixels))
+            j->spread[i] = 0.0, j->dof[i] = 1;
     }
-    if (known || pixels) moderate(n, 2, c, out);
+    moderate(j, c, j->out->variance);
+}
+
+/* Of what the column of variances is of alone: by the rows' repeats, by those of the pilots, or, where
+ * nothing else is random, all. */
+static void fill_shares(const job *j, const pf_estimand_ops *e, int c)
+{
+    const pf_likelihood_opt *o = j->o;
+    int repeats = e->repeats(o), known = 0, w = j->out->columns;
+    for (int64_t i = 0; i < j->out->n; i++) {
+        j->spread[i] = repeats == 0 ? 0.0 : j->out->value[i * w + c];
+        j->dof[i] = isnan(j->spread[i]) ? 0 : repeats > 1 ? o->draws * (repeats - 1) : 1;
+        known += j->dof[i] > 0;
+    }
+    if (known || dequantised(o, j->pixels)) moderate(j, c, j->out->value);
     else
-        for (int64_t i = 0; i < n; i++) out[i].probe_variance = out[i].nll_variance;
+        for (int64_t i = 0; i < j->out->n; i++)
+            j->out->value[i * w + c] = j->out->variance[i * w + e->total];
+}
+
+static void fill(const job *j)
+{
+    const pf_ledger *l = j->rows;
+    const pf_estimand_ops *e = with_shares(j->o);
+    int at = variances(j);
+    for (int c = 0; c < l->n; c++)
+        for (int64_t i = 0; i < j->out->n; i++) {
+            int keeps = !j->minus || c == PF_AT_IMAGE || c == PF_AT_LABEL;
+            j->out->value[i * l->n + c] = keeps ? part(j, i, c) : NAN;
+            j->out->variance[i * l->n + c] = NAN;
+        }
+    for (int c = 0; c < l->n; c++)
+        if (l->column[c].role == PF_ROLE_TOTAL) fill_total(j, c, e && c == e->total);
+    if (e && at >= 0 && !j->minus) fill_shares(j, e, at);
+}
+
+void pf_estimates_free(pf_estimates *e)
+{
+    pf_free(e->value);
+    pf_free(e->variance);
+    *e = (pf_estimates){0};
 }
 
 pf_status pf_likelihood_estimates(const pf_likelihood_opt *o, int pixels, const pf_ledger *rows,
-                                  const pf_ledger *minus, int64_t n_rows, int draws,
-                                  pf_estimate *out)
+                                  const pf_ledger *minus, int draws, pf_estimates *out)
 {
-    int64_t n = n_rows / draws;
-    columns c = {pf_zalloc(((size_t)n + 1) * sizeof *c.spread),
-                 pf_zalloc(((size_t)n + 1) * sizeof *c.out),
-                 pf_zalloc(((size_t)n + 1) * sizeof *c.dof)};
-    int failed = !c.spread || !c.out || !c.dof;
-    if (!failed) {
-        fill(o, pixels, rows, minus, n, draws, &c, out);
-        if (!minus && has_nll(o)) fill_probes(o, pixels, n, &c, out);
-        for (int64_t i = 0; minus && i < n; i++) {
-            pf_estimate *e = &out[i];
-            e->prior = e->integral = e->dequantisation = e->offset = NAN;
-            e->probe_variance = e->solver_error = NAN;
-        }
-    }
-    pf_free(c.spread);
-    pf_free(c.out);
-    pf_free(c.dof);
+    size_t n = (size_t)(rows->rows / draws), cells = n * (size_t)rows->n;
+    pf_estimates_free(out);
+    *out = (pf_estimates){.n = (int64_t)n, .columns = rows->n, .column = rows->column};
+    out->value = pf_zalloc((cells + 1) * sizeof *out->value);
+    out->variance = pf_zalloc((cells + 1) * sizeof *out->variance);
+    job j = {o, rows, minus, pixels, draws, NULL, NULL, NULL, out};
+    j.spread = pf_zalloc((n + 1) * sizeof *j.spread);
+    j.moderate = pf_zalloc((n + 1) * sizeof *j.moderate);
+    j.dof = pf_zalloc((n + 1) * sizeof *j.dof);
+    int failed = !out->value || !out->variance || !j.spread || !j.moderate || !j.dof;
+    if (!failed) fill(&j);
+    pf_free(j.spread);
+    pf_free(j.moderate);
+    pf_free(j.dof);
     PF_REQUIRE(!failed, PF_EMEM, "no memory for the errors of %lld images", (long long)n);
     return PF_OK;
 }

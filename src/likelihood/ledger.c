@@ -1,131 +1,205 @@
-/* Mean, standard error and its shares over a ledger.
+/* Mean, standard error and its shares over a ledger, column by column.
  *
- *     nll_se^2     = sample variance of the images' means / n
+ *     se^2         = sample variance of the images' means / n
  *     probe_se^2   = sum over images of (mean over draws of probe_variance) / J  / n^2
  *     dequant_se^2 = sum over images of (variance between draws - mean probe_variance) / J  / n^2,
  *                    floored at 0; with one probe its noise cannot be told apart and stays inside
  *
  * Rows are sorted by image and draw first, so their order does not change a bit of the sums. */
+#include "likelihood/columns.h"
+
 #include <math.h>
 #include <probflow/likelihood.h>
 #include <probflow/memory.h>
 #include <stdlib.h>
+#include <string.h>
 
-typedef struct image_mean { /* of one image over its draws */
-    int draws;
-    double nll, bound, prior, integral, dequantisation, offset, evaluations, steps;
-    double probe,
-        between; /* variance of the mean due to probes; to draws and probes (J >= 2) */
-} image_mean;
+int pf_ledger_find(const pf_ledger_column *columns, int n, const char *name)
+{
+    for (int c = 0; c < n; c++)
+        if (!strcmp(columns[c].name, name)) return c;
+    return -1;
+}
+
+void pf_ledger_clear(pf_ledger *l)
+{
+    for (int64_t i = 0; i < l->rows * l->n; i++) {
+        pf_role role = l->column[i % l->n].role;
+        l->cell[i] = role == PF_ROLE_KEY || role == PF_ROLE_LABEL    ? -1.0
+                     : role == PF_ROLE_COUNT || role == PF_ROLE_WORK ? 0.0
+                                                                     : NAN;
+    }
+}
 
 static int by_image(const void *a, const void *b)
 {
-    const pf_ledger *p = *(const pf_ledger *const *)a, *q = *(const pf_ledger *const *)b;
-    if (p->image != q->image) return p->image < q->image ? -1 : 1;
-    return (p->draw > q->draw) - (p->draw < q->draw);
+    const double *p = *(const double *const *)a, *q = *(const double *const *)b;
+    if (p[PF_AT_IMAGE] != q[PF_AT_IMAGE]) return p[PF_AT_IMAGE] < q[PF_AT_IMAGE] ? -1 : 1;
+    return (p[PF_AT_DRAW] > q[PF_AT_DRAW]) - (p[PF_AT_DRAW] < q[PF_AT_DRAW]);
 }
 
-static image_mean average(const pf_ledger *const *rows, int64_t n)
+/* The images' rows are row[start[i] .. start[i+1]). */
+typedef struct sorted {
+    const pf_ledger *l;
+    const double **row;
+    int64_t *start, images;
+    int first; /* total, whose error has shares */
+} sorted;
+
+/* Of one image over its draws: means, of variances the variance of the mean. */
+typedef struct image_mean {
+    double v[PF_LEDGER_MAX];
+    double between; /* variance of the mean due to draws and all in them (J >= 2) */
+} image_mean;
+
+static image_mean average(const sorted *s, int64_t image)
 {
-    image_mean m = {.draws = (int)n, .between = NAN};
-    for (int64_t i = 0; i < n; i++) {
-        const pf_ledger *r = rows[i];
-        m.nll += r->nll / (double)n;
-        m.bound += r->bound / (double)n;
-        m.prior += r->prior / (double)n;
-        m.integral += r->integral / (double)n;
-        m.dequantisation += r->dequantisation / (double)n;
-        m.offset += r->offset / (double)n;
-        m.evaluations += (double)r->evaluations / (double)n;
-        m.steps += (double)r->steps / (double)n;
-        m.probe += r->probe_variance / (double)n / (double)n;
-    }
+    const double **rows = s->row + s->start[image];
+    int64_t n = s->start[image + 1] - s->start[image];
+    image_mean m = {.between = NAN};
+    for (int64_t i = 0; i < n; i++)
+        for (int c = 0; c < s->l->n; c++)
+            m.v[c] += s->l->column[c].role == PF_ROLE_VARIANCE
+                          ? rows[i][c] / (double)n / (double)n
+                          : rows[i][c] / (double)n;
     if (n < 2) return m;
     m.between = 0.0;
-    for (int64_t i = 0; i < n; i++)
-        m.between +=
-            (rows[i]->nll - m.nll) * (rows[i]->nll - m.nll) / (double)(n - 1) / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        double d = rows[i][s->first] - m.v[s->first];
+        m.between += d * d / (double)(n - 1) / (double)n;
+    }
     return m;
 }
 
-static void add_solver_error(const pf_ledger *const *rows, int64_t n, pf_summary *out)
+/* What the columns say of all images. */
+typedef struct sums {
+    double v[PF_LEDGER_MAX];       /* means; of variances sums */
+    double squares[PF_LEDGER_MAX]; /* of the images' distances from the mean */
+    double error[PF_LEDGER_MAX],
+        most[PF_LEDGER_MAX]; /* mean and largest |.| of what is known */
+    double between;
+} sums;
+
+static void add_errors(const sorted *s, int64_t rows, int c, sums *out)
 {
     int64_t checked = 0;
     double sum = 0.0, most = 0.0;
-    for (int64_t i = 0; i < n; i++) {
-        double e = fabs(rows[i]->solver_error);
+    for (int64_t i = 0; i < rows; i++) {
+        double e = fabs(s->row[i][c]);
         if (isnan(e)) continue;
         checked++;
         sum += e;
         most = fmax(most, e);
     }
-    out->solver_error = checked ? sum / (double)checked : NAN;
-    out->solver_error_max = checked ? most : NAN;
+    out->error[c] = checked ? sum / (double)checked : NAN;
+    out->most[c] = checked ? most : NAN;
 }
 
-/* The images' rows are [start[i], start[i+1]); one pass for the means, one for their spread. */
-static void summarise(const pf_ledger *const *rows, const int64_t *start, pf_summary *out)
+/* One pass for the means, one for their spread. */
+static void sum_up(const sorted *s, sums *out)
 {
-    double n = (double)out->images, probe = 0.0, between = 0.0, nll2 = 0.0, bound2 = 0.0;
-    for (int64_t i = 0; i < out->images; i++) {
-        image_mean m = average(rows + start[i], start[i + 1] - start[i]);
-        out->nll += m.nll / n;
-        out->bound += m.bound / n;
-        out->prior += m.prior / n;
-        out->integral += m.integral / n;
-        out->dequantisation += m.dequantisation / n;
-        out->offset += m.offset / n;
-        out->evaluations += m.evaluations / n;
-        out->steps += m.steps / n;
-        probe += m.probe;
-        between += m.between;
+    double n = (double)s->images;
+    *out = (sums){0};
+    for (int64_t i = 0; i < s->images; i++) {
+        image_mean m = average(s, i);
+        for (int c = 0; c < s->l->n; c++)
+            out->v[c] += s->l->column[c].role == PF_ROLE_VARIANCE ? m.v[c] : m.v[c] / n;
+        out->between += m.between;
     }
-    for (int64_t i = 0; i < out->images; i++) {
-        image_mean m = average(rows + start[i], start[i + 1] - start[i]);
-        nll2 += (m.nll - out->nll) * (m.nll - out->nll);
-        bound2 += (m.bound - out->bound) * (m.bound - out->bound);
+    for (int64_t i = 0; i < s->images; i++) {
+        image_mean m = average(s, i);
+        for (int c = 0; c < s->l->n; c++)
+            out->squares[c] += (m.v[c] - out->v[c]) * (m.v[c] - out->v[c]);
     }
-    out->nll_se = n > 1 ? sqrt(nll2 / (n - 1) / n) : NAN;
-    out->bound_se = n > 1 ? sqrt(bound2 / (n - 1) / n) : NAN;
-    out->probe_se = sqrt(probe) / n;
-    out->dequant_se =
-        isnan(between) ? NAN : sqrt(fmax(between - (isnan(probe) ? 0.0 : probe), 0.0)) / n;
+    for (int c = 0; c < s->l->n; c++)
+        if (s->l->column[c].role == PF_ROLE_ERROR) add_errors(s, s->l->rows, c, out);
 }
 
-static pf_summary nothing(void)
+static void add(pf_summary *out, const char *name, int n, const char *end, double value)
 {
-    return (pf_summary){.nll = NAN,
-                        .nll_se = NAN,
-                        .bound = NAN,
-                        .bound_se = NAN,
-                        .prior = NAN,
-                        .integral = NAN,
-                        .dequantisation = NAN,
-                        .offset = NAN,
-                        .probe_se = NAN,
-                        .dequant_se = NAN,
-                        .solver_error = NAN,
-                        .solver_error_max = NAN,
-                        .evaluations = NAN,
-                        .steps = NAN};
+    pf_figure *f = &out->figure[out->n++];
+    snprintf(f->name, sizeof f->name, "%.*s%s", n, name, end);
+    f->value = value;
 }
 
-void pf_likelihood_summary(const pf_ledger *rows, int64_t n, pf_summary *out)
+/* sqrt of the variance between draws that the rows' own does not explain. */
+static double share_of_draws(const sorted *s, const sums *a)
 {
-    const pf_ledger **order = pf_zalloc((size_t)(n > 0 ? n : 0) * sizeof *order);
-    int64_t *start = pf_zalloc((size_t)(n + 1) * sizeof *start);
+    double own = 0.0;
+    for (int c = 0; c < s->l->n; c++)
+        if (s->l->column[c].role == PF_ROLE_VARIANCE && !isnan(a->v[c])) own = a->v[c];
+    return isnan(a->between) ? NAN : sqrt(fmax(a->between - own, 0.0)) / (double)s->images;
+}
 
-    *out = nothing();
-    if (n > 0 && order && start) {
-        *out = (pf_summary){.rows = n};
-        for (int64_t i = 0; i < n; i++) order[i] = &rows[i];
-        qsort(order, (size_t)n, sizeof *order, by_image);
-        for (int64_t i = 0; i < n; i++)
-            if (i == 0 || order[i]->image != order[i - 1]->image) start[out->images++] = i;
-        start[out->images] = n;
-        summarise(order, start, out);
-        add_solver_error(order, n, out);
+static void add_figures(const sorted *s, pf_role role, const sums *a, pf_summary *out)
+{
+    double n = (double)s->images;
+    for (int c = 0; c < s->l->n; c++) {
+        const char *name = s->l->column[c].name;
+        int len = (int)strlen(name);
+        if (s->l->column[c].role != role) continue;
+        if (role == PF_ROLE_VARIANCE) {
+            add(out, name, len - (int)strlen("_variance"), "_se", sqrt(a->v[c]) / n);
+        } else if (role == PF_ROLE_ERROR) {
+            add(out, name, len, "", a->error[c]);
+            add(out, name, len, "_max", a->most[c]);
+        } else add(out, name, len, "", a->v[c]);
+        if (role == PF_ROLE_TOTAL)
+            add(out, name, len, "_se", n > 1 ? sqrt(a->squares[c] / (n - 1) / n) : NAN);
     }
-    pf_free(order);
-    pf_free(start);
+}
+
+/* In the order in which files have them. */
+static void figures(const sorted *s, const sums *a, pf_summary *out)
+{
+    static const pf_role of_parts[] = {PF_ROLE_PART, PF_ROLE_DEQUANT, PF_ROLE_OFFSET};
+    static const pf_role last[] = {PF_ROLE_ERROR, PF_ROLE_WORK, PF_ROLE_COUNT};
+    int dequantised = 0;
+    add_figures(s, PF_ROLE_TOTAL, a, out);
+    for (int i = 0; i < 3; i++) add_figures(s, of_parts[i], a, out);
+    add_figures(s, PF_ROLE_VARIANCE, a, out);
+    for (int c = 0; c < s->l->n; c++) dequantised |= s->l->column[c].role == PF_ROLE_DEQUANT;
+    if (dequantised) add(out, "dequant_se", 10, "", share_of_draws(s, a));
+    for (int i = 0; i < 3; i++) add_figures(s, last[i], a, out);
+}
+
+static void sort(sorted *s)
+{
+    const pf_ledger *l = s->l;
+    for (int64_t i = 0; i < l->rows; i++) s->row[i] = l->cell + i * l->n;
+    qsort(s->row, (size_t)l->rows, sizeof *s->row, by_image);
+    for (int64_t i = 0; i < l->rows; i++)
+        if (i == 0 || s->row[i][PF_AT_IMAGE] != s->row[i - 1][PF_AT_IMAGE])
+            s->start[s->images++] = i;
+    s->start[s->images] = l->rows;
+    while (s->first < l->n - 1 && l->column[s->first].role != PF_ROLE_TOTAL) s->first++;
+}
+
+void pf_likelihood_summary(const pf_ledger *rows, pf_summary *out)
+{
+    size_t n = (size_t)rows->rows;
+    sorted s = {.l = rows,
+                .row = pf_zalloc((n + 1) * sizeof *s.row),
+                .start = pf_zalloc((n + 1) * sizeof *s.start)};
+    sums a;
+    *out = (pf_summary){.listed = rows->column != pf_flow_columns};
+    for (int c = 0; c < PF_LEDGER_MAX; c++)
+        a.v[c] = a.squares[c] = a.error[c] = a.most[c] = NAN;
+    a.between = NAN;
+    if (n > 0 && s.row && s.start) {
+        sort(&s);
+        sum_up(&s, &a);
+        out->images = s.images;
+        out->rows = rows->rows;
+    }
+    figures(&s, &a, out);
+    pf_free(s.row);
+    pf_free(s.start);
+}
+
+double pf_summary_figure(const pf_summary *s, const char *name)
+{
+    for (int i = 0; i < s->n; i++)
+        if (!strcmp(s->figure[i].name, name)) return s->figure[i].value;
+    return NAN;
 }

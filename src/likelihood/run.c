@@ -1,5 +1,6 @@
 /* The workers of a likelihood evaluation and its results file. */
 #include <probflow/config.h>
+#include <probflow/estimand.h>
 #include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/scoring.h>
@@ -10,10 +11,32 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What one worker sees of the model. */
+struct pf_seat {
+    pf_view view;
+    pf_score score;
+    pf_chain chain;
+    int open;
+};
+
+static unsigned needs_of(const pf_likelihood_opt *opt)
+{
+    const pf_estimand_ops *e;
+    unsigned all = 0;
+    for (int i = 0; (e = pf_estimand_asked(opt, i)); i++) all |= e->needs;
+    return all;
+}
+
+static int columns(const pf_scoring *s)
+{
+    const pf_ledger_column *c;
+    return pf_likelihood_columns(s->opt, &c);
+}
+
 pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt)
 {
     double from = model->t_min;
-    PF_REQUIRE(opt->ode.t_min >= from, PF_EARG,
+    PF_REQUIRE(!(needs_of(opt) & PF_NEEDS_SCORE) || opt->ode.t_min >= from, PF_EARG,
                "likelihood.t_min is %g, but %s is trained from %g on; set likelihood.t_min=%g "
                "for both",
                opt->ode.t_min, model->path, from, from);
@@ -50,7 +73,7 @@ static int is_one_of(const pf_scoring *s, int64_t n, int64_t group)
 
 static pf_status read_rows(pf_scoring *s, pf_group *g, void *values, int32_t *labels)
 {
-    int continuous = s->data->kind == PF_DATA_CONTINUOUS;
+    int continuous = s->data->space.kind == PF_REAL;
     PF_TRY(continuous ? pf_dataset_x(s->data->set, g->first, g->B, values)
                       : pf_dataset_images(s->data->set, g->first, g->B, values));
     if (s->data->has_labels) PF_TRY(pf_dataset_labels(s->data->set, g->first, g->B, labels));
@@ -62,13 +85,13 @@ static pf_status read_group(pf_scoring *s, int64_t group, pf_group *g, void **ow
                             int32_t *labels)
 {
     const pf_scored *d = s->data;
-    size_t dim = (size_t)d->shape.h * (size_t)d->shape.w * (size_t)d->shape.c;
+    pf_shape shape = d->space.shape;
+    size_t dim = (size_t)shape.h * (size_t)shape.w * (size_t)shape.c;
     size_t at = (size_t)group * (size_t)s->opt->group * dim;
-    int continuous = d->kind == PF_DATA_CONTINUOUS;
+    int continuous = d->space.kind == PF_REAL;
     *g = (pf_group){.first = group * s->opt->group,
                     .B = pf_scoring_group(s, group),
-                    .levels = d->levels,
-                    .shape = d->shape,
+                    .space = d->space,
                     .repeat = is_one_of(s, s->opt->check_groups, group)};
     if (!d->set) {
         if (continuous) g->x = d->x + at;
@@ -98,74 +121,111 @@ static pf_status share_control(pf_scoring *s, const pf_control **out)
 }
 
 /* The first worker's score has the prepared weights of all. */
-static pf_status open_score(const pf_scoring *s, pf_score *score)
+static pf_status open_seat(const pf_scoring *s, struct pf_seat *k)
 {
     int64_t group = s->opt->group, n = s->data->n;
-    const pf_score *with = score == s->scores ? NULL : s->scores;
-    PF_TRY(pf_net_score(s->model.net, (int)(n < group ? n : group), 1, with, score));
+    const pf_score *with = k == s->seats ? NULL : &s->seats[0].score;
+    int batch = (int)(n < group ? n : group);
+    k->view.sde = &s->model.net->sde;
+    if (needs_of(s->opt) & PF_NEEDS_SCORE) {
+        PF_TRY(pf_net_score(s->model.net, batch, 1, with, &k->score));
+        k->view.score = &k->score;
+    }
+    if (needs_of(s->opt) & PF_NEEDS_CHAIN) {
+        PF_REQUIRE(s->model.open_chain, PF_EARG,
+                   "likelihood.estimand: %s needs a chain of steps, which %s does not have",
+                   pf_estimand_asked(s->opt, 0)->name, s->model.path);
+        PF_TRY(s->model.open_chain(s->model.self, batch, &k->chain));
+        k->view.chain = &k->chain;
+    }
+    k->open = 1;
     return PF_OK;
+}
+
+static void close_seats(pf_scoring *s)
+{
+    for (int i = 0; s->seats && i < s->threads; i++) {
+        struct pf_seat *k = &s->seats[i];
+        pf_score_free(&k->score);
+        pf_chain_free(&k->chain);
+        *k = (struct pf_seat){0};
+    }
+}
+
+/* The estimand whose shares the ledger has, where a row does not say them; NULL: there is none. */
+static const pf_estimand_ops *silent_one(const pf_scoring *s)
+{
+    const pf_estimand_ops *e = pf_estimand_asked(s->opt, 0);
+    return pf_estimand_is_first(e) && e->repeat && e->repeats(s->opt) == 1 ? e : NULL;
 }
 
 /* What another set of probes alone would change, which for pixels is not all that is random: by more
  * sets in the solve of the first draw. */
-static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, pf_ledger *rows)
+static pf_status add_variance(pf_scoring *s, const pf_view *view, const pf_estimand_ops *e,
+                              pf_group g, double *cells)
 {
-    int sets = 1 + pf_likelihood_repeats(s->data->n);
+    int sets = 1 + pf_likelihood_repeats(s->data->n), n = columns(s), at = 0;
     pf_likelihood_opt more = *s->opt;
-    pf_ledger *of_all = pf_zalloc((size_t)g.B * sizeof *of_all);
+    double *of_all = pf_zalloc((size_t)g.B * (size_t)n * sizeof *of_all);
     PF_REQUIRE(of_all, PF_EMEM, "no memory for %d rows", g.B);
+    while (at < n - 1 && e->columns[at].role != PF_ROLE_VARIANCE) at++;
     more.draws = 1;
-    more.probes *= sets;
-    more.estimand = PF_NLL_ODE;
+    for (int i = 0; pf_estimands[i]; i++)
+        if (pf_estimands[i] == e) more.estimand = 1 << i;
+    e->repeat(&more, sets);
     g.repeat = 0;
-    pf_status st = pf_likelihood_group(&s->model.net->sde, score, &more, &g, of_all);
-    for (int b = 0; !st && b < g.B; b++)
-        rows[b].probe_variance = sets * of_all[b].probe_variance;
+    pf_status st = pf_likelihood_group(view, &more, &g, of_all);
+    for (int b = 0; !st && b < g.B; b++) cells[b * n + at] = sets * of_all[b * n + at];
     pf_free(of_all);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static int has_one_set(const pf_likelihood_opt *o)
+/* A row of a draw that was not made, from one of the same image that was. */
+static void unmake(const pf_ledger_column *c, int n, const double *made, int draw, double *row)
 {
-    return o->probe != PF_EXACT && o->probes == o->colours && o->estimand != PF_BOUND;
+    for (int i = 0; i < n; i++) {
+        pf_role r = c[i].role;
+        int known = r == PF_ROLE_KEY || r == PF_ROLE_LABEL || r == PF_ROLE_OFFSET ||
+                    r == PF_ROLE_COUNT || r == PF_ROLE_WORK;
+        row[i] = known ? made[i] : NAN;
+    }
+    row[PF_AT_DRAW] = draw;
 }
 
-static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const pf_group *g,
-                            pf_ledger *rows)
+static pf_status score_rows(pf_scoring *s, const pf_view *view, int64_t group,
+                            const pf_group *g, double *cells)
 {
     pf_likelihood_opt o = *s->opt;
+    const pf_ledger_column *c;
+    const pf_estimand_ops *silent = silent_one(s);
     int pilot = s->pilots && is_one_of(s, s->pilots, group);
+    int n = pf_likelihood_columns(s->opt, &c);
     if (pilot) o.draws = pf_scoring_draws(s);
-    PF_TRY(pf_likelihood_group(&s->model.net->sde, score, &o, g, rows));
-    if (pilot && g->pixels && has_one_set(s->opt))
-        PF_TRY(add_probe_variance(s, score, *g, rows));
+    PF_TRY(pf_likelihood_group(view, &o, g, cells));
+    if (pilot && g->pixels && silent) PF_TRY(add_variance(s, view, silent, *g, cells));
     for (int d = o.draws; d < pf_scoring_draws(s); d++)
-        for (int b = 0; b < g->B; b++) {
-            pf_ledger *r = &rows[d * g->B + b];
-            *r = rows[b];
-            r->draw = d;
-            r->prior = r->integral = r->dequantisation = r->nll = r->bound = NAN;
-            r->probe_variance = r->solver_error = NAN;
-        }
+        for (int b = 0; b < g->B; b++)
+            unmake(c, n, cells + b * n, d, cells + (d * g->B + b) * n);
     return PF_OK;
 }
 
 static pf_status work(void *self, int worker, int64_t item, void *result)
 {
     pf_scoring *s = self;
-    pf_score *score = &s->scores[worker];
+    struct pf_seat *seat = &s->seats[worker];
     PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped before group %lld", (long long)item);
-    if (!score->eval) PF_TRY(open_score(s, score));
+    if (!seat->open) PF_TRY(open_seat(s, seat));
     int32_t *labels = pf_zalloc(sizeof *labels * (size_t)s->opt->group);
     PF_REQUIRE(labels, PF_EMEM, "no memory for %d labels", s->opt->group);
     pf_group g = {0};
     void *owned = NULL;
-    pf_ledger *rows = result;
+    double *cells = result;
+    int n = columns(s);
     pf_status st = read_group(s, item, &g, &owned, labels);
     if (!st && s->train) st = share_control(s, &g.control);
-    if (!st) st = score_rows(s, score, item, &g, rows);
-    for (int r = 0; !st && r < pf_scoring_draws(s) * g.B; r++)
-        rows[r].label = s->data->has_labels ? labels[rows[r].image - g.first] : -1;
+    if (!st) st = score_rows(s, &seat->view, item, &g, cells);
+    for (int r = 0; !st && s->data->has_labels && r < pf_scoring_draws(s) * g.B; r++)
+        cells[r * n + PF_AT_LABEL] = labels[r % g.B];
     pf_free(owned);
     pf_free(labels);
     if (st == PF_ENUMERIC && s->model.hint)
@@ -181,21 +241,20 @@ static int is_mine(const pf_scoring *s, int64_t group)
     return group >= s->first && group < s->last;
 }
 
-/* The mean over draws of n rows, image_step from one to the next, joins the running mean.
+/* The mean over draws of n images, image_step rows from one to the next, joins the running mean.
  * Source: Welford 1962. */
-static void account(pf_scoring *s, const pf_ledger *rows, int64_t n, int64_t image_step,
+static void account(pf_scoring *s, const double *cells, int64_t n, int64_t image_step,
                     int64_t draw_step)
 {
-    for (int64_t i = 0; i < n; i++, rows += image_step) {
+    int width = columns(s), total = pf_estimand_asked(s->opt, 0)->total;
+    for (int64_t i = 0; i < n; i++, cells += image_step * width) {
         double v = 0.0, before = s->mean;
-        for (int d = 0; d < s->opt->draws; d++) {
-            const pf_ledger *r = rows + d * draw_step;
-            v += (s->opt->estimand == PF_BOUND ? r->bound : r->nll) / s->opt->draws;
-        }
+        for (int d = 0; d < s->opt->draws; d++)
+            v += cells[d * draw_step * width + total] / s->opt->draws;
         s->scored++;
         s->mean += (v - before) / (double)s->scored;
         s->spread += (v - before) * (v - s->mean);
-        s->mine += is_mine(s, rows->image / s->opt->group);
+        s->mine += is_mine(s, (int64_t)cells[PF_AT_IMAGE] / s->opt->group);
     }
 }
 
@@ -286,7 +345,9 @@ static pf_status adopt(pf_scoring *s)
 static pf_status open_file(pf_scoring *s)
 {
     pf_text t = {0}, before = {0};
-    pf_results_info info = {s->data->n, pf_scoring_draws(s), s->opt->group, NULL, NULL};
+    pf_results_info info = {
+        .images = s->data->n, .draws = pf_scoring_draws(s), .group = s->opt->group};
+    info.columns = pf_likelihood_columns(s->opt, &info.column);
     pf_status st = define(s, 0, &t);
     if (!st && s->data->name) st = define(s, 1, &before);
     info.config = t.s;
@@ -310,7 +371,7 @@ pf_status pf_scoring_check(const pf_scoring *s)
 
 static pf_status open_results(pf_scoring *s)
 {
-    int64_t group = s->opt->group, begin = s->first * group, end = s->last * group, n = 0;
+    int64_t group = s->opt->group, begin = s->first * group, end = s->last * group;
     PF_TRY(pf_scoring_check(s));
     /* A bad row is told now, and not after hours, with a file begun. */
     if (s->data->set)
@@ -318,11 +379,11 @@ static pf_status open_results(pf_scoring *s)
                                 (end < s->data->n ? end : s->data->n) - begin));
     PF_TRY(open_file(s));
     PF_TRY(adopt(s));
-    pf_ledger *rows = NULL;
-    PF_TRY(pf_results_rows(s->results, &rows, &n));
+    pf_ledger rows = {0};
+    PF_TRY(pf_results_rows(s->results, &rows));
     int draws = pf_scoring_draws(s);
-    account(s, rows, n / draws, draws, 1); /* sorted by image */
-    pf_free(rows);
+    account(s, rows.cell, rows.rows / draws, draws, 1); /* sorted by image */
+    pf_free(rows.cell);
     for (int64_t g = s->first; g < s->last; g++) s->done += pf_results_done(s->results, g);
     if (s->done)
         pf_log("%s: continues, %lld of %lld groups are done", s->path, (long long)s->done,
@@ -332,20 +393,22 @@ static pf_status open_results(pf_scoring *s)
 
 /* ---- all groups ---- */
 
-/* Opens the scores of the first two workers: the others will hold what the second one does. */
-static pf_status open_scores(pf_scoring *s, int workers)
+/* Opens the seats of the first two workers: the others will hold what the second one does. */
+static pf_status open_seats(pf_scoring *s, int workers)
 {
     size_t model = pf_alloc_live(), first, other = 0;
     size_t libraries = pf_resident_bytes() > model ? pf_resident_bytes() - model : 0;
-    PF_TRY(open_score(s, &s->scores[0]));
+    PF_TRY(open_seat(s, &s->seats[0]));
     first = pf_alloc_live() - model;
     if (workers > 1) {
-        PF_TRY(open_score(s, &s->scores[1]));
+        PF_TRY(open_seat(s, &s->seats[1]));
         other = pf_alloc_live() - model - first;
     }
     double mb = 1e-6, n = workers, scores = (double)first + (n - 1) * (double)other;
-    double solver = n * (double)pf_likelihood_bytes(s->opt, s->scores[0].dim);
-    if (s->train) model += pf_control_bytes(s->scores[0].dim);
+    pf_shape shape = s->data->space.shape;
+    int dim = shape.h * shape.w * shape.c;
+    double solver = n * (double)pf_likelihood_bytes(s->opt, dim);
+    if (s->train) model += pf_control_bytes(dim);
     pf_log("memory a rank [MB]: model and results %.1f, activations and prepared weights %.1f, "
            "solver %.1f, libraries %.1f; %.0f in all with %d workers",
            mb * (double)model, mb * scores, mb * solver, mb * (double)libraries,
@@ -357,10 +420,10 @@ static pf_status open_all(pf_comm *c, pf_scoring *s)
 {
     int64_t groups = pf_scoring_groups(s);
     s->threads = pf_comm_threads(c);
-    s->scores = pf_zalloc(sizeof *s->scores * (size_t)s->threads);
-    PF_REQUIRE(s->scores, PF_EMEM, "no memory for %d workers", s->threads);
+    s->seats = pf_zalloc(sizeof *s->seats * (size_t)s->threads);
+    PF_REQUIRE(s->seats, PF_EMEM, "no memory for %d workers", s->threads);
     if (pf_comm_rank(c) == 0) PF_TRY(open_results(s));
-    PF_TRY(open_scores(s, (int)(s->threads < groups ? s->threads : groups)));
+    PF_TRY(open_seats(s, (int)(s->threads < groups ? s->threads : groups)));
     return PF_OK;
 }
 
@@ -372,7 +435,7 @@ pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
     size_t rows = (size_t)pf_scoring_draws(s) * (size_t)s->opt->group;
     pf_queue_job q = {
         .n = pf_scoring_groups(s),
-        .result_bytes = sizeof(pf_ledger) * rows,
+        .result_bytes = sizeof(double) * rows * (size_t)columns(s),
         .threads = s->threads,
         .self = s,
         .work = work,
@@ -380,7 +443,7 @@ pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
         .skip = skip,
     };
     pf_status st = pf_queue_run(c, &q);
-    for (int i = 0; i < s->threads; i++) pf_score_free(&s->scores[i]);
+    close_seats(s);
     PF_REQUIRE(st != PF_ESTOP, PF_ESTOP,
                "stopped with %lld of %lld groups done; the same command continues",
                (long long)s->done, (long long)(s->last - s->first));
@@ -395,11 +458,11 @@ pf_status pf_scoring_end(pf_scoring *s, pf_status st)
         pf_status closed = pf_results_close(s->results);
         if (!st) st = closed;
     }
-    for (int i = 0; s->scores && i < s->threads; i++) pf_score_free(&s->scores[i]);
-    pf_free(s->scores);
+    close_seats(s);
+    pf_free(s->seats);
     pf_control_free(s->control);
     s->results = NULL;
-    s->scores = NULL;
+    s->seats = NULL;
     s->control = NULL;
     return st;
 }

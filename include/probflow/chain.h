@@ -1,0 +1,52 @@
+/* What likelihood and samplers see of a model with steps instead of a time: a chain x_T .. x_0.
+ *
+ *     -log p(k) <= E [ -log p(k | x_1) + sum_i KL(q(x_i | x_(i+1), k) || p(x_i | x_(i+1))) + KL(q(x_T | k) || p(x_T)) ]
+ *
+ * One object serves one thread; make one per worker.
+ * Source  Sohl-Dickstein et al. 2015; Ho et al. 2020, eq. 5 */
+#ifndef PROBFLOW_CHAIN_H
+#define PROBFLOW_CHAIN_H
+
+#include <probflow/space.h>
+#include <probflow/status.h>
+
+/* B samples of a global batch (training) or of a split (evaluation).  Everything borrowed. */
+typedef struct pf_batch {
+    const pf_space *space;
+    int B;
+    int64_t first, total; /* these are positions first .. first+B-1 of `total` */
+    const void *k;        /* levels or tokens; NULL: not given */
+    const float *x;       /* [B,D] in model scale */
+    const int32_t *label;
+    const float *condition;
+    const uint64_t *sample; /* [B] global numbers, which key the draws */
+    uint64_t seed;
+    uint32_t step;
+    int eval; /* 1: the draws of evaluation */
+} pf_batch;
+
+typedef struct pf_chain {
+    void *self;   /* owned */
+    int dim;      /* D */
+    int steps;    /* T */
+    int batch;    /* largest B of one call */
+    size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
+    /* nats [B] <- one term of the bound of each sample: i = 0 the decoder, 1 .. steps-1 the KL of that step,
+     * steps the prior.  Its noise is keyed by (seed, sample, step, i), so that neither the batch nor the
+     * order of the terms changes a bit. */
+    pf_status (*term)(void *self, const pf_batch *b, int i, double *nats);
+    pf_status (*prior)(void *self, const pf_batch *b, double *x); /* x_T [B,state] */
+    pf_status (*step)(void *self, const pf_batch *b, int i,
+                      double *x); /* x_i -> x_(i-1), in place */
+    pf_status (*datum)(void *self, int B, const double *x,
+                       double *out); /* state -> model scale [B,D] */
+    void (*free)(void *self);
+} pf_chain;
+
+static inline void pf_chain_free(pf_chain *c) /* frees self; c itself is the caller's */
+{
+    if (c->free) c->free(c->self);
+    *c = (pf_chain){0};
+}
+
+#endif
