@@ -5,6 +5,7 @@
  * Estimands, named and never mixed; estimand.h has what a row of their table is:
  *   nll_ode  clean dequantised x placed at t_min
  *   bound    DSM bound on [t_min, 1] with the decoder term at t_min      (Song et al. 2021b, thm. 1, 3)
+ *   vlb      variational bound of a discrete chain, on the levels themselves  (Ho et al. 2020, eq. 5)
  *
  * All figures are bits per dimension unless a name says nats. */
 #ifndef PROBFLOW_LIKELIHOOD_H
@@ -26,7 +27,8 @@ typedef enum pf_control_kind { PF_CONTROL_NONE, PF_CONTROL_GAUSSIAN } pf_control
 typedef enum pf_estimand {
     PF_NLL_ODE = 1,
     PF_BOUND = 2,
-    PF_NLL_AND_BOUND = 3
+    PF_NLL_AND_BOUND = 3,
+    PF_VLB = 4
 } pf_estimand;
 
 typedef struct pf_trace_opt { /* of the divergence */
@@ -46,6 +48,7 @@ typedef struct pf_likelihood_opt {
     int draws;          /* J draws an image */
     int group;          /* images a solve: part of the definition of the result */
     int bound_samples;  /* times an image for the bound */
+    int terms; /* of the steps of a chain an image for its bound, one in each of so many strata; 0: all */
     int check_groups; /* groups repeated at a tenth of the tolerances for the solver's share */
     int64_t seed;
 } pf_likelihood_opt;

@@ -1,11 +1,12 @@
 /* The table of estimands. */
 #include <probflow/estimand.h>
 
-extern const pf_estimand_ops pf_estimand_nll_ode, pf_estimand_bound;
+extern const pf_estimand_ops pf_estimand_nll_ode, pf_estimand_bound, pf_estimand_vlb;
 
-const pf_estimand_ops *const pf_estimands[] = {&pf_estimand_nll_ode, &pf_estimand_bound, NULL};
+const pf_estimand_ops *const pf_estimands[] = {&pf_estimand_nll_ode, &pf_estimand_bound,
+                                               &pf_estimand_vlb, NULL};
 /* nll_and_bound: the word of older configurations. */
-const char *const pf_estimand_words[] = {"nll_ode",       "bound",         NULL,
+const char *const pf_estimand_words[] = {"nll_ode",       "bound",         "vlb", NULL,
                                          "nll_and_bound", "nll_ode,bound", NULL};
 
 const pf_estimand_ops *pf_estimand_asked(const pf_likelihood_opt *opt, int i)

@@ -13,7 +13,7 @@ static const char *const control_words[] = {"none", "gaussian", NULL};
     { #field, kind, offsetof(pf_likelihood_opt, trace.field), def, lo, hi, NULL, words, help }
 
 const pf_opt pf_likelihood_opts[] = {
-    PF_OPT_SET(pf_likelihood_opt, estimand, PF_NLL_ODE, pf_estimand_words, "what is computed: the likelihood of the probability flow, the bound of the SDE, or both"),
+    PF_OPT_SET(pf_likelihood_opt, estimand, PF_NLL_ODE, pf_estimand_words, "what is computed: the likelihood of the probability flow, the bound of the SDE, both, or the bound of a chain"),
     PF_OPT_ENUM(pf_likelihood_opt, dequantisation, PF_DEQUANT_UNIFORM, pf_dequant_words, "noise that makes pixels continuous"),
     PF_OPT(pf_likelihood_opt, draws, PF_INT, 1, 1, 10000, "dequantisation draws an image"),
     TRACE(probe, PF_ENUM, PF_RADEMACHER, 0, 0, probe_words, "noise of the divergence estimate; exact: D products an evaluation"),
@@ -24,6 +24,7 @@ const pf_opt pf_likelihood_opts[] = {
     TRACE(subspace, PF_INT, 0, 0, 1024, NULL, "principal directions of the train split along which the divergence is exact; a product each"),
     PF_OPT(pf_likelihood_opt, group, PF_INT, 16, 1, 65536, "images a solve: part of the definition of the result"),
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
+    PF_OPT_QUIET(pf_likelihood_opt, terms, PF_INT, 0, 0, 1000000, "vlb: steps an image, one drawn in each of so many strata of the chain; 0: all"),
     PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, the last and shorter one among them, for the solver's share of the error; 1000000: all"),
     PF_OPT(pf_likelihood_opt, seed, PF_I64, 1, 0, 9e18, "seed of dequantisation, probes and bound"),
     PF_ODE_SOLVER_ROWS(offsetof(pf_likelihood_opt, ode)),
