@@ -38,6 +38,13 @@ typedef struct pf_ledger {
     double *cell;                   /* [rows,n] */
 } pf_ledger;
 
+/* Column of that name; -1: there is none. */
+int pf_ledger_find(const pf_ledger_column *columns, int n, const char *name);
+/* Rows as they are before anything is known: keys and labels -1, counts 0, the rest NaN. */
+void pf_ledger_clear(pf_ledger *l);
+/* Of two rows: below, equal or above 0 as they stand by image and draw. */
+int pf_ledger_order(const double *p, const double *q);
+
 /* What a ledger says of all images: figures by name.  A total X gives X and X_se (standard error of the
  * mean over images, draws averaged first); a part X gives X; a variance X_variance gives X_se, the share of
  * the first total's error due to it; dequantisation gives dequant_se, the share due to its draws; an error

@@ -116,10 +116,6 @@ typedef struct pf_group {
 /* The columns of the ledger that these options give.  Returns how many; 0: their estimands have none in
  * common, which pf_likelihood_check tells. */
 int pf_likelihood_columns(const pf_likelihood_opt *opt, const pf_ledger_column **columns);
-/* Column of that name; -1: there is none. */
-int pf_ledger_find(const pf_ledger_column *columns, int n, const char *name);
-/* Rows as they are before anything is known: keys and labels -1, counts 0, the rest NaN. */
-void pf_ledger_clear(pf_ledger *l);
 
 /* Scores a group into cells [draws*B, columns], draw by draw.  The view is this worker's and takes B at
  * least.  Local.

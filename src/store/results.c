@@ -326,9 +326,7 @@ pf_status pf_results_adopt(pf_results *r, const char *path, int64_t *adopted)
 
 static int by_image(const void *a, const void *b)
 {
-    const double *p = a, *q = b;
-    if (p[PF_AT_IMAGE] != q[PF_AT_IMAGE]) return p[PF_AT_IMAGE] < q[PF_AT_IMAGE] ? -1 : 1;
-    return p[PF_AT_DRAW] < q[PF_AT_DRAW] ? -1 : p[PF_AT_DRAW] > q[PF_AT_DRAW];
+    return pf_ledger_order(a, b);
 }
 
 pf_status pf_results_rows(pf_results *r, pf_ledger *rows)

@@ -247,16 +247,6 @@ pf_status pf_results_place(pf_results *r, int flags, int *direct)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-/* As pf_ledger_clear leaves them. */
-static void clear(const pf_results *r, double *cells)
-{
-    for (int64_t i = 0; i < r->rows * r->columns; i++) {
-        const pf_ledger_column *c = &r->column[i % r->columns];
-        int key = c->role == PF_ROLE_KEY || c->role == PF_ROLE_LABEL;
-        cells[i] = key ? -1.0 : c->type == PF_CELL_F64 ? NAN : 0.0;
-    }
-}
-
 pf_status pf_results_create(const char *path, const pf_results_info *info)
 {
     pf_results *r = pf_zalloc(sizeof *r);
@@ -277,7 +267,7 @@ pf_status pf_results_create(const char *path, const pf_results_info *info)
                        ? PF_OK
                        : pf_raise(PF_EMEM, PF_WHERE, "no memory for %s", r->path);
     if (!st) {
-        clear(r, cells);
+        pf_ledger_clear(&(pf_ledger){r->rows, r->columns, r->column, cells});
         st = pf_results_write(r, cells, NULL);
     }
     pf_free(cells);

@@ -1,0 +1,28 @@
+/* The ledger's plain parts: columns by name, rows of nothing, order. */
+#include <probflow/ledger.h>
+
+#include <math.h>
+#include <string.h>
+
+int pf_ledger_find(const pf_ledger_column *columns, int n, const char *name)
+{
+    for (int c = 0; c < n; c++)
+        if (!strcmp(columns[c].name, name)) return c;
+    return -1;
+}
+
+void pf_ledger_clear(pf_ledger *l)
+{
+    for (int64_t i = 0; i < l->rows * l->n; i++) {
+        pf_role role = l->column[i % l->n].role;
+        l->cell[i] = role == PF_ROLE_KEY || role == PF_ROLE_LABEL    ? -1.0
+                     : role == PF_ROLE_COUNT || role == PF_ROLE_WORK ? 0.0
+                                                                     : NAN;
+    }
+}
+
+int pf_ledger_order(const double *p, const double *q)
+{
+    if (p[PF_AT_IMAGE] != q[PF_AT_IMAGE]) return p[PF_AT_IMAGE] < q[PF_AT_IMAGE] ? -1 : 1;
+    return (p[PF_AT_DRAW] > q[PF_AT_DRAW]) - (p[PF_AT_DRAW] < q[PF_AT_DRAW]);
+}
