@@ -38,8 +38,6 @@ typedef struct pf_ledger {
     double *cell;                   /* [rows,n] */
 } pf_ledger;
 
-/* Column of that name; -1: there is none. */
-int pf_ledger_find(const pf_ledger_column *columns, int n, const char *name);
 /* Rows as they are before anything is known: keys and labels -1, counts 0, the rest NaN. */
 void pf_ledger_clear(pf_ledger *l);
 /* Of two rows: below, equal or above 0 as they stand by image and draw. */

@@ -1,15 +1,7 @@
-/* The ledger's plain parts: columns by name, rows of nothing, order. */
+/* The ledger's plain parts: empty rows and their order. */
 #include <probflow/ledger.h>
 
 #include <math.h>
-#include <string.h>
-
-int pf_ledger_find(const pf_ledger_column *columns, int n, const char *name)
-{
-    for (int c = 0; c < n; c++)
-        if (!strcmp(columns[c].name, name)) return c;
-    return -1;
-}
 
 void pf_ledger_clear(pf_ledger *l)
 {
