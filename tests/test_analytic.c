@@ -1,5 +1,6 @@
 /* Acceptance laws of the likelihood, against densities known in closed form. */
 #include "analytic.h"
+#include "likelihood_rows.h"
 
 static const char *const sdes[] = {"vp", "subvp", "ve"};
 
@@ -64,7 +65,7 @@ static void solver_error_sees_too_few_nodes(void **state)
     (void)state;
     analytic a;
     double x[2 * 6], error[2];
-    pf_ledger few[2], many[2];
+    row few[2], many[2];
     gaussian_create(6, "vp", 2, &a);
     gaussian_samples(&a, 1e-5, 45, 2, x);
     pf_likelihood_opt o;
@@ -73,9 +74,9 @@ static void solver_error_sees_too_few_nodes(void **state)
     o.dequantisation = PF_DEQUANT_NONE;
     pf_group g = {.B = 2, .x = x, .repeat = 1};
     o.ode.div_nodes = 64;
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, many));
+    must(score_rows(&a.sde, &a.score, &o, &g, many));
     o.ode.div_nodes = 5;
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, few));
+    must(score_rows(&a.sde, &a.score, &o, &g, few));
     for (int b = 0; b < 2; b++) {
         error[b] = few[b].nll - many[b].nll;
         assert_true(fabs(many[b].solver_error) < 1e-4); /* of tolerances of 1e-6 */
@@ -126,20 +127,20 @@ static void hutchinson_mean_equals_the_exact_divergence_within_its_own_error(voi
         for (int k = 0; k < 3; k++) {
             analytic a;
             double x[D];
-            pf_ledger exact, row;
+            row exact, row;
             pf_likelihood_opt o;
             gaussian_create(D, sdes[k], 1, &a);
             gaussian_samples(&a, 1e-5, 76, 1, x);
             pf_opt_defaults(pf_likelihood_opts, &o);
             o.ode = ode_options(PF_ERK, 1e-7);
             o.dequantisation = PF_DEQUANT_NONE;
-            o.probes = K;
-            o.probe = kind;
-            o.control = PF_CONTROL_NONE;
+            o.trace.probes = K;
+            o.trace.probe = kind;
+            o.trace.control = PF_CONTROL_NONE;
             pf_group g = {.first = 12, .B = 1, .x = x};
-            must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row));
-            o.probe = PF_EXACT;
-            must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &exact));
+            must(score_rows(&a.sde, &a.score, &o, &g, &row));
+            o.trace.probe = PF_EXACT;
+            must(score_rows(&a.sde, &a.score, &o, &g, &exact));
             double se = sqrt(row.probe_variance);
             assert_true(se > 0.0 && se < 0.5);
             assert_true(fabs(row.integral - exact.integral) < 3.0 * se);

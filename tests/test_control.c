@@ -1,5 +1,6 @@
 /* Laws of the divergence estimate: control variate, sets of probes by colour, subspace. */
 #include "analytic.h"
+#include "likelihood_rows.h"
 
 static const char *const sdes[] = {"vp", "subvp", "ve"};
 
@@ -39,10 +40,10 @@ static pf_likelihood_opt options(int probe, int probes)
     pf_opt_defaults(pf_likelihood_opts, &o);
     o.ode = ode_options(PF_ERK, 1e-8);
     o.dequantisation = PF_DEQUANT_NONE;
-    o.control = PF_CONTROL_GAUSSIAN;
-    o.control_noise = 0.0;
-    o.probe = probe;
-    o.probes = probes;
+    o.trace.control = PF_CONTROL_GAUSSIAN;
+    o.trace.control_noise = 0.0;
+    o.trace.probe = probe;
+    o.trace.probes = probes;
     return o;
 }
 
@@ -54,18 +55,18 @@ static void one_probe_is_exact_when_the_control_is_the_model(void **state)
         for (int k = 0; k < 3; k++) {
             analytic a;
             double x[B * D];
-            pf_ledger one[B], exact[B], plain[B];
+            row one[B], exact[B], plain[B];
             gaussian_create(D, sdes[k], B, &a);
             gaussian_samples(&a, 1e-5, 76, B, x);
             pf_control *c = NULL;
             must(make_control(D, a.params, a.params + D, &c));
             pf_group g = {.first = 5, .B = B, .x = x, .control = c};
             pf_likelihood_opt o = options(kind, 1);
-            must(pf_likelihood_group(&a.sde, &a.score, &o, &g, one));
-            o.control = PF_CONTROL_NONE;
-            must(pf_likelihood_group(&a.sde, &a.score, &o, &g, plain));
-            o.probe = PF_EXACT;
-            must(pf_likelihood_group(&a.sde, &a.score, &o, &g, exact));
+            must(score_rows(&a.sde, &a.score, &o, &g, one));
+            o.trace.control = PF_CONTROL_NONE;
+            must(score_rows(&a.sde, &a.score, &o, &g, plain));
+            o.trace.probe = PF_EXACT;
+            must(score_rows(&a.sde, &a.score, &o, &g, exact));
             for (int b = 0; b < B; b++) { /* solver at 1e-8 a step, covariance in float */
                 assert_near(one[b].integral, exact[b].integral, 2e-6);
                 assert_true(fabs(plain[b].integral - exact[b].integral) > 1e-3);
@@ -93,7 +94,7 @@ static void every_estimator_has_the_exact_divergence_as_mean(void **state)
     for (int e = 0; e < N; e++) {
         analytic a;
         double x[B * D];
-        pf_ledger rows[B], exact[B];
+        row rows[B], exact[B];
         pf_control *c = NULL;
         mixture_create(D, sdes[e % 3], B, &a);
         mixture_samples(&a, 1e-5, 72, B, x);
@@ -101,13 +102,13 @@ static void every_estimator_has_the_exact_divergence_as_mean(void **state)
         pf_group g = {.first = 9, .B = B, .space = {.shape = {2, 3, 1}}, .x = x, .control = c};
         pf_likelihood_opt o = options(all[e].probe, K);
         o.ode = ode_options(PF_ERK, 1e-5);
-        o.colours = all[e].colours;
-        o.control = all[e].control;
-        o.control_noise = 0.1;
-        o.subspace = all[e].subspace;
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
-        o.probe = PF_EXACT;
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, exact));
+        o.trace.colours = all[e].colours;
+        o.trace.control = all[e].control;
+        o.trace.control_noise = 0.1;
+        o.trace.subspace = all[e].subspace;
+        must(score_rows(&a.sde, &a.score, &o, &g, rows));
+        o.trace.probe = PF_EXACT;
+        must(score_rows(&a.sde, &a.score, &o, &g, exact));
         for (int b = 0; b < B; b++) {
             double se = sqrt(rows[b].probe_variance);
             assert_true(se > 1e-4 && se < 0.1);
@@ -151,18 +152,18 @@ static void a_set_does_not_see_couplings_between_colours(void **state)
     for (size_t t = 0; t < sizeof all / sizeof *all; t++) {
         analytic a;
         double x[D] = {0.1, -0.2, 0.3};
-        pf_ledger exact, set, fewer;
+        row exact, set, fewer;
         paired_gaussian(D, all[t].apart, &a);
         pf_group g = {.first = 3, .B = 1, .space = {.shape = all[t].shape}, .x = x};
         pf_likelihood_opt o = options(PF_RADEMACHER, all[t].colours);
-        o.control = PF_CONTROL_NONE;
-        o.colours = all[t].colours;
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &set));
+        o.trace.control = PF_CONTROL_NONE;
+        o.trace.colours = all[t].colours;
+        must(score_rows(&a.sde, &a.score, &o, &g, &set));
         assert_true(isnan(set.probe_variance)); /* one set has no spread */
-        o.colours /= 2;
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &fewer));
-        o.probe = PF_EXACT;
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &exact));
+        o.trace.colours /= 2;
+        must(score_rows(&a.sde, &a.score, &o, &g, &fewer));
+        o.trace.probe = PF_EXACT;
+        must(score_rows(&a.sde, &a.score, &o, &g, &exact));
         assert_near(set.integral, exact.integral, 2e-6); /* solver at 1e-8 a step */
         assert_true(fabs(fewer.integral - exact.integral) > 1e-4);
         analytic_free(&a);
@@ -176,7 +177,7 @@ static void subspace_is_exact_and_leaves_the_rest_to_the_probes(void **state)
     analytic a;
     double x[D];
     float mean[D] = {0}, cov[D * D];
-    pf_ledger exact, whole, part;
+    row exact, whole, part;
     pf_control *any = NULL, *own = NULL;
     gaussian_create(D, "vp", 1, &a);
     gaussian_samples(&a, 1e-5, 77, 1, x);
@@ -185,15 +186,15 @@ static void subspace_is_exact_and_leaves_the_rest_to_the_probes(void **state)
     must(make_control(D, a.params, a.params + D, &own));
     pf_group g = {.first = 3, .B = 1, .x = x, .control = any};
     pf_likelihood_opt o = options(PF_RADEMACHER, 1);
-    o.control = PF_CONTROL_NONE;
-    o.subspace = D; /* nothing is left, in any basis */
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &whole));
-    o.control = PF_CONTROL_GAUSSIAN;
-    o.subspace = 3; /* the control, which is the model, knows the rest */
+    o.trace.control = PF_CONTROL_NONE;
+    o.trace.subspace = D; /* nothing is left, in any basis */
+    must(score_rows(&a.sde, &a.score, &o, &g, &whole));
+    o.trace.control = PF_CONTROL_GAUSSIAN;
+    o.trace.subspace = 3; /* the control, which is the model, knows the rest */
     g.control = own;
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &part));
-    o.probe = PF_EXACT;
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &exact));
+    must(score_rows(&a.sde, &a.score, &o, &g, &part));
+    o.trace.probe = PF_EXACT;
+    must(score_rows(&a.sde, &a.score, &o, &g, &exact));
     assert_near(whole.integral, exact.integral, 2e-6);
     assert_near(part.integral, exact.integral, 2e-6);
     pf_control_free(any);
@@ -220,17 +221,17 @@ static void options_that_exclude_each_other_are_refused(void **state)
 {
     (void)state;
     pf_likelihood_opt o = options(PF_RADEMACHER, 8);
-    o.colours = 4;
+    o.trace.colours = 4;
     must(pf_likelihood_check(&o));
-    o.colours = 3;
+    o.trace.colours = 3;
     assert_int_equal(pf_likelihood_check(&o), PF_EARG);
-    o.colours = 16;
+    o.trace.colours = 16;
     assert_int_equal(pf_likelihood_check(&o), PF_EARG);
-    o.colours = 4;
-    o.subspace = 1;
+    o.trace.colours = 4;
+    o.trace.subspace = 1;
     assert_int_equal(pf_likelihood_check(&o), PF_EARG);
-    o.subspace = 0;
-    o.probe = PF_GAUSSIAN;
+    o.trace.subspace = 0;
+    o.trace.probe = PF_GAUSSIAN;
     assert_int_equal(pf_likelihood_check(&o), PF_EARG);
 }
 
@@ -266,19 +267,19 @@ static void control_of_another_size_or_none_is_refused(void **state)
     enum { D = 4 };
     analytic a;
     double x[D] = {0};
-    pf_ledger row;
+    row one;
     pf_control *c = NULL;
     gaussian_create(D, "vp", 1, &a);
     pf_likelihood_opt o = options(PF_RADEMACHER, 1);
     pf_group g = {.B = 1, .x = x};
-    assert_int_equal(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row), PF_EARG);
+    assert_int_equal(score_rows(&a.sde, &a.score, &o, &g, &one), PF_EARG);
     const float cov[4] = {1, 0, 0, 1}, mean[2] = {0};
     must(make_control(2, mean, cov, &c));
     g.control = c;
-    assert_int_equal(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row), PF_EARG);
-    o.probe = PF_EXACT; /* nothing to estimate: no control wanted */
+    assert_int_equal(score_rows(&a.sde, &a.score, &o, &g, &one), PF_EARG);
+    o.trace.probe = PF_EXACT; /* nothing to estimate: no control wanted */
     g.control = NULL;
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row));
+    must(score_rows(&a.sde, &a.score, &o, &g, &one));
     pf_control_free(c);
     analytic_free(&a);
 }

@@ -1,12 +1,13 @@
 /* Laws of the likelihood: dequantisation, ledger, bound, summary. */
 #include "analytic.h"
+#include "likelihood_rows.h"
 
 static pf_likelihood_opt options(void)
 {
     pf_likelihood_opt o;
     pf_opt_defaults(pf_likelihood_opts, &o);
     o.ode.rtol = o.ode.atol = o.ode.div_tol = 1e-6;
-    o.control = PF_CONTROL_NONE;
+    o.trace.control = PF_CONTROL_NONE;
     return o;
 }
 
@@ -72,16 +73,16 @@ static void dequantised(const char *sde, int kind, double t_min, double gap_min,
     enum { B = 16, J = 60 };
     analytic a;
     unsigned char k[B * PIX];
-    pf_ledger rows[B * J];
+    row rows[B * J];
     pixel_gaussian(sde, B, &a);
     draw_pixels(&a, B, k);
     pf_likelihood_opt o = options();
     o.dequantisation = kind;
     o.draws = J;
-    o.probe = PF_EXACT;
+    o.trace.probe = PF_EXACT;
     o.ode.t_min = t_min;
     pf_group g = {.first = 100, .B = B, .space = {.levels = L}, .pixels = k};
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
+    must(score_rows(&a.sde, &a.score, &o, &g, rows));
 
     double gap = 0.0, se2 = 0.0;
     for (int b = 0; b < B; b++) {
@@ -178,15 +179,15 @@ static void dequantisation_none_refuses_pixels(void **state)
     (void)state;
     analytic a;
     unsigned char k[PIX] = {0};
-    pf_ledger row;
+    row one;
     pixel_gaussian("vp", 1, &a);
     pf_likelihood_opt o = options();
     o.dequantisation = PF_DEQUANT_NONE;
     pf_group g = {.B = 1, .space = {.levels = L}, .pixels = k};
-    assert_int_equal(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row), PF_EARG);
+    assert_int_equal(score_rows(&a.sde, &a.score, &o, &g, &one), PF_EARG);
     o.dequantisation = PF_DEQUANT_UNIFORM;
     g = (pf_group){.B = 1, .space = {.levels = L}, .x = (double[PIX]){0}};
-    assert_int_equal(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row), PF_EARG);
+    assert_int_equal(score_rows(&a.sde, &a.score, &o, &g, &one), PF_EARG);
     analytic_free(&a);
 }
 
@@ -195,7 +196,7 @@ static void every_failing_allocation_is_reported_and_leaves_nothing_behind(void 
     (void)state;
     analytic a;
     unsigned char k[2 * PIX];
-    pf_ledger rows[2];
+    row rows[2];
     pixel_gaussian("vp", 2, &a);
     draw_pixels(&a, 2, k);
     pf_likelihood_opt o = options();
@@ -204,13 +205,13 @@ static void every_failing_allocation_is_reported_and_leaves_nothing_behind(void 
     pf_group g = {.B = 2, .space = {.levels = L}, .pixels = k};
     for (int solver = PF_ADAMS; solver <= PF_ERK; solver++) {
         o.ode.solver = solver;
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
+        must(score_rows(&a.sde, &a.score, &o, &g, rows));
         size_t before = pf_alloc_live();
         int n = 0;
         pf_status st;
         do {
             pf_alloc_fail_at(++n);
-            st = pf_likelihood_group(&a.sde, &a.score, &o, &g, rows);
+            st = score_rows(&a.sde, &a.score, &o, &g, rows);
             pf_alloc_fail_at(0);
             assert_int_equal(pf_alloc_live(), before);
             assert_true(!st || pf_error_message()[0]);
@@ -228,19 +229,19 @@ static void ledger_adds_up_and_rows_are_draw_by_draw(void **state)
     enum { B = 3, J = 2 };
     analytic a;
     unsigned char k[B * PIX];
-    pf_ledger rows[B * J];
+    row rows[B * J];
     pixel_gaussian("vp", B, &a);
     draw_pixels(&a, B, k);
     pf_likelihood_opt o = options();
     o.dequantisation = PF_DEQUANT_TRUNCATED_NORMAL;
     o.draws = J;
-    o.probes = 2;
+    o.trace.probes = 2;
     o.estimand = PF_NLL_AND_BOUND;
     pf_group g = {.first = 7, .B = B, .space = {.levels = L}, .pixels = k, .repeat = 1};
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
+    must(score_rows(&a.sde, &a.score, &o, &g, rows));
     for (int j = 0; j < J; j++)
         for (int b = 0; b < B; b++) {
-            const pf_ledger *r = &rows[j * B + b];
+            const row *r = &rows[j * B + b];
             assert_int_equal(r->image, 7 + b);
             assert_int_equal(r->draw, j);
             assert_true(r->nll == r->prior + r->integral + r->dequantisation + r->offset);
@@ -256,14 +257,14 @@ static void solver_error_is_nan_unless_asked(void **state)
 {
     (void)state;
     analytic a;
-    pf_ledger row;
+    row one;
     gaussian_create(4, "vp", 1, &a);
     pf_likelihood_opt o = options();
     o.dequantisation = PF_DEQUANT_NONE;
     pf_group g = {.B = 1, .x = (double[4]){0.1, 0.2, 0.3, 0.4}};
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, &row));
-    assert_true(isnan(row.solver_error) && isnan(row.bound) && isnan(row.probe_variance));
-    assert_true(row.offset == 0.0 && row.dequantisation == 0.0);
+    must(score_rows(&a.sde, &a.score, &o, &g, &one));
+    assert_true(isnan(one.solver_error) && isnan(one.bound) && isnan(one.probe_variance));
+    assert_true(one.offset == 0.0 && one.dequantisation == 0.0);
     analytic_free(&a);
 }
 
@@ -275,7 +276,7 @@ static void group_composition_does_not_change_an_image(void **state)
     enum { B = 8 };
     analytic a;
     unsigned char k[B * PIX];
-    pf_ledger all[2 * B], part[2 * B];
+    row all[2 * B], part[2 * B];
     pixel_gaussian("subvp", B, &a);
     draw_pixels(&a, B, k);
     pf_likelihood_opt o = options();
@@ -283,14 +284,14 @@ static void group_composition_does_not_change_an_image(void **state)
     o.estimand = PF_NLL_AND_BOUND;
     o.bound_samples = 8;
     pf_group g = {.first = 40, .B = B, .space = {.levels = L}, .pixels = k};
-    must(pf_likelihood_group(&a.sde, &a.score, &o, &g, all));
+    must(score_rows(&a.sde, &a.score, &o, &g, all));
     for (int first = 0; first < B; first += 4) {
         pf_group h = {
             .first = 40 + first, .B = 4, .space = {.levels = L}, .pixels = k + first * PIX};
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &h, part));
+        must(score_rows(&a.sde, &a.score, &o, &h, part));
         for (int j = 0; j < 2; j++)
             for (int b = 0; b < 4; b++) {
-                const pf_ledger *p = &part[j * 4 + b], *q = &all[j * B + first + b];
+                const row *p = &part[j * 4 + b], *q = &all[j * B + first + b];
                 assert_int_equal(p->image, q->image);
                 assert_true(fabs(p->nll - q->nll) < 2e-5);      /* tolerance 1e-6 a step */
                 assert_true(fabs(p->bound - q->bound) < 1e-12); /* no solver in it */
@@ -331,7 +332,7 @@ static void bound_of_a_gaussian_has_its_closed_form_as_mean(void **state)
     (void)state;
     enum { D = 8, J = 400 };
     const char *sdes[] = {"vp", "subvp", "ve"};
-    static pf_ledger rows[J];
+    static row rows[J];
     for (int k = 0; k < 3; k++) {
         analytic a;
         double x[D], y[D], e[D], w[D], basis[D * D], mean = 0.0, var = 0.0;
@@ -347,7 +348,7 @@ static void bound_of_a_gaussian_has_its_closed_form_as_mean(void **state)
         o.draws = J;
         o.bound_samples = 20;
         pf_group g = {.first = 3, .B = 1, .x = x};
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
+        must(score_rows(&a.sde, &a.score, &o, &g, rows));
         for (int j = 0; j < J; j++) mean += rows[j].bound / J;
         for (int j = 0; j < J; j++) var += pow(rows[j].bound - mean, 2) / (J - 1) / J;
         double want = gaussian_bound(&a, w, e, x, o.ode.t_min) / (D * M_LN2);
@@ -380,7 +381,7 @@ static void bound_with_the_exact_score_is_tight_up_to_prior_and_decoder(void **s
     (void)state;
     enum { D = 8, N = 2000 };
     const char *sdes[] = {"vp", "subvp", "ve"};
-    static pf_ledger rows[N];
+    static row rows[N];
     static double x[N * D], e[N * D], gap[N];
     for (int k = 0; k < 3; k++) {
         analytic a;
@@ -397,7 +398,7 @@ static void bound_with_the_exact_score_is_tight_up_to_prior_and_decoder(void **s
         o.estimand = PF_BOUND;
         o.bound_samples = 100;
         pf_group g = {.B = N, .x = x};
-        must(pf_likelihood_group(&a.sde, &a.score, &o, &g, rows));
+        must(score_rows(&a.sde, &a.score, &o, &g, rows));
         for (int n = 0; n < N; n++) gap[n] = rows[n].bound * D * M_LN2;
         for (int i = 0; i < N * D; i++)
             gap[i / D] -= 0.5 * (log(2.0 * M_PI * w[i % D]) + e[i] * e[i] / w[i % D]);
@@ -415,19 +416,19 @@ static void summary_does_not_depend_on_the_order_of_rows(void **state)
 {
     (void)state;
     enum { N = 50, J = 3 };
-    pf_ledger rows[N * J] = {0}, back[N * J];
-    pf_summary p, q;
+    row rows[N * J] = {0}, back[N * J];
+    summary p, q;
     for (int i = 0; i < N * J; i++) {
-        rows[i] = (pf_ledger){.image = i % N,
-                              .draw = i / N,
-                              .nll = 3.0 + normal(60, i),
-                              .bound = NAN,
-                              .probe_variance = 0.01,
-                              .solver_error = i < N ? 1e-4 * i : NAN};
+        rows[i] = (row){.image = i % N,
+                        .draw = i / N,
+                        .nll = 3.0 + normal(60, i),
+                        .bound = NAN,
+                        .probe_variance = 0.01,
+                        .solver_error = i < N ? 1e-4 * i : NAN};
         back[(i * 7) % (N * J)] = rows[i];
     }
-    pf_likelihood_summary(rows, N * J, &p);
-    pf_likelihood_summary(back, N * J, &q);
+    summarise(rows, N * J, &p);
+    summarise(back, N * J, &q);
     assert_int_equal(p.images, N);
     assert_int_equal(p.rows, N * J);
     assert_memory_equal(&p.nll, &q.nll, sizeof p.nll);
@@ -440,18 +441,18 @@ static void summary_finds_the_shares_it_was_given(void **state)
 {
     (void)state;
     enum { N = 4000, J = 2 };
-    static pf_ledger rows[N * J];
+    static row rows[N * J];
     const double image = 0.5, draw = 0.2, probe = 0.1;
-    pf_summary s;
+    summary s;
     for (int i = 0; i < N * J; i++)
-        rows[i] = (pf_ledger){.image = i % N,
-                              .draw = i / N,
-                              .bound = NAN,
-                              .solver_error = NAN,
-                              .probe_variance = probe * probe,
-                              .nll = 3.0 + image * normal(61, i % N) + draw * normal(62, i) +
-                                     probe * normal(63, i)};
-    pf_likelihood_summary(rows, N * J, &s);
+        rows[i] = (row){.image = i % N,
+                        .draw = i / N,
+                        .bound = NAN,
+                        .solver_error = NAN,
+                        .probe_variance = probe * probe,
+                        .nll = 3.0 + image * normal(61, i % N) + draw * normal(62, i) +
+                               probe * normal(63, i)};
+    summarise(rows, N * J, &s);
     /* variances of 4000 terms: 2.2 % each, 5 of them allowed */
     assert_true(fabs(s.nll_se * sqrt(N) -
                      sqrt(image * image + (draw * draw + probe * probe) / J)) < 0.06);
@@ -463,9 +464,9 @@ static void summary_finds_the_shares_it_was_given(void **state)
 static void summary_of_one_image_has_no_standard_error(void **state)
 {
     (void)state;
-    pf_ledger row = {.nll = 3.0, .bound = NAN, .probe_variance = NAN, .solver_error = NAN};
-    pf_summary s;
-    pf_likelihood_summary(&row, 1, &s);
+    row one = {.nll = 3.0, .bound = NAN, .probe_variance = NAN, .solver_error = NAN};
+    summary s;
+    summarise(&one, 1, &s);
     assert_true(s.nll == 3.0 && isnan(s.nll_se) && isnan(s.probe_se) && isnan(s.dequant_se));
     assert_true(isnan(s.solver_error));
 }

@@ -4,6 +4,7 @@
 #include <probflow/memory.h>
 #include <fcntl.h>
 #include "foreign.h"
+#include "ledger_rows.h"
 
 static pf_status compare(const char *a, const char *b, int *same, char *text, size_t n)
 {
@@ -24,7 +25,12 @@ static void no_numbers(hid_t f)
 
 /* ---- every failing read and allocation --------------------------------------------------------- */
 
-static const pf_results_info about = {.images = 5, .draws = 1, .group = 2, .config = "a: b\n"};
+static const pf_results_info about = {.images = 5,
+                                      .draws = 1,
+                                      .group = 2,
+                                      .config = "a: b\n",
+                                      .columns = ROW_CELLS,
+                                      .column = row_columns};
 
 static pf_status read_dataset(const char *path)
 {
@@ -49,11 +55,10 @@ static pf_status read_checkpoint(const char *path)
 static pf_status read_results(const char *path)
 {
     pf_results *r = NULL;
-    pf_ledger *rows = NULL;
-    int64_t n = 0;
+    pf_ledger rows = {0};
     PF_TRY(pf_results_open(path, &about, &r));
-    pf_status st = pf_results_rows(r, &rows, &n);
-    pf_free(rows);
+    pf_status st = pf_results_rows(r, &rows);
+    pf_free(rows.cell);
     pf_status closed = pf_results_close(r);
     return st ? st : closed;
 }
@@ -124,9 +129,11 @@ static void make_ours(void)
     pf_dataset_split s = {.split = "train", .n = 4, .values = k, .labels = label};
     must(pf_dataset_write(in_dir("d.h5"), &d, &s, 1));
     pf_results *r = NULL;
-    pf_ledger rows[2] = {{.image = 0, .nll = 1}, {.image = 1, .nll = 2}};
+    row rows[2] = {{.image = 0, .nll = 1}, {.image = 1, .nll = 2}};
+    pf_ledger l = ledger_of_rows(rows, 2);
     must(pf_results_open(in_dir("r.h5"), &about, &r));
-    must(pf_results_put(r, 0, rows, 2));
+    must(pf_results_put(r, 0, l.cell, 2));
+    free(l.cell);
     must(pf_results_close(r));
     hid_t f = fresh(in_dir("f.h5"));
     add(f, "x", H5T_IEEE_F32LE, 1, (hsize_t[]){6}, H5T_NATIVE_FLOAT, v, 0);

@@ -1,5 +1,6 @@
 /* Laws of what repeats and pairs say: variances of single estimates, the difference of two models. */
 #include "analytic.h"
+#include "likelihood_rows.h"
 
 static double chi2(uint64_t i, int dof)
 {
@@ -84,18 +85,18 @@ enum { IMAGES = 4000, DRAWS = 3 };
 
 /* A ledger whose nll is 5 + noise of this deviation, `draws` a row, `made` of them made; the second draw of
  * every fourth image alone where made is 1.  A fixed part of the noise is shared by two ledgers. */
-static void fill_ledger(int step, int draws, int made, double deviation, pf_ledger *rows)
+static void fill_ledger(int step, int draws, int made, double deviation, row *rows)
 {
     for (int i = 0; i < IMAGES; i++)
         for (int j = 0; j < draws; j++) {
             int there = j < made || (j == 1 && i % 4 == 0);
             double z = deviation * normal((uint32_t)step, (size_t)(i * draws + j));
-            rows[i * draws + j] = (pf_ledger){.image = i,
-                                              .draw = j,
-                                              .nll = there ? 5.0 + z : NAN,
-                                              .bound = there ? 6.0 + 2.0 * z : NAN,
-                                              .probe_variance = NAN,
-                                              .solver_error = -0.5};
+            rows[i * draws + j] = (row){.image = i,
+                                        .draw = j,
+                                        .nll = there ? 5.0 + z : NAN,
+                                        .bound = there ? 6.0 + 2.0 * z : NAN,
+                                        .probe_variance = NAN,
+                                        .solver_error = -0.5};
         }
 }
 
@@ -104,13 +105,13 @@ static pf_likelihood_opt estimator(int draws, int probes)
     pf_likelihood_opt o;
     pf_opt_defaults(pf_likelihood_opts, &o);
     o.draws = draws;
-    o.probes = probes;
+    o.trace.probes = probes;
     return o;
 }
 
 /* The mean over images of the squared distance from the truth is the stated variance: their ratio is 1
  * within some of its own deviations, sqrt(2/4000) and sqrt(2/1000) for repeats of every fourth image. */
-static void states(const pf_estimate *e, double nll, double bound)
+static void states(const estimate *e, double nll, double bound)
 {
     double d = 0.0, b = 0.0, v = 0.0, w = 0.0;
     for (int i = 0; i < IMAGES; i++) {
@@ -124,46 +125,46 @@ static void states(const pf_estimate *e, double nll, double bound)
 static void estimates_are_of_the_draws_that_were_asked_for(void **state)
 {
     (void)state;
-    static pf_ledger rows[IMAGES * DRAWS], other[IMAGES * DRAWS];
-    static pf_estimate e[IMAGES];
+    static row rows[IMAGES * DRAWS], other[IMAGES * DRAWS];
+    static estimate e[IMAGES];
     pf_likelihood_opt one = estimator(1, 1), three = estimator(DRAWS, 1), two = estimator(1, 2);
     one.estimand = three.estimand = PF_NLL_AND_BOUND;
 
     fill_ledger(80, 2, 1, 0.3, rows); /* repeats of some */
-    must(pf_likelihood_estimates(&one, 1, rows, NULL, IMAGES * 2, 2, e));
+    must(estimate_rows(&one, 1, rows, NULL, IMAGES * 2, 2, e));
     states(e, 5.0, 6.0);
     assert_true(e[1].nll == rows[2].nll && e[0].nll == rows[0].nll); /* the first draw alone */
     assert_true(isnan(e[0].probe_variance) && e[0].solver_error == 0.5);
-    must(pf_likelihood_estimates(&one, 0, rows, NULL, IMAGES * 2, 2, e));
+    must(estimate_rows(&one, 0, rows, NULL, IMAGES * 2, 2, e));
     assert_true(e[7].probe_variance ==
                 e[7].nll_variance); /* all that is random are the probes */
 
     fill_ledger(81, DRAWS, DRAWS, 0.3, rows); /* each by its own draws */
-    must(pf_likelihood_estimates(&three, 1, rows, NULL, IMAGES * DRAWS, DRAWS, e));
+    must(estimate_rows(&three, 1, rows, NULL, IMAGES * DRAWS, DRAWS, e));
     states(e, 5.0, 6.0);
     assert_true(fabs(e[2].nll - (rows[6].nll + rows[7].nll + rows[8].nll) / 3.0) < 1e-14);
 
     fill_ledger(82, 1, 1, 0.3, rows); /* by two sets of probes: chi-squared of one degree */
     for (int i = 0; i < IMAGES; i++)
         rows[i].probe_variance = 0.09 * pow(normal(83, (size_t)i), 2);
-    must(pf_likelihood_estimates(&two, 0, rows, NULL, IMAGES, 1, e));
+    must(estimate_rows(&two, 0, rows, NULL, IMAGES, 1, e));
     double d = 0.0, v = 0.0;
     for (int i = 0; i < IMAGES; i++) d += pow(e[i].nll - 5.0, 2), v += e[i].nll_variance;
     assert_true(fabs(d / v - 1.0) < 0.2);
 
-    two.probe = PF_EXACT;
+    two.trace.probe = PF_EXACT;
     for (int i = 0; i < IMAGES; i++) rows[i].probe_variance = 0.0;
-    must(pf_likelihood_estimates(&two, 0, rows, NULL, IMAGES, 1, e));
+    must(estimate_rows(&two, 0, rows, NULL, IMAGES, 1, e));
     assert_true(e[3].nll_variance == 0.0 && e[3].probe_variance == 0.0);
 
     fill_ledger(84, 2, 1, 0.3, rows); /* shared noise falls out of a difference */
     fill_ledger(85, 2, 1, 0.01, other);
     for (int i = 0; i < IMAGES * 2; i++)
         other[i].nll += rows[i].nll - 7.0, other[i].bound += rows[i].bound - 8.0;
-    must(pf_likelihood_estimates(&one, 1, rows, other, IMAGES * 2, 2, e));
+    must(estimate_rows(&one, 1, rows, other, IMAGES * 2, 2, e));
     states(e, 2.0, 2.0);
     assert_true(e[0].nll_variance < 1e-3 && isnan(e[0].solver_error) && isnan(e[0].prior));
-    must(pf_likelihood_estimates(&one, 1, rows, rows, IMAGES * 2, 2, e));
+    must(estimate_rows(&one, 1, rows, rows, IMAGES * 2, 2, e));
     assert_true(e[5].nll == 0.0 && e[5].nll_variance == 0.0);
 }
 
@@ -187,7 +188,7 @@ static void pilots_are_where_rows_do_not_say_it(void **state)
     assert_int_equal(pf_likelihood_repeats(16), 1);
     assert_int_equal(pf_likelihood_repeats(3), 6); /* 18 squares */
     assert_int_equal(pf_likelihood_repeats(1), 16);
-    one.probe = PF_EXACT;
+    one.trace.probe = PF_EXACT;
     assert_int_equal(pf_likelihood_pilots(&one, 0, 0, 100000), 0);
     one.estimand = PF_BOUND; /* random times */
     assert_int_equal(pf_likelihood_pilots(&one, 0, 0, 100000), 32);
@@ -201,20 +202,20 @@ static void a_paired_difference_is_that_of_the_images(void **state)
 {
     (void)state;
     enum { N = 300, J = 2 };
-    static pf_ledger a[N * J], b[N * J];
+    static row a[N * J], b[N * J];
     for (int i = 0; i < N * J; i++) {
         double noise = normal(71, i / J), own = 0.01 * normal(72, i);
-        a[i] = (pf_ledger){.image = 2 * (i / J), .draw = i % J, .nll = noise, .bound = NAN};
-        b[i] = (pf_ledger){.image = 3 * (i / J), .draw = i % J, .nll = own - 5.0, .bound = NAN};
+        a[i] = (row){.image = 2 * (i / J), .draw = i % J, .nll = noise, .bound = NAN};
+        b[i] = (row){.image = 3 * (i / J), .draw = i % J, .nll = own - 5.0, .bound = NAN};
     }
     for (int i = 0; i < N * J; i++) /* image 6 k is row 3 k of a and 2 k of b */
         if (b[i].image % 2 == 0 && b[i].image < 2 * N) b[i].nll += a[b[i].image / 2 * J].nll;
-    pf_difference d;
-    must(pf_likelihood_difference(a, N * J, b, N * J, &d));
+    difference d;
+    must(difference_of_rows(a, N * J, b, N * J, &d));
     assert_int_equal(d.images, N / 3);
     double mean = 0.0, square = 0.0;
     for (int i = 0; i < N / 3; i++) {
-        const pf_ledger *p = &a[3 * i * J], *q = &b[2 * i * J];
+        const row *p = &a[3 * i * J], *q = &b[2 * i * J];
         double v = 0.5 * (p[0].nll + p[1].nll) - 0.5 * (q[0].nll + q[1].nll);
         mean += v / (N / 3);
         square += v * v / (N / 3);
@@ -223,9 +224,9 @@ static void a_paired_difference_is_that_of_the_images(void **state)
     assert_true(fabs(d.nll - mean) < 1e-12 && fabs(d.nll_se - se) < 1e-6 * se);
     assert_true(fabs(d.nll - 5.0) < 4.0 * d.nll_se && d.nll_se < 0.02 * d.nll_alone_se);
     assert_true(isnan(d.bound) && isnan(d.bound_se));
-    must(pf_likelihood_difference(a, N * J, a, N * J, &d));
+    must(difference_of_rows(a, N * J, a, N * J, &d));
     assert_true(d.images == N && d.nll == 0.0 && d.nll_se == 0.0);
-    must(pf_likelihood_difference(a, 0, b, N * J, &d));
+    must(difference_of_rows(a, 0, b, N * J, &d));
     assert_true(d.images == 0 && isnan(d.nll));
 }
 
@@ -236,30 +237,30 @@ typedef struct ledgers {
     const pf_likelihood_opt *o;
     int pixels, draws; /* draws: a row of the ledger */
     int64_t pilots;
-    pf_ledger a[IMAGES * MOST], b[IMAGES * MOST];
+    row a[IMAGES * MOST], b[IMAGES * MOST];
 } ledgers;
 
-static pf_ledger noisy(const ledgers *l, int64_t i, int d)
+static row noisy(const ledgers *l, int64_t i, int d)
 {
     const double sd = 2.0;
-    int sets = l->o->probes / l->o->colours, pilot = i / GROUP < l->pilots;
+    int sets = l->o->trace.probes / l->o->trace.colours, pilot = i / GROUP < l->pilots;
     int made = d < l->o->draws || pilot, twin = l->pixels && sets == 1 && pilot && d == 0;
     size_t at = (size_t)(i * MOST + d) * 8;
     double mean = 0.0, squares = 0.0, u = l->pixels ? normal(80, at) : 0.0;
     for (int k = 0; k < sets; k++) mean += sd * normal(81, at + (size_t)k) / sets;
     for (int k = 0; k < sets; k++) squares += pow(sd * normal(81, at + (size_t)k) - mean, 2);
     if (twin) squares = pow(sd * normal(82, at) - sd * normal(82, at + 1), 2) / 2.0;
-    return (pf_ledger){.image = i,
-                       .draw = d,
-                       .nll = made ? u + mean : NAN,
-                       .bound = made ? normal(83, at) : NAN,
-                       .probe_variance = !made      ? NAN
-                                         : sets > 1 ? squares / (sets - 1) / sets
-                                         : twin     ? squares
-                                                    : NAN};
+    return (row){.image = i,
+                 .draw = d,
+                 .nll = made ? u + mean : NAN,
+                 .bound = made ? normal(83, at) : NAN,
+                 .probe_variance = !made      ? NAN
+                                   : sets > 1 ? squares / (sets - 1) / sets
+                                   : twin     ? squares
+                                              : NAN};
 }
 
-static double mean_square(const pf_estimate *e, int of_bound)
+static double mean_square(const estimate *e, int of_bound)
 {
     double sum = 0.0;
     for (int i = 0; i < IMAGES; i++) sum += pow(of_bound ? e[i].bound : e[i].nll, 2) / IMAGES;
@@ -268,7 +269,7 @@ static double mean_square(const pf_estimate *e, int of_bound)
 
 static void check_errors(ledgers *l, int paired)
 {
-    static pf_estimate e[IMAGES];
+    static estimate e[IMAGES];
     const pf_likelihood_opt *o = l->o;
     double nll = 0.0, bound = 0.0, probe = 0.0;
     l->pilots = pf_likelihood_pilots(o, l->pixels, paired, IMAGES);
@@ -278,8 +279,8 @@ static void check_errors(ledgers *l, int paired)
         l->b[k].nll += 0.2 * normal(84, (size_t)k);
         l->b[k].bound += 0.2 * normal(85, (size_t)k);
     }
-    must(pf_likelihood_estimates(o, l->pixels, l->a, paired ? l->b : NULL,
-                                 (int64_t)IMAGES * l->draws, l->draws, e));
+    must(estimate_rows(o, l->pixels, l->a, paired ? l->b : NULL, (int64_t)IMAGES * l->draws,
+                       l->draws, e));
     for (int i = 0; i < IMAGES; i++) {
         assert_int_equal(e[i].image, i);
         nll += e[i].nll_variance / IMAGES;
@@ -290,7 +291,7 @@ static void check_errors(ledgers *l, int paired)
     assert_true(fabs(nll / mean_square(e, 0) - 1.0) < 0.2);
     if (o->estimand != PF_NLL_ODE) assert_true(fabs(bound / mean_square(e, 1) - 1.0) < 0.2);
     if (paired) assert_true(isnan(probe));
-    else assert_true(fabs(probe * o->probes * o->draws / 4.0 - 1.0) < 0.2);
+    else assert_true(fabs(probe * o->trace.probes * o->draws / 4.0 - 1.0) < 0.2);
 }
 
 /* Of points and pixels, one model and two, any number of draws and sets: what is stated is the mean square
@@ -300,12 +301,11 @@ static void stated_errors_are_those_of_the_estimates(void **state)
     (void)state;
     static ledgers l;
     for (int k = 0; k < 32; k++) {
-        pf_likelihood_opt o = {.group = GROUP,
-                               .colours = 1,
-                               .probe = PF_RADEMACHER,
-                               .probes = k & 1 ? 3 : 1,
-                               .draws = k & 2 ? 3 : 1,
-                               .estimand = k & 4 ? PF_NLL_AND_BOUND : PF_NLL_ODE};
+        pf_likelihood_opt o = {
+            .group = GROUP,
+            .trace = {.colours = 1, .probe = PF_RADEMACHER, .probes = k & 1 ? 3 : 1},
+            .draws = k & 2 ? 3 : 1,
+            .estimand = k & 4 ? PF_NLL_AND_BOUND : PF_NLL_ODE};
         l.o = &o;
         l.pixels = (k & 8) != 0;
         check_errors(&l, (k & 16) != 0);

@@ -5,52 +5,78 @@
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include "ledger_rows.h"
 #include "scratch.h"
 
-static pf_ledger ledger_row(int64_t image, int draw)
+static pf_status put_rows(pf_results *r, int64_t g, const row *rows, int n)
+{
+    pf_ledger l = ledger_of_rows(rows, n);
+    pf_status st = pf_results_put(r, g, l.cell, n);
+    free(l.cell);
+    return st;
+}
+
+/* *rows: to be freed. */
+static pf_status get_rows(pf_results *r, row **rows, int64_t *n)
+{
+    pf_ledger l = {0};
+    PF_TRY(pf_results_rows(r, &l));
+    *n = l.rows;
+    *rows = malloc((size_t)(l.rows + 1) * sizeof **rows);
+    memset(*rows, 0, (size_t)(l.rows + 1) * sizeof **rows);
+    for (int64_t i = 0; i < l.rows; i++) (*rows)[i] = row_of_cells(l.cell + i * l.n);
+    pf_free(l.cell);
+    return PF_OK;
+}
+
+static row ledger_row(int64_t image, int draw)
 {
     double v = (double)image + 0.25 * draw;
-    return (pf_ledger){.image = image,
-                       .draw = draw,
-                       .label = (int32_t)(image % 10),
-                       .prior = v,
-                       .integral = v + 1,
-                       .dequantisation = 0,
-                       .offset = 7,
-                       .nll = 3 + v,
-                       .bound = NAN,
-                       .probe_variance = NAN,
-                       .solver_error = 1e-9,
-                       .steps = 10,
-                       .evaluations = 100 + image};
+    return (row){.image = image,
+                 .draw = draw,
+                 .label = (int32_t)(image % 10),
+                 .prior = v,
+                 .integral = v + 1,
+                 .dequantisation = 0,
+                 .offset = 7,
+                 .nll = 3 + v,
+                 .bound = NAN,
+                 .probe_variance = NAN,
+                 .solver_error = 1e-9,
+                 .steps = 10,
+                 .evaluations = 100 + image};
 }
 
 static void put_group(pf_results *r, int64_t g)
 {
-    pf_ledger rows[6];
+    row rows[6];
     int n = 0, B = g == 3 ? 1 : 3; /* 10 images in groups of 3 */
     for (int d = 0; d < 2; d++)
         for (int b = 0; b < B; b++) rows[n++] = ledger_row(g * 3 + b, d);
-    assert_int_equal(pf_results_put(r, g, rows, n), PF_OK);
+    assert_int_equal(put_rows(r, g, rows, n), PF_OK);
 }
 
-static const pf_results_info result_info = {
-    .images = 10, .draws = 2, .group = 3, .config = "seed: 1\nrtol: 1e-5\n"};
+static const pf_results_info result_info = {.images = 10,
+                                            .draws = 2,
+                                            .group = 3,
+                                            .config = "seed: 1\nrtol: 1e-5\n",
+                                            .columns = ROW_CELLS,
+                                            .column = row_columns};
 
 static void expect_rows(pf_results *r, const int *groups, int n_groups)
 {
-    pf_ledger *rows = NULL;
+    row *rows = NULL;
     int64_t n = 0, k = 0;
-    assert_int_equal(pf_results_rows(r, &rows, &n), PF_OK);
+    assert_int_equal(get_rows(r, &rows, &n), PF_OK);
     for (int i = 0; i < n_groups; i++)
         for (int b = 0; b < (groups[i] == 3 ? 1 : 3); b++)
             for (int d = 0; d < 2; d++, k++) {
-                pf_ledger want = ledger_row(groups[i] * 3 + b, d);
+                row want = ledger_row(groups[i] * 3 + b, d);
                 assert_true(k < n);
                 assert_memory_equal(&rows[k], &want, sizeof want);
             }
     assert_int_equal(n, k);
-    pf_free(rows);
+    free(rows);
 }
 
 static void results_resume_and_come_back_in_image_order(void **state)
@@ -63,8 +89,8 @@ static void results_resume_and_come_back_in_image_order(void **state)
     put_group(r, 3);
     put_group(r, 1);
     assert_true(pf_results_done(r, 3) && pf_results_done(r, 1) && !pf_results_done(r, 0));
-    pf_ledger one = ledger_row(0, 0);
-    assert_int_equal(pf_results_put(r, 0, &one, 1), PF_EARG);
+    row one = ledger_row(0, 0);
+    assert_int_equal(put_rows(r, 0, &one, 1), PF_EARG);
     assert_int_equal(pf_results_close(r), PF_OK);
 
     assert_int_equal(pf_results_open(in_dir("r.h5"), &result_info, &r), PF_OK);
@@ -73,7 +99,10 @@ static void results_resume_and_come_back_in_image_order(void **state)
     put_group(r, 0);
     put_group(r, 2);
     expect_rows(r, (int[]){0, 1, 2, 3}, 4);
-    pf_summary s = {.images = 10, .rows = 20, .nll = 3.25, .nll_se = 0.01, .bound = NAN};
+    pf_summary s = {.images = 10,
+                    .rows = 20,
+                    .n = 3,
+                    .figure = {{"nll", 3.25}, {"nll_se", 0.01}, {"bound", NAN}}};
     assert_int_equal(pf_results_summary(r, &s), PF_OK);
     expect_rows(r, (int[]){0, 1, 2, 3}, 4);
     assert_int_equal(pf_results_close(r), PF_OK);
@@ -101,6 +130,57 @@ static void results_of_another_configuration_are_refused(void **state)
     other = result_info;
     other.images = 11;
     assert_int_equal(pf_results_open(in_dir("r.h5"), &other, &r), PF_EARG);
+}
+
+/* The same first columns, then others: neither file is taken for the other's, and a figure is named. */
+static void results_of_other_columns_are_refused(void **state)
+{
+    (void)state;
+    static const pf_ledger_column other[5] = {
+        {"image", "", PF_CELL_I64, PF_ROLE_KEY, NULL},
+        {"draw", "", PF_CELL_I32, PF_ROLE_KEY, NULL},
+        {"label", "", PF_CELL_I32, PF_ROLE_LABEL, NULL},
+        {"decoder", "bits/dim", PF_CELL_F64, PF_ROLE_PART, NULL},
+        {"vlb", "bits/dim", PF_CELL_F64, PF_ROLE_TOTAL, NULL}};
+    pf_results_info info = result_info;
+    pf_results *r = NULL;
+    pf_ledger l = {0};
+    info.columns = 5;
+    info.column = other;
+    unlink(in_dir("o.h5"));
+    must(pf_results_open(in_dir("o.h5"), &info, &r));
+    double cells[30];
+    for (int i = 0; i < 30; i++)
+        cells[i] = i % 5 == 0 ? i / 5 % 3 : i % 5 == 1 ? i / 15 : i % 5 == 2 ? -1 : 0.1 * i;
+    must(pf_results_put(r, 0, cells, 6));
+    must(pf_results_rows(r, &l));
+    assert_true(l.rows == 6 && l.n == 5 && l.column == other);
+    assert_true(l.cell[5 + 1] == 1.0 && l.cell[5 + 4] == cells[15 + 4]); /* image 0, draw 1 */
+    pf_free(l.cell);
+    pf_summary s = {.images = 3,
+                    .rows = 6,
+                    .n = 3,
+                    .listed = 1,
+                    .figure = {{"vlb", 1.5}, {"vlb_se", 0.25}, {"decoder", 0.125}}};
+    must(pf_results_summary(r, &s));
+    must(pf_results_close(r));
+    FILE *f = fopen(in_dir("info.txt"), "w");
+    must(pf_store_info(in_dir("o.h5"), f));
+    fclose(f);
+    size_t bytes = 0;
+    char *page = (char *)slurp(in_dir("info.txt"), &bytes);
+    const char *const lines[] = {"vlb              1.5000 +- 0.2500 bits/dim over 3 images",
+                                 "decoder          0.125"};
+    for (int i = 0; i < 2; i++)
+        assert_non_null(memmem(page, bytes, lines[i], strlen(lines[i])));
+    free(page);
+    assert_int_equal(pf_results_open(in_dir("o.h5"), &result_info, &r), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "another estimand: it has a column 'decoder'"));
+    unlink(in_dir("r.h5"));
+    must(pf_results_open(in_dir("r.h5"), &result_info, &r));
+    must(pf_results_close(r));
+    assert_int_equal(pf_results_open(in_dir("r.h5"), &info, &r), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "it has a column 'prior'"));
 }
 
 static void finished_groups_are_adopted_from_other_files_bit_by_bit(void **state)
@@ -189,9 +269,9 @@ static void killed_results_writer_loses_no_finished_group(void **state)
             info.images = 3000;
             if (pf_results_open(in_dir("kill.h5"), &info, &r)) _exit(1);
             for (int64_t g = 0; g < 1000; g++) {
-                pf_ledger rows[6];
+                row rows[6];
                 for (int i = 0; i < 6; i++) rows[i] = ledger_row(g * 3 + i % 3, i / 3);
-                if (pf_results_put(r, g, rows, 6)) _exit(2);
+                if (put_rows(r, g, rows, 6)) _exit(2);
                 (void)!write(p[1], &g, sizeof g);
             }
             _exit(0);
@@ -209,15 +289,15 @@ static void killed_results_writer_loses_no_finished_group(void **state)
         pf_results_info info = result_info;
         info.images = 3000;
         assert_int_equal(pf_results_open(in_dir("kill.h5"), &info, &r), PF_OK);
-        pf_ledger *rows = NULL;
+        row *rows = NULL;
         int64_t n = 0;
         for (g = 0; g <= done; g++) assert_true(pf_results_done(r, g));
-        assert_int_equal(pf_results_rows(r, &rows, &n), PF_OK);
+        assert_int_equal(get_rows(r, &rows, &n), PF_OK);
         for (int64_t i = 0; i < n; i++) {
-            pf_ledger want = ledger_row(i / 2, (int)(i % 2));
+            row want = ledger_row(i / 2, (int)(i % 2));
             assert_memory_equal(&rows[i], &want, sizeof want);
         }
-        pf_free(rows);
+        free(rows);
         assert_int_equal(pf_results_close(r), PF_OK);
     }
 }
@@ -255,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_resume_and_come_back_in_image_order),
         cmocka_unit_test(results_of_another_configuration_are_refused),
+        cmocka_unit_test(results_of_other_columns_are_refused),
         cmocka_unit_test(finished_groups_are_adopted_from_other_files_bit_by_bit),
         cmocka_unit_test(groups_of_another_definition_or_damaged_ones_are_not_adopted),
         cmocka_unit_test(killed_results_writer_loses_no_finished_group),

@@ -25,6 +25,9 @@ typedef struct pf_batch {
     int eval; /* 1: the draws of evaluation */
 } pf_batch;
 
+/* What an estimand or a sampler needs a view of the model for, beside PF_NEEDS_SCORE. */
+enum { PF_NEEDS_CHAIN = 2 };
+
 typedef struct pf_chain {
     void *self;   /* owned */
     int dim;      /* D */

@@ -87,5 +87,8 @@ typedef struct pf_ode_problem {
 } pf_ode_problem;
 PF_MUST_USE pf_status pf_ode_solve(const pf_ode_problem *p, const pf_ode_opt *opt, double *x,
                                    double *div, pf_ode_stat *stat);
+/* Bytes that a solve of B samples with K probes holds, those of x left out; K = 0: with the exact
+ * divergence. */
+size_t pf_ode_bytes(const pf_ode_opt *opt, int B, int D, int K);
 
 #endif

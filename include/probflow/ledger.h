@@ -1,48 +1,74 @@
-/* The ledger of a likelihood evaluation: plain data, written by flow, stored by store. */
+/* The ledger of a likelihood evaluation: a row an image and draw, columns as its estimand names them.
+ * Plain data, made by likelihood, stored by store. */
 #ifndef PROBFLOW_LEDGER_H
 #define PROBFLOW_LEDGER_H
 
 #include <stdint.h>
 
-/* One ledger row per image and draw; total = prior + integral + dequantisation + offset. */
+/* What a column is in a file; in memory every cell is a double, which holds each of them. */
+typedef enum pf_cell { PF_CELL_I64, PF_CELL_I32, PF_CELL_F64 } pf_cell;
+
+typedef enum pf_role {
+    PF_ROLE_KEY,      /* image, draw */
+    PF_ROLE_LABEL,    /* of the image; -1: none */
+    PF_ROLE_TOTAL,    /* a number asked for; NaN: not asked for, or this draw was not made */
+    PF_ROLE_PART,     /* of the first total */
+    PF_ROLE_DEQUANT,  /* the same, from noise that is drawn anew in each draw */
+    PF_ROLE_OFFSET,   /* the same, alike in every row */
+    PF_ROLE_VARIANCE, /* of the first total, as this row alone shows it; NaN: it does not */
+    PF_ROLE_ERROR,    /* of the first total against a better solve; NaN: there was none */
+    PF_ROLE_COUNT,    /* of the row's group */
+    PF_ROLE_WORK      /* the same: what the group cost */
+} pf_role;
+
+typedef struct pf_ledger_column {
+    const char *name, *unit;
+    pf_cell type;
+    pf_role role;
+    const char *said; /* what a page calls it; NULL: its name */
+} pf_ledger_column;
+
+/* Every ledger begins with these columns. */
+enum { PF_AT_IMAGE, PF_AT_DRAW, PF_AT_LABEL, PF_LEDGER_MAX = 24 };
+
 typedef struct pf_ledger {
-    int64_t image;
-    int32_t draw;
-    int32_t label;         /* -1: none */
-    double prior;          /* -log p_1(x_1) / (D ln 2)                       */
-    double integral;       /* -integral div dt / (D ln 2)                    */
-    double dequantisation; /* log q(u|x) / (D ln 2), 0 for uniform in its bin */
-    double
-        offset; /* from model scale to pixels: log2(levels/2) for data in [-1,1], 0 continuous;
-                                truncated normal: log2(levels / (2 mean(t_min))) */
-    double nll; /* total, nll_ode                                 */
-    double bound; /* total, bound (same draw of u); NaN when not asked */
-    double
-        probe_variance; /* of the integral as reported: spread of its K probes / K; 0 exact, NaN for K = 1 */
-    double
-        solver_error; /* nll minus nll at a tenth of the tolerances; NaN where not repeated */
-    int64_t steps, evaluations; /* of its group */
+    int64_t rows;
+    int n;
+    const pf_ledger_column *column; /* [n] */
+    double *cell;                   /* [rows,n] */
 } pf_ledger;
 
-/* Mean and standard error over images (draws averaged first), with the shares. */
+/* Rows as they are before anything is known: keys and labels -1, counts 0, the rest NaN. */
+void pf_ledger_clear(pf_ledger *l);
+/* Of two rows: below, equal or above 0 as they stand by image and draw. */
+int pf_ledger_order(const double *p, const double *q);
+
+/* What a ledger says of all images: figures by name.  A total X gives X and X_se (standard error of the
+ * mean over images, draws averaged first); a part X gives X; a variance X_variance gives X_se, the share of
+ * the first total's error due to it; dequantisation gives dequant_se, the share due to its draws; an error
+ * X gives its mean |X| and X_max; a count its mean.  NaN: not known. */
+enum { PF_FIGURES_MAX = 2 * PF_LEDGER_MAX, PF_FIGURE_NAME = 48 };
+typedef struct pf_figure {
+    char name[PF_FIGURE_NAME];
+    double value;
+} pf_figure;
 typedef struct pf_summary {
     int64_t images, rows;
-    double nll, nll_se, bound, bound_se; /* bound NaN when not asked */
-    double prior, integral, dequantisation, offset;
-    double probe_se; /* part of nll_se due to probes (K >= 2; NaN else)          */
-    double
-        dequant_se; /* part of nll_se due to dequantisation draws (J >= 2; NaN else); with one probe, probes included */
-    double solver_error,
-        solver_error_max;      /* mean |.| and max over repeated images; NaN when none */
-    double evaluations, steps; /* mean a group */
+    int n;
+    pf_figure figure[PF_FIGURES_MAX];
+    int listed; /* 1: a file names its figures, since it is not the only one it could hold */
 } pf_summary;
 
-/* Of two models on the same images with the same draws: the first minus the second. */
+/* Of two models on the same images with the same draws: the first minus the second, a total each. */
 typedef struct pf_difference {
-    int64_t images;                      /* that are in both ledgers */
-    double nll, nll_se, bound, bound_se; /* standard errors of the difference itself */
-    /* Root of the sum of squares of the two standard errors: what two separate numbers would give. */
-    double nll_alone_se, bound_alone_se;
+    int64_t images; /* that are in both ledgers */
+    int n;
+    struct pf_paired {
+        int column;
+        double mean, se; /* standard error of the difference itself */
+        double
+            alone_se; /* root of the sum of squares of the two standard errors: what two separate numbers give */
+    } total[PF_LEDGER_MAX];
 } pf_difference;
 
 #endif

@@ -2,14 +2,16 @@
  *
  *     log p_0(x) = log p_1(x_1) + integral_{t_min}^1 div f(x_t, t) dt      (Song et al. 2021, eq. 39)
  *
- * Two estimands, named and never mixed:
+ * Estimands, named and never mixed; estimand.h has what a row of their table is:
  *   nll_ode  clean dequantised x placed at t_min
  *   bound    DSM bound on [t_min, 1] with the decoder term at t_min      (Song et al. 2021b, thm. 1, 3)
+ *   vlb      variational bound of a discrete chain, on the levels themselves  (Ho et al. 2020, eq. 5)
  *
  * All figures are bits per dimension unless a name says nats. */
 #ifndef PROBFLOW_LIKELIHOOD_H
 #define PROBFLOW_LIKELIHOOD_H
 
+#include <probflow/chain.h>
 #include <probflow/flow.h>
 #include <probflow/ledger.h>
 #include <probflow/model.h>
@@ -21,28 +23,39 @@ typedef enum pf_dequant {
     PF_DEQUANT_TRUNCATED_NORMAL
 } pf_dequant;
 typedef enum pf_control_kind { PF_CONTROL_NONE, PF_CONTROL_GAUSSIAN } pf_control_kind;
-typedef enum pf_estimand { PF_NLL_ODE, PF_BOUND, PF_NLL_AND_BOUND } pf_estimand;
+/* Rows of the table of estimands, as a set. */
+typedef enum pf_estimand {
+    PF_NLL_ODE = 1,
+    PF_BOUND = 2,
+    PF_NLL_AND_BOUND = 3,
+    PF_VLB = 4
+} pf_estimand;
+
+typedef struct pf_trace_opt { /* of the divergence */
+    int probe;                /* pf_probe */
+    int probes;               /* K */
+    int colours;              /* P: probes come in sets of P, see src/likelihood/probe.c */
+    int control;              /* pf_control_kind */
+    double control_noise;     /* std/mean from which it is used */
+    int subspace;             /* directions taken exactly, one product each */
+} pf_trace_opt;
 
 typedef struct pf_likelihood_opt {
     pf_ode_opt ode;
-    int estimand;         /* pf_estimand */
-    int dequantisation;   /* pf_dequant */
-    int draws;            /* J dequantisation draws an image */
-    int probe;            /* pf_probe */
-    int probes;           /* K */
-    int colours;          /* P: probes come in sets of P, see src/flow/probe.c */
-    int control;          /* pf_control_kind */
-    double control_noise; /* std/mean from which it is used */
-    int subspace;         /* directions taken exactly, one product each */
-    int group;            /* images a solve: part of the definition of the result */
-    int bound_samples;    /* times an image for the bound */
+    pf_trace_opt trace;
+    int estimand;       /* set of pf_estimand */
+    int dequantisation; /* pf_dequant */
+    int draws;          /* J draws an image */
+    int group;          /* images a solve: part of the definition of the result */
+    int bound_samples;  /* times an image for the bound */
+    int terms; /* of the steps of a chain an image for its bound, one in each of so many strata; 0: all */
     int check_groups; /* groups repeated at a tenth of the tolerances for the solver's share */
     int64_t seed;
 } pf_likelihood_opt;
 extern const pf_opt pf_likelihood_opts[];
 
 /* Control variate of the divergence estimate: the Gaussian with the covariance of the data, whose
- * v'Jv has a known integral along every path (src/flow/control.c).  The estimate stays unbiased
+ * v'Jv has a known integral along every path (src/likelihood/control.c).  The estimate stays unbiased
  * whatever the data; its variance falls by what the model shares with that Gaussian.  Read-only once
  * made, shared by workers. */
 typedef struct pf_control pf_control;
@@ -81,49 +94,63 @@ int pf_likelihood_has_control(const pf_likelihood_opt *opt);
 /* Rules between options.  Fails PF_EARG. */
 PF_MUST_USE pf_status pf_likelihood_check(const pf_likelihood_opt *opt);
 
-/* Scores images [first, first+B) of one group.  pixels uint8 [B,D] when dequantising (of
- * space.levels), else x double [B,D] in model scale.  rows [draws*B] is filled draw by draw.
- * score: this worker's, batch >= B.  repeat = 1 also fills solver_error.  control is wanted where
- * pf_likelihood_has_control says so.  Local. */
+/* What a worker sees of a model: a score under an SDE, a chain, or both.  Borrowed. */
+typedef struct pf_view {
+    const pf_sde *sde; /* of the score */
+    pf_score *score;   /* NULL: none */
+    pf_chain *chain;   /* NULL: none */
+} pf_view;
+
+/* Images [first, first+B).  pixels uint8 [B,D] of space.levels, or x double [B,D] in model scale. */
 typedef struct pf_group {
     int64_t first;
     int B;
     pf_space space; /* its shape says where colours lie; zeroed: one pixel of D channels */
     const unsigned char *pixels;
     const double *x;
-    int repeat;
-    const pf_control *control; /* borrowed; NULL: none */
+    int repeat; /* 1: also by a better solve, for the columns of errors */
+    const pf_control
+        *control; /* borrowed; wanted where pf_likelihood_has_control says so; NULL: none */
 } pf_group;
-PF_MUST_USE pf_status pf_likelihood_group(const pf_sde *sde, pf_score *score,
-                                          const pf_likelihood_opt *opt, const pf_group *group,
-                                          pf_ledger *rows);
 
-/* Bytes that pf_likelihood_group takes while it runs for images of dim entries: the solver's
- * vectors, probes and their products.  What the score holds is not among them. */
+/* The columns of the ledger that these options give.  Returns how many; 0: their estimands have none in
+ * common, which pf_likelihood_check tells. */
+int pf_likelihood_columns(const pf_likelihood_opt *opt, const pf_ledger_column **columns);
+
+/* Scores a group into cells [draws*B, columns], draw by draw.  The view is this worker's and takes B at
+ * least.  Local.
+ * Fails  PF_EARG: the options do not suit the data or the view, as a sentence; PF_ENUMERIC; PF_EMEM; as
+ *        the score and the chain do. */
+PF_MUST_USE pf_status pf_likelihood_group(const pf_view *view, const pf_likelihood_opt *opt,
+                                          const pf_group *group, double *cells);
+
+/* Bytes that pf_likelihood_group takes while it runs for images of dim entries.  What the view holds is not
+ * among them. */
 size_t pf_likelihood_bytes(const pf_likelihood_opt *opt, int dim);
 
-/* Mean and standard error over images; rows in any order, draws of one image together averaged first.
- * All NaN when n = 0 or memory is exhausted. */
-void pf_likelihood_summary(const pf_ledger *rows, int64_t n, pf_summary *out);
+/* Rows in any order.  The figures are NaN when there is no row or memory is exhausted. */
+void pf_likelihood_summary(const pf_ledger *rows, pf_summary *out);
+/* NaN where there is none of that name. */
+double pf_summary_figure(const pf_summary *s, const char *name);
 
 /* Paired difference over the images that both ledgers have, draw by draw; NaN where there is none.
- * Both are sorted by image and draw, as pf_results_rows gives them.  Local.
+ * Both have the same columns and are sorted by image and draw, as pf_results_rows gives them.  Local.
  * Fails  PF_EMEM.
  * Test   a_paired_difference_is_that_of_the_images */
-PF_MUST_USE pf_status pf_likelihood_difference(const pf_ledger *a, int64_t n_a,
-                                               const pf_ledger *b, int64_t n_b,
+PF_MUST_USE pf_status pf_likelihood_difference(const pf_ledger *a, const pf_ledger *b,
                                                pf_difference *out);
 
-/* What a ledger says of one image, with the variance that the draws, probes and times of this evaluation
- * give the number.  Bits per dimension; variances their squares. */
-typedef struct pf_estimate {
-    int64_t image;
-    double nll, nll_variance; /* NaN when not asked for; of the nll as reported */
-    double bound, bound_variance;
-    double probe_variance; /* of the nll: what other probes alone would change */
-    double solver_error;   /* |.| against a tenth of the tolerances; NaN: not repeated */
-    double prior, integral, dequantisation, offset;
-} pf_estimate;
+/* What a ledger says of each image, with the variance that the draws, probes and times of this evaluation
+ * give the number: mean over draws of every column, of an error's |.|.  A column of variances becomes the
+ * variance that what it is of alone would give the first total. */
+typedef struct pf_estimates {
+    int64_t n; /* images */
+    int columns;
+    const pf_ledger_column *column;
+    double *value;    /* [n,columns], owned */
+    double *variance; /* [n,columns] of the totals, as reported; NaN of the others; owned */
+} pf_estimates;
+void pf_estimates_free(pf_estimates *e);
 /* Groups to be drawn again so that each image's variance is known, and whose probes say their share of it
  * by more sets: enough for 512 images, or all; 0 where the rows say both themselves.  paired: of the
  * difference between two models.  Local.
@@ -134,14 +161,14 @@ int64_t pf_likelihood_pilots(const pf_likelihood_opt *opt, int pixels, int paire
  * Test   pilots_are_where_rows_do_not_say_it */
 int pf_likelihood_repeats(int64_t images);
 /* Rows sorted by image and draw, `draws` of each, those not made NaN; from the second draw on they are
- * repeats where opt asks for one draw.  minus: of another model, in the same order; the nll, the bound and their
+ * repeats where opt asks for one draw.  minus: of another model, in the same order; the totals and their
  * variances are then of the difference, and the rest NaN.  Variances by pf_moderate_variance.
- * out [rows/draws].  Local.
+ * out is zeroed, or what an earlier call made; its owner frees it, after a failure too.  Local.
  * Fails  PF_EMEM.
  * Test   stated_errors_are_those_of_the_estimates, estimates_are_of_the_draws_that_were_asked_for */
 PF_MUST_USE pf_status pf_likelihood_estimates(const pf_likelihood_opt *opt, int pixels,
                                               const pf_ledger *rows, const pf_ledger *minus,
-                                              int64_t n_rows, int draws, pf_estimate *out);
+                                              int draws, pf_estimates *out);
 
 /* The variance of each of n independent estimates from what repeats of some of them say.
  *
@@ -159,10 +186,20 @@ PF_MUST_USE pf_status pf_likelihood_estimates(const pf_likelihood_opt *opt, int 
  * Test    repeats_give_each_row_its_variance */
 void pf_moderate_variance(int64_t n, const double *spread, const int *dof, double *out);
 
+/* Dequantisation: u in a bin of unit width around each level. */
+typedef struct pf_dequant_ops {
+    const char *name;
+    /* u [D] in [0,1), and log q(u) summed over the D entries [nats]; NULL: of data that need none. */
+    double (*draw)(const pf_sde *sde, double t_min, const pf_draw *draw, int dim, int levels,
+                   double *u);
+    /* Factor on x where it is placed at t_min. */
+    double (*placement)(const pf_sde *sde, double t_min);
+} pf_dequant_ops;
+extern const pf_dequant_ops *const pf_dequants[]; /* by pf_dequant, NULL-terminated */
+extern const char *const pf_dequant_words[];      /* their names, NULL-terminated */
+
 /* Dequantises levels k of a space into model scale [-1,1]: x = 2 (k + u)/levels - 1.
- * Writes x [D] and log q(u|x) summed over the D entries [nats, in units of u].
- * truncated_normal: u - 1/2 = N(0, s^2) cut to +-1/2, s set so that it matches the model's std
- * at t_min in pixel units. */
+ * Writes x [D] and log q(u|x) summed over the D entries [nats, in units of u]. */
 void pf_dequantise(const pf_sde *sde, const pf_likelihood_opt *opt, const pf_draw *draw,
                    int dim, const pf_space *space, const unsigned char *pixels, double *x,
                    double *log_q);

@@ -54,5 +54,7 @@ void pf_inputs_run(const pf_inputs *from, pf_run *run);
 /* The score for one worker.  Fails PF_EARG: the method has none, there are no parameters, or o->with was made
  * otherwise; PF_EMEM, PF_EEXT. */
 PF_MUST_USE pf_status pf_net_score(const pf_net *n, const pf_view_opt *o, pf_score *out);
+/* The chain of steps for one worker, in the same way. */
+PF_MUST_USE pf_status pf_net_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out);
 
 #endif

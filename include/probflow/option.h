@@ -9,9 +9,11 @@
  *
  * Field types: PF_INT int, PF_I64 int64_t, PF_F64 double, PF_BOOL int, PF_ENUM int (index into
  * words; a word that is a truth value may be written as any of its kind, yes as true), PF_STR
- * char[PF_STR_MAX], PF_INTS pf_ints.  A table ends with a zeroed row.  A row PF_NEST stands for the rows of
- * another table, whose struct is a member of this one; pf_opt_first and
- * pf_opt_next go through both.  Its own name is in no file and no key. */
+ * char[PF_STR_MAX], PF_INTS pf_ints, PF_SET int (bit i: word i of words; read as a word or a list of them).
+ * The words of a PF_SET may be followed, after their NULL, by pairs of another word and the list it stands
+ * for, "both", "a,b", and one more NULL; a set that has such a word is written as it.  A table ends with a
+ * zeroed row.  A row PF_NEST stands for the rows of another table, whose struct is a member of this one;
+ * pf_opt_first and pf_opt_next go through both.  Its own name is in no file and no key. */
 #ifndef PROBFLOW_OPTION_H
 #define PROBFLOW_OPTION_H
 
@@ -30,7 +32,8 @@ typedef enum pf_opt_kind {
     PF_ENUM,
     PF_STR,
     PF_INTS,
-    PF_NEST
+    PF_NEST,
+    PF_SET
 } pf_opt_kind;
 
 typedef struct pf_ints {
@@ -44,7 +47,7 @@ typedef struct pf_opt {
     double def, lo,
         hi; /* numbers; for PF_ENUM def is the default's index; PF_INTS: lo, hi bound each entry */
     const char *text;         /* default of PF_STR and PF_INTS */
-    const char *const *words; /* PF_ENUM: NULL-terminated */
+    const char *const *words; /* PF_ENUM, PF_SET: NULL-terminated */
     const char *help;
     /* 1: pf_config_write leaves the key out while it is at its default.  For keys that are younger than
      * files whose stored text must stay what it was. */
@@ -65,6 +68,8 @@ typedef struct pf_opt {
     { #field, PF_STR, offsetof(type, field), 0, 0, 0, def, NULL, help }
 #define PF_OPT_INTS(type, field, def, lo, hi, help) \
     { #field, PF_INTS, offsetof(type, field), 0, lo, hi, def, NULL, help }
+#define PF_OPT_SET(type, field, def, words, help) \
+    { #field, PF_SET, offsetof(type, field), def, 0, 0, NULL, words, help }
 /* The same with .quiet = 1. */
 #define PF_OPT_QUIET(type, field, kind, def, lo, hi, help) \
     { #field, kind, offsetof(type, field), def, lo, hi, NULL, NULL, help, 1 }

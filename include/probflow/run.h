@@ -95,8 +95,9 @@ void pf_loaded_free(pf_loaded *l); /* a zeroed one allowed */
 /* *data, or the data set the model was trained on where it is NULL.  Fails PF_EARG, PF_EIO, naming
  * --data, when that one is not known or not there.  Borrowed. */
 PF_MUST_USE pf_status pf_data_or_stored(const pf_loaded *l, const char **data);
-/* A failed solve of a closed-form model without noise: adds to its sentence which option helps. */
-pf_status pf_hint_at_noise(const pf_loaded *l, pf_status st);
+/* What the solves of a closed-form model fitted without noise fail of and which option helps, said after
+ * its path; NULL of other models. */
+const char *pf_noise_hint(const pf_loaded *l);
 
 /* ---- what all ranks must have alike ---- */
 

@@ -184,21 +184,22 @@ typedef struct pf_results_info {
     const char *
         config; /* canonical text of everything that defines the numbers, checkpoint checksum included */
     const char *before; /* the same as earlier versions wrote it; NULL: they could not */
+    int columns;        /* of the ledger */
+    const pf_ledger_column *column; /* [columns], borrowed while the file is open */
 } pf_results_info;
-/* Creates, or opens to resume; an existing file with another config is refused (PF_EARG) with
- * the first differing line. */
+/* Creates, or opens to resume; an existing file with other columns or another config is refused (PF_EARG)
+ * with the first differing column or line. */
 PF_MUST_USE pf_status pf_results_open(const char *path, const pf_results_info *info,
                                       pf_results **out);
 int pf_results_done(const pf_results *r, int64_t group);
-/* Stores the rows of one group, flushes, then sets its done flag and flushes. */
-PF_MUST_USE pf_status pf_results_put(pf_results *r, int64_t group, const pf_ledger *rows,
-                                     int n);
+/* Stores the rows of one group, cells [n,columns], flushes, then sets its done flag and flushes. */
+PF_MUST_USE pf_status pf_results_put(pf_results *r, int64_t group, const double *cells, int n);
 /* Copies from another result file of the same definition, only read, the finished groups that r
  * lacks, and counts them.  Fails PF_EARG (another definition: the first differing line), PF_EIO,
  * PF_EFORMAT; groups of `from` that do not match their checksum are left out. */
 PF_MUST_USE pf_status pf_results_adopt(pf_results *r, const char *from, int64_t *adopted);
-/* All rows of done groups, in image order; owned by the caller (pf_free). */
-PF_MUST_USE pf_status pf_results_rows(pf_results *r, pf_ledger **rows, int64_t *n);
+/* All rows of done groups, in image order; rows->cell is owned by the caller (pf_free). */
+PF_MUST_USE pf_status pf_results_rows(pf_results *r, pf_ledger *rows);
 /* Writes summary attributes; call before close. */
 PF_MUST_USE pf_status pf_results_summary(pf_results *r, const pf_summary *s);
 PF_MUST_USE pf_status pf_results_close(pf_results *r);

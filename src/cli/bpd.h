@@ -2,7 +2,7 @@
 #ifndef PROBFLOW_SRC_CLI_BPD_H
 #define PROBFLOW_SRC_CLI_BPD_H
 
-#include <probflow/likelihood.h>
+#include <probflow/scoring.h>
 
 typedef struct pf_bpd_page {
     const char *split, *dataset, *results; /* names */
@@ -12,11 +12,8 @@ typedef struct pf_bpd_page {
 } pf_bpd_page;
 
 /* Fills groups and repeated from rows sorted by image. */
-void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows, int64_t n);
+void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows);
 void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s);
-void pf_bpd_print_difference(int estimand, const pf_difference *d);
-
-/* A standard error as text; "?" where there is none, as of one image. */
-const char *pf_error_bar(double se, int digits, char buf[32]);
+void pf_bpd_print_difference(const pf_likelihood_opt *opt, const pf_difference *d);
 
 #endif

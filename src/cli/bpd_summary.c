@@ -1,68 +1,126 @@
 /* The summary of `probflow bpd`: the number, its error, the ledger behind it. */
 #include "cli/bpd.h"
 
+#include <probflow/estimand.h>
+
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-const char *pf_error_bar(double se, int digits, char buf[32])
+static const char *said(const pf_ledger_column *c)
 {
-    if (isnan(se)) snprintf(buf, 32, "?");
-    else snprintf(buf, 32, "%.*f", digits, se);
-    return buf;
+    return c->said ? c->said : c->name;
 }
 
-void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows, int64_t n)
+/* The figure whose name is the first n characters of the column's, and `end`. */
+static double figure(const pf_summary *s, const pf_ledger_column *c, int n, const char *end)
 {
+    char full[PF_FIGURE_NAME];
+    snprintf(full, sizeof full, "%.*s%s", n, c->name, end);
+    return pf_summary_figure(s, full);
+}
+
+static double of(const pf_summary *s, const pf_ledger_column *c, const char *end)
+{
+    return figure(s, c, (int)strlen(c->name), end);
+}
+
+void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows)
+{
+    int error = 0;
     p->groups = p->repeated = 0;
-    for (int64_t i = 0, last = -1; i < n; i++) {
-        int64_t group = rows[i].image / p->o->group;
+    while (error < rows->n && rows->column[error].role != PF_ROLE_ERROR) error++;
+    for (int64_t i = 0, last = -1; i < rows->rows; i++) {
+        const double *r = rows->cell + i * rows->n;
+        int64_t group = (int64_t)r[PF_AT_IMAGE] / p->o->group;
         if (group == last) continue;
         last = group;
         p->groups++;
-        p->repeated += !isnan(rows[i].solver_error);
+        p->repeated += error < rows->n && !isnan(r[error]);
     }
+}
+
+static void print_totals(const pf_likelihood_opt *o, const pf_summary *s)
+{
+    const pf_estimand_ops *e;
+    char error[32];
+    for (int i = 0; (e = pf_estimand_asked(o, i)); i++) {
+        const pf_ledger_column *c = &e->columns[e->total];
+        printf("%-13s %.5f +- %s bits/dim\n", said(c), of(s, c, ""),
+               pf_error_bar(of(s, c, "_se"), 5, error));
+    }
+}
+
+static void print_parts(const pf_ledger_column *c, int n, const pf_summary *s)
+{
+    const char *gap = "ledger        ";
+    for (int i = 0; i < n; i++) {
+        pf_role r = c[i].role;
+        if (r != PF_ROLE_PART && r != PF_ROLE_DEQUANT && r != PF_ROLE_OFFSET) continue;
+        printf("%s%s %.5f", gap, said(&c[i]), of(s, &c[i], ""));
+        gap = "  ";
+    }
+    printf("\n");
+}
+
+/* Shares of the standard error of the first total. */
+static void print_shares(const pf_ledger_column *c, int n, const pf_summary *s)
+{
+    for (int i = 0; i < n; i++) {
+        int stem = (int)strlen(c[i].name) - (int)strlen("_variance");
+        if (c[i].role != PF_ROLE_VARIANCE) continue;
+        double se = figure(s, &c[i], stem, "_se");
+        if (!isnan(se)) printf("  of the s.e.: %s %.5f\n", said(&c[i]), se);
+    }
+    for (int i = 0; i < n; i++) {
+        double se = pf_summary_figure(s, "dequant_se");
+        if (c[i].role == PF_ROLE_DEQUANT && !isnan(se))
+            printf("  of the s.e.: %s draws %.5f\n", said(&c[i]), se);
+    }
+}
+
+static void print_work(const pf_bpd_page *p, const pf_ledger_column *c, int n,
+                       const pf_summary *s)
+{
+    for (int i = 0; i < n; i++)
+        if (c[i].role == PF_ROLE_ERROR && !isnan(of(s, &c[i], "")))
+            printf("solver        mean |error| %.1e, largest %.1e bits/dim against a tenth of "
+                   "the tolerances, in %lld of %lld groups\n",
+                   of(s, &c[i], ""), of(s, &c[i], "_max"), (long long)p->repeated,
+                   (long long)p->groups);
+    for (int i = 0; i < n; i++)
+        if (c[i].role == PF_ROLE_WORK)
+            printf("%-13s %.1f a group of %d\n", said(&c[i]), of(s, &c[i], ""), p->o->group);
 }
 
 void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s)
 {
-    int estimand = p->o->estimand;
-    char error[32];
+    const pf_ledger_column *c;
+    int n = pf_likelihood_columns(p->o, &c);
     if (!s->images) {
         printf("images        none: this part holds no group\n");
         return;
     }
     printf("images        %lld of the %s split of %s, %d draw%s each\n", (long long)s->images,
            p->split, p->dataset, p->o->draws, p->o->draws == 1 ? "" : "s");
-    if (estimand != PF_BOUND)
-        printf("nll_ode       %.5f +- %s bits/dim\n", s->nll,
-               pf_error_bar(s->nll_se, 5, error));
-    if (estimand != PF_NLL_ODE)
-        printf("bound         %.5f +- %s bits/dim\n", s->bound,
-               pf_error_bar(s->bound_se, 5, error));
-    printf("ledger        prior %.5f  integral %.5f  dequantisation %.5f  offset %.5f\n",
-           s->prior, s->integral, s->dequantisation, s->offset);
-    if (!isnan(s->probe_se)) printf("  of the s.e.: probes %.5f\n", s->probe_se);
-    if (!isnan(s->dequant_se))
-        printf("  of the s.e.: dequantisation draws %.5f\n", s->dequant_se);
-    if (!isnan(s->solver_error))
-        printf("solver        mean |error| %.1e, largest %.1e bits/dim against a tenth of the "
-               "tolerances, in %lld of %lld groups\n",
-               s->solver_error, s->solver_error_max, (long long)p->repeated,
-               (long long)p->groups);
-    printf("evaluations   %.1f a group of %d\n", s->evaluations, p->o->group);
+    print_totals(p->o, s);
+    print_parts(c, n, s);
+    print_shares(c, n, s);
+    print_work(p, c, n, s);
     if (p->speed > 0.0) printf("speed         %.2f images/s\n", p->speed);
     printf("results       %s\n", p->results);
 }
 
-static void print_one(const char *what, double mean, double se, double alone)
+static void print_one(const char *what, const struct pf_paired *d)
 {
     char paired[32], unpaired[32];
     printf("  %-11s %+.5f +- %s bits/dim, paired (of two unpaired numbers: +- %s)\n", what,
-           mean, pf_error_bar(se, 5, paired), pf_error_bar(alone, 5, unpaired));
+           d->mean, pf_error_bar(d->se, 5, paired), pf_error_bar(d->alone_se, 5, unpaired));
 }
 
-void pf_bpd_print_difference(int estimand, const pf_difference *d)
+void pf_bpd_print_difference(const pf_likelihood_opt *opt, const pf_difference *d)
 {
+    const pf_estimand_ops *e;
     if (!d->images) {
         printf("difference    none: no image is in both files\n");
         return;
@@ -70,6 +128,8 @@ void pf_bpd_print_difference(int estimand, const pf_difference *d)
     printf("difference    the first model minus the second, %lld images; below 0 the first is "
            "better\n",
            (long long)d->images);
-    if (estimand != PF_BOUND) print_one("nll_ode", d->nll, d->nll_se, d->nll_alone_se);
-    if (estimand != PF_NLL_ODE) print_one("bound", d->bound, d->bound_se, d->bound_alone_se);
+    for (int i = 0; (e = pf_estimand_asked(opt, i)); i++)
+        for (int k = 0; k < d->n; k++)
+            if (d->total[k].column == e->total)
+                print_one(said(&e->columns[e->total]), &d->total[k]);
 }

@@ -4,7 +4,9 @@
  * A part is a range of the groups in a file of the same definition, so files of parts merge into the
  * file of the whole. */
 #include "cli/bpd.h"
-#include "cli/scoring.h"
+#include "cli/side.h"
+
+#include <probflow/estimand.h>
 
 #include <probflow/log.h>
 #include <probflow/memory.h>
@@ -13,23 +15,12 @@
 #include <math.h>
 #include <string.h>
 
-/* One of the models. */
-typedef struct side {
-    const char *given; /* run directory or checkpoint */
-    pf_args args;
-    pf_loaded model;
-    pf_scoring scoring;
-    char path[4200];
-    pf_ledger *rows; /* rank 0, when it is scored; owned */
-    int64_t n_rows;
-} side;
-
 typedef struct job {
     pf_args args;
     const char *data, *split, *limit, *out, *part, *params, *against;
     const char *from[PF_CLI_MAX]; /* result files to adopt groups from */
     int n_from;
-    side side[2]; /* the second: --against */
+    pf_side side[2]; /* the second: --against */
     int sides;
     pf_dataset *set;
     pf_dataset_info about;
@@ -52,6 +43,7 @@ static pf_status check_dataset(const job *j)
     PF_REQUIRE(j->about.space.kind != PF_TOKENS, PF_EARG,
                "%s holds tokens; bpd scores images or continuous data", j->data);
     int none = options(j)->dequantisation == PF_DEQUANT_NONE;
+    if (!pf_estimand_dequantises(pf_estimand_asked(options(j), 0))) return PF_OK;
     PF_REQUIRE(
         !none || j->about.space.kind == PF_REAL, PF_EARG,
         "likelihood.dequantisation is none but %s holds %d-level pixels: their density has "
@@ -62,13 +54,14 @@ static pf_status check_dataset(const job *j)
     return PF_OK;
 }
 
-static pf_status check_model(const job *j, const side *k)
+static pf_status check_model(const job *j, const pf_side *k)
 {
     pf_shape a = j->about.space.shape, b = k->model.file.space.shape;
     PF_REQUIRE(pf_shape_same(a, b), PF_ESHAPE,
                "%s holds %dx%dx%d images, %s was made for %dx%dx%d", j->data, a.h, a.w, a.c,
                k->model.path, b.h, b.w, b.c);
-    PF_TRY(pf_scoring_reaches(&k->model, options(j)));
+    pf_scorer m = pf_side_scorer(&k->model);
+    PF_TRY(pf_scoring_reaches(&m, options(j)));
     return PF_OK;
 }
 
@@ -88,7 +81,7 @@ static pf_status choose_part(job *j)
 }
 
 /* Beside the checkpoint, or what --out says; the second model's then has a name made from it. */
-static void choose_path(const job *j, side *k)
+static void choose_path(const job *j, pf_side *k)
 {
     const char *base = j->out ? j->out : k->model.path;
     size_t n = strlen(base);
@@ -132,18 +125,17 @@ static pf_status open_data(job *j)
 
 static pf_status prepare(job *j)
 {
-    for (int i = 0; i < j->sides; i++)
-        PF_TRY(pf_load(j->side[i].given, &j->side[i].args, j->params, &j->side[i].model));
+    PF_TRY(pf_sides_load(j->side, j->sides, j->params));
     PF_TRY(open_data(j));
     PF_TRY(choose_part(j));
     j->inputs[0] = j->data;
     for (int i = 0; i < j->sides; i++) {
-        side *k = &j->side[i];
+        pf_side *k = &j->side[i];
         j->inputs[i + 1] = k->model.path;
         choose_path(j, k);
         k->scoring = (pf_scoring){.verb = "bpd",
                                   .unit = "images",
-                                  .model = &k->model,
+                                  .model = pf_side_scorer(&k->model),
                                   .opt = options(j),
                                   .data = &j->scored,
                                   .train = j->train,
@@ -160,14 +152,14 @@ static pf_status prepare(job *j)
 }
 
 /* Rank 0: the summary into the file and onto the page, the rows for the difference. */
-static pf_status finish(const job *j, side *k)
+static pf_status finish(const job *j, pf_side *k)
 {
     pf_scoring *s = &k->scoring;
     pf_summary sum;
-    PF_TRY(pf_results_rows(s->results, &k->rows, &k->n_rows));
-    pf_likelihood_summary(k->rows, k->n_rows, &sum);
+    PF_TRY(pf_results_rows(s->results, &k->rows));
+    pf_likelihood_summary(&k->rows, &sum);
     pf_bpd_page page = {j->split, j->about.name, k->path, options(j), 0.0, 0, 0};
-    pf_bpd_count_groups(&page, k->rows, k->n_rows);
+    pf_bpd_count_groups(&page, &k->rows);
     PF_TRY(pf_results_summary(s->results, &sum));
     PF_TRY(pf_scoring_end(s, PF_OK));
     if (s->fresh) pf_scoring_report(s, 1);
@@ -179,10 +171,9 @@ static pf_status finish(const job *j, side *k)
 
 static pf_status compare(const job *j)
 {
-    const side *a = &j->side[0], *b = &j->side[1];
     pf_difference d;
-    PF_TRY(pf_likelihood_difference(a->rows, a->n_rows, b->rows, b->n_rows, &d));
-    pf_bpd_print_difference(options(j)->estimand, &d);
+    PF_TRY(pf_likelihood_difference(&j->side[0].rows, &j->side[1].rows, &d));
+    pf_bpd_print_difference(options(j), &d);
     return PF_OK;
 }
 
@@ -195,10 +186,9 @@ static pf_status check_outputs(const job *j)
 static pf_status score_all(pf_comm *c, job *j)
 {
     int root = pf_comm_rank(c) == 0;
-    for (int i = 0; i < j->sides; i++)
-        PF_TRY(pf_hold_checkpoint(c, j->side[i].given, &j->side[i].args));
+    PF_TRY(pf_sides_hold(c, j->side, j->sides));
     PF_TRY(pf_comm_agree(c, prepare(j)));
-    for (int i = 0; i < j->sides; i++) PF_TRY(pf_ranks_same_model(c, &j->side[i].model));
+    PF_TRY(pf_sides_agree(c, j->side, j->sides));
     PF_TRY(pf_data_agree(c, j->data, j->split, j->scored.content));
     if (j->train) PF_TRY(pf_data_agree(c, j->data, "train", j->train_content));
     PF_TRY(pf_comm_agree(c, root ? check_outputs(j) : PF_OK));
@@ -214,16 +204,8 @@ static pf_status body(pf_comm *c, void *self)
 {
     job *j = self;
     pf_catch_signals();
-    j->side[0].given = j->args.positional[0];
-    j->side[1].given = j->against;
-    j->sides = j->against ? 2 : 1;
-    for (int i = 0; i < j->sides; i++) j->side[i].args = j->args;
-    pf_status st = score_all(c, j);
-    for (int i = 0; i < j->sides; i++) {
-        st = pf_scoring_end(&j->side[i].scoring, st);
-        pf_free(j->side[i].rows);
-        pf_loaded_free(&j->side[i].model);
-    }
+    j->sides = pf_sides_name(j->side, &j->args, j->against);
+    pf_status st = pf_sides_end(j->side, j->sides, score_all(c, j));
     pf_dataset_close(j->train);
     pf_dataset_close(j->set);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

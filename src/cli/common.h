@@ -15,13 +15,6 @@ PF_MUST_USE pf_status pf_hold_checkpoint(pf_comm *c, const char *run_or_file, pf
 PF_MUST_USE pf_status pf_load(const char *run_or_file, const pf_args *args, const char *params,
                               pf_loaded *out);
 
-/* Opens the train split of a dataset, the source of the control variate, for images of this shape.
- * Fails PF_EARG, saying what to set, when there is none. */
-PF_MUST_USE pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **out);
-/* The control variate from all its rows, dequantised as opt says the model was trained. */
-PF_MUST_USE pf_status pf_control_of_split(pf_dataset *train, const pf_data_opt *opt,
-                                          pf_control **out);
-
 /* Reads GROUP/NAME [n,H,W,C] (or [n,D] for vectors) that must fit the network; n <= 0: any n.
  * PF_EIO when it is absent. */
 PF_MUST_USE pf_status pf_read_points(const pf_loaded *l, const char *path, const char *group,

@@ -27,11 +27,10 @@ typedef struct pf_logp_table {
                                model scale [nats] */
     const int32_t *labels; /* NULL: none */
     const pf_likelihood_opt *opt;
-    const pf_estimate *first, *second,
-        *difference;              /* [n]; the last two NULL without --against */
-    const double *gradient;       /* [n,D]; NULL: not asked for */
-    const unsigned char *remarks; /* [n] bits of pf_remark */
-    const pf_out_attr *attrs;     /* [n_attrs] what made it; only HDF5 has room for them */
+    const pf_estimates *first, *second, *difference; /* the last two NULL without --against */
+    const double *gradient;                          /* [n,D]; NULL: not asked for */
+    const unsigned char *remarks;                    /* [n] bits of pf_remark */
+    const pf_out_attr *attrs; /* [n_attrs] what made it; only HDF5 has room for them */
     int n_attrs;
 } pf_logp_table;
 

@@ -69,7 +69,10 @@ static pf_status solve(void *self, int w, int64_t g, void *out)
     p.exact = !j->probe.v;
     p.probe = j->probe.v ? j->probe.v + at : NULL;
     memcpy(z, j->x.v + at, n * sizeof *z);
-    PF_TRY(pf_hint_at_noise(&j->l, pf_ode_solve(&p, ode, z, delta, &r->stat)));
+    pf_status st = pf_ode_solve(&p, ode, z, delta, &r->stat);
+    const char *hint = st == PF_ENUMERIC ? pf_noise_hint(&j->l) : NULL;
+    if (hint) st = pf_raise(st, PF_WHERE, "%s; %s %s", pf_error_message(), j->l.path, hint);
+    PF_TRY(st);
     for (int b = 0; b < B; b++)
         prior[b] = pf_sde_prior_logp(j->l.net->sde, j->D, z + (size_t)b * (size_t)j->D);
     return PF_OK;

@@ -1,6 +1,6 @@
 /* probflow logp from points as people have them: read, scored as bpd scores a split, written as a table. */
 #include "cli/logp.h"
-#include "cli/scoring.h"
+#include "cli/side.h"
 
 #include <probflow/log.h>
 #include <probflow/memory.h>
@@ -11,21 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One of the models. */
-typedef struct side {
-    const char *given;
-    pf_args args;
-    pf_loaded model;
-    pf_scoring scoring;
-    char path[4200]; /* of the rows done so far */
-    pf_ledger *rows; /* rank 0; owned */
-    int64_t n_rows;
-    pf_estimate *estimates; /* [n], rank 0; owned */
-} side;
-
 typedef struct job {
     const pf_logp *a;
-    side side[2]; /* the second: --against */
+    pf_side side[2]; /* the second: --against */
     int sides;
     pf_likelihood_opt opt; /* of both */
     pf_points p;
@@ -37,7 +25,8 @@ typedef struct job {
     char train_content[65];
     const char *inputs[4];
     /* rank 0 */
-    pf_estimate *difference;
+    pf_estimates estimates[2]; /* by side */
+    pf_estimates difference;
     unsigned char *remarks;
     double *gradient; /* [n,D] */
 } job;
@@ -114,11 +103,10 @@ static int is_set(const pf_args *args, const char *key)
 
 static PF_MUST_USE pf_status choose_dequantisation(job *j)
 {
-    static const char *const words[] = {"none", "uniform", "truncated_normal"};
     const char *given = j->a->dequantisation;
     int *d = &j->opt.dequantisation, known = !given;
-    for (int i = 0; given && i < 3; i++)
-        if (!strcmp(given, words[i])) *d = i, known = 1;
+    for (int i = 0; given && pf_dequants[i]; i++)
+        if (!strcmp(given, pf_dequants[i]->name)) *d = i, known = 1;
     if (!known)
         return pf_usage_error(
             PF_WHERE, "--dequantisation is '%s'; want uniform or truncated_normal", given);
@@ -167,7 +155,10 @@ static PF_MUST_USE pf_status read_points(job *j)
     j->opt = j->side[0].model.e.likelihood;
     if (!is_set(&j->a->args, "likelihood.check_groups")) j->opt.check_groups = 1000000;
     PF_TRY(choose_dequantisation(j));
-    for (int i = 0; i < j->sides; i++) PF_TRY(pf_scoring_reaches(&j->side[i].model, &j->opt));
+    for (int i = 0; i < j->sides; i++) {
+        pf_scorer m = pf_side_scorer(&j->side[i].model);
+        PF_TRY(pf_scoring_reaches(&m, &j->opt));
+    }
     if (j->p.n < j->opt.group) j->opt.group = (int)j->p.n;
     j->scored = (pf_scored){
         .file = j->a->in, .space = j->p.space, .n = j->p.n, .x = j->p.x, .pixels = j->p.pixels};
@@ -206,21 +197,20 @@ static PF_MUST_USE pf_status open_control(job *j)
 /* Local. */
 static PF_MUST_USE pf_status prepare(job *j)
 {
-    for (int i = 0; i < j->sides; i++)
-        PF_TRY(pf_load(j->side[i].given, &j->side[i].args, j->a->params, &j->side[i].model));
+    PF_TRY(pf_sides_load(j->side, j->sides, j->a->params));
     PF_TRY(read_points(j));
     PF_TRY(open_control(j));
     j->inputs[0] = j->a->in;
     j->inputs[1] = j->data; /* NULL counts for nothing */
     int64_t pilots = pf_likelihood_pilots(&j->opt, j->p.pixels != NULL, j->sides > 1, j->p.n);
     for (int i = 0; i < j->sides; i++) {
-        side *k = &j->side[i];
+        pf_side *k = &j->side[i];
         j->inputs[2 + i] = k->model.path;
         snprintf(k->path, sizeof k->path, "%s%s.progress.h5", j->a->out, i ? ".against" : "");
         k->scoring = (pf_scoring){.verb = "logp",
                                   .unit = "points",
                                   .nats = -j->D * M_LN2,
-                                  .model = &k->model,
+                                  .model = pf_side_scorer(&k->model),
                                   .opt = &j->opt,
                                   .data = &j->scored,
                                   .train = j->train,
@@ -247,13 +237,11 @@ static double place(const job *j, int64_t first, int B, double *x)
 {
     const pf_sde *sde = j->side[0].model.net->sde;
     size_t D = (size_t)j->D;
-    double mean = 1.0, std, log_q;
+    double log_q, mean = pf_dequants[j->opt.dequantisation]->placement(sde, j->opt.ode.t_min);
     if (!j->p.pixels) {
         memcpy(x, j->p.x + (size_t)first * D, (size_t)B * D * sizeof *x);
         return j->offset != 0.0 ? 2.0 / LEVELS : 1.0;
     }
-    if (j->opt.dequantisation == PF_DEQUANT_TRUNCATED_NORMAL)
-        pf_sde_marginal(sde, j->opt.ode.t_min, &mean, &std);
     for (int b = 0; b < B; b++) {
         pf_draw d = {(uint64_t)j->opt.seed, PF_STREAM_EVAL_DEQUANT, (uint64_t)(first + b), 0};
         double *to = x + (size_t)b * D;
@@ -315,14 +303,15 @@ static PF_MUST_USE pf_status find_slopes(pf_comm *c, job *j)
 
 /* ---- rank 0 ---- */
 
-static PF_MUST_USE pf_status take_rows(const job *j, side *k)
+static PF_MUST_USE pf_status take_rows(job *j, int i)
 {
+    pf_side *k = &j->side[i];
     pf_scoring *s = &k->scoring;
-    PF_TRY(pf_results_rows(s->results, &k->rows, &k->n_rows));
+    PF_TRY(pf_results_rows(s->results, &k->rows));
     if (s->fresh) pf_scoring_report(s, 1);
     PF_TRY(pf_scoring_end(s, PF_OK));
-    PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, k->rows, NULL, k->n_rows,
-                                   pf_scoring_draws(s), k->estimates));
+    PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, &k->rows, NULL,
+                                   pf_scoring_draws(s), &j->estimates[i]));
     return PF_OK;
 }
 
@@ -344,20 +333,19 @@ static PF_MUST_USE pf_status write_table(const job *j, pf_logp_table *t)
 
 static PF_MUST_USE pf_status write_all(job *j)
 {
-    side *a = &j->side[0], *b = &j->side[1];
+    pf_side *a = &j->side[0], *b = &j->side[1];
     if (j->sides > 1)
-        PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, a->rows, b->rows,
-                                       a->n_rows, pf_scoring_draws(&a->scoring),
-                                       j->difference));
+        PF_TRY(pf_likelihood_estimates(&j->opt, j->p.pixels != NULL, &a->rows, &b->rows,
+                                       pf_scoring_draws(&a->scoring), &j->difference));
     pf_logp_table t = {.n = j->p.n,
                        .D = j->D,
                        .pixels = j->p.pixels != NULL,
                        .offset = j->offset,
                        .labels = j->p.labels,
                        .opt = &j->opt,
-                       .first = a->estimates,
-                       .second = j->sides > 1 ? b->estimates : NULL,
-                       .difference = j->sides > 1 ? j->difference : NULL,
+                       .first = &j->estimates[0],
+                       .second = j->sides > 1 ? &j->estimates[1] : NULL,
+                       .difference = j->sides > 1 ? &j->difference : NULL,
                        .gradient = j->gradient,
                        .remarks = j->remarks};
     pf_logp_remark(&t, &j->p, j->data ? j->data : a->model.e.data.path, j->remarks);
@@ -374,13 +362,10 @@ static PF_MUST_USE pf_status begin(job *j)
         pf_take_output(j->a->out, pf_logp_kind(j->a->out, &j->opt), j->inputs, 2 + j->sides));
     for (int i = 0; i < j->sides; i++) {
         PF_TRY(pf_scoring_check(&j->side[i].scoring));
-        j->side[i].estimates = pf_zalloc(n * sizeof(pf_estimate));
     }
-    j->difference = pf_zalloc(n * sizeof *j->difference);
     j->remarks = pf_zalloc(n);
-    PF_REQUIRE(j->side[0].estimates && (j->sides < 2 || j->side[1].estimates) &&
-                   j->difference && j->remarks,
-               PF_EMEM, "no memory for the results of %lld points", (long long)j->p.n);
+    PF_REQUIRE(j->remarks, PF_EMEM, "no memory for the results of %lld points",
+               (long long)j->p.n);
     return PF_OK;
 }
 
@@ -388,16 +373,15 @@ static PF_MUST_USE pf_status begin(job *j)
 static PF_MUST_USE pf_status work(pf_comm *c, job *j)
 {
     int root = pf_comm_rank(c) == 0;
-    for (int i = 0; i < j->sides; i++)
-        PF_TRY(pf_hold_checkpoint(c, j->side[i].given, &j->side[i].args));
+    PF_TRY(pf_sides_hold(c, j->side, j->sides));
     PF_TRY(pf_comm_agree(c, prepare(j)));
-    for (int i = 0; i < j->sides; i++) PF_TRY(pf_ranks_same_model(c, &j->side[i].model));
+    PF_TRY(pf_sides_agree(c, j->side, j->sides));
     PF_TRY(pf_ranks_same_text(c, "reads points of SHA-256", j->scored.content));
     if (j->train) PF_TRY(pf_data_agree(c, j->data, "train", j->train_content));
     PF_TRY(pf_comm_agree(c, root ? begin(j) : PF_OK));
     for (int i = 0; i < j->sides; i++) {
         PF_TRY(pf_scoring_run(c, &j->side[i].scoring));
-        PF_TRY(pf_comm_agree(c, root ? take_rows(j, &j->side[i]) : PF_OK));
+        PF_TRY(pf_comm_agree(c, root ? take_rows(j, i) : PF_OK));
     }
     if (j->a->gradient) PF_TRY(find_slopes(c, j));
     PF_TRY(pf_comm_agree(c, root ? write_all(j) : PF_OK));
@@ -409,20 +393,12 @@ pf_status pf_logp_points(pf_comm *c, const pf_logp *a)
     job *j = pf_zalloc(sizeof *j);
     PF_REQUIRE(j, PF_EMEM, "no memory for logp");
     j->a = a;
-    j->sides = a->against ? 2 : 1;
-    j->side[0].given = a->args.positional[0];
-    j->side[1].given = a->against;
-    for (int i = 0; i < j->sides; i++) j->side[i].args = a->args;
-    pf_status st = work(c, j);
-    for (int i = 0; i < j->sides; i++) {
-        st = pf_scoring_end(&j->side[i].scoring, st);
-        pf_free(j->side[i].rows);
-        pf_free(j->side[i].estimates);
-        pf_loaded_free(&j->side[i].model);
-    }
+    j->sides = pf_sides_name(j->side, &a->args, a->against);
+    pf_status st = pf_sides_end(j->side, j->sides, work(c, j));
+    for (int i = 0; i < 2; i++) pf_estimates_free(&j->estimates[i]);
     pf_dataset_close(j->train);
     pf_points_free(&j->p);
-    pf_free(j->difference);
+    pf_estimates_free(&j->difference);
     pf_free(j->remarks);
     pf_free(j->gradient);
     pf_free(j);

@@ -1,6 +1,7 @@
 /* Where the number of a point cannot mean what it seems. */
 #include "cli/logp.h"
 
+#include <probflow/estimand.h>
 #include <probflow/memory.h>
 
 #include <math.h>
@@ -55,11 +56,12 @@ void pf_logp_remark(const pf_logp_table *t, const pf_points *p, const char *data
                     unsigned char *remarks)
 {
     double low, high, per = t->D * M_LN2;
-    int bound = t->opt->estimand == PF_BOUND, grid = p->x && on_a_grid(p->x, p->n * t->D);
+    int total = pf_estimand_asked(t->opt, 0)->total;
+    int grid = p->x && on_a_grid(p->x, p->n * t->D);
     int is_mass = t->pixels || t->offset != 0.0;
     range_of_training(data, p->space.shape, &low, &high);
     for (int64_t i = 0; i < p->n; i++) {
-        double bits = (bound ? t->first[i].bound : t->first[i].nll) - t->offset / per;
+        double bits = t->first->value[i * t->first->columns + total] - t->offset / per;
         int outside = 0;
         for (int d = 0; p->x && d < t->D; d++)
             outside |= p->x[i * t->D + d] < low || p->x[i * t->D + d] > high;

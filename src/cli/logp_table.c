@@ -2,6 +2,7 @@
 #include "cli/logp.h"
 #include "cli/bpd.h"
 
+#include <probflow/estimand.h>
 #include <probflow/memory.h>
 
 #include <math.h>
@@ -32,6 +33,7 @@ typedef struct builder {
     const pf_logp_table *t;
     pf_column c[COLUMNS];
     double *owned[COLUMNS];
+    char names[COLUMNS][64];
     int n, failed;
     int64_t *point, *label, *remark;
     const char **text;
@@ -47,126 +49,132 @@ static double *add(builder *b, const char *name)
     return v;
 }
 
-typedef double (*getter)(const pf_logp_table *t, const pf_estimate *e);
 static double nats(const pf_logp_table *t)
 {
     return t->D * M_LN2;
 }
-static double log_likelihood(const pf_logp_table *t, const pf_estimate *e)
+
+/* What the table makes of the value and the variance of one column [bits/dim]. */
+typedef double (*getter)(const pf_logp_table *t, double value, double variance);
+static double log_likelihood(const pf_logp_table *t, double value, double variance)
 {
-    return t->offset - e->nll * nats(t);
+    (void)variance;
+    return t->offset - value * nats(t);
 }
-static double error(const pf_logp_table *t, const pf_estimate *e)
+static double error(const pf_logp_table *t, double value, double variance)
 {
-    return sqrt(e->nll_variance) * nats(t);
+    (void)value;
+    return sqrt(variance) * nats(t);
 }
-static double bits(const pf_logp_table *t, const pf_estimate *e)
+static double bits(const pf_logp_table *t, double value, double variance)
 {
-    return e->nll - t->offset / nats(t);
+    (void)variance;
+    return value - t->offset / nats(t);
 }
-static double bits_error(const pf_logp_table *t, const pf_estimate *e)
+static double bits_error(const pf_logp_table *t, double value, double variance)
 {
-    (void)t;
-    return sqrt(e->nll_variance);
+    (void)t, (void)value;
+    return sqrt(variance);
 }
-static double probe_error(const pf_logp_table *t, const pf_estimate *e)
+static double share(const pf_logp_table *t, double value, double variance)
 {
-    return sqrt(e->probe_variance) * nats(t);
+    (void)variance;
+    return sqrt(value) * nats(t);
 }
-static double correction(const pf_logp_table *t, const pf_estimate *e)
+static double correction(const pf_logp_table *t, double value, double variance)
 {
-    return 0.5 * e->probe_variance * nats(t) * nats(t);
+    (void)variance;
+    return 0.5 * value * nats(t) * nats(t);
 }
-static double solver_error(const pf_logp_table *t, const pf_estimate *e)
+static double solver_error(const pf_logp_table *t, double value, double variance)
 {
-    return e->solver_error * nats(t);
+    (void)variance;
+    return value * nats(t);
 }
-static double prior(const pf_logp_table *t, const pf_estimate *e)
+static double part(const pf_logp_table *t, double value, double variance)
 {
-    return -e->prior * nats(t);
+    (void)variance;
+    return -value * nats(t);
 }
-static double integral(const pf_logp_table *t, const pf_estimate *e)
+static double dequantisation(const pf_logp_table *t, double value, double variance)
 {
-    return -e->integral * nats(t);
-}
-static double dequantisation(const pf_logp_table *t, const pf_estimate *e)
-{
-    return 0.0 - e->dequantisation * nats(t); /* uniform: 0 and not -0 */
-}
-static double offset(const pf_logp_table *t, const pf_estimate *e)
-{
-    return t->offset - e->offset * nats(t);
-}
-static double bound(const pf_logp_table *t, const pf_estimate *e)
-{
-    return t->offset - e->bound * nats(t);
-}
-static double bound_error(const pf_logp_table *t, const pf_estimate *e)
-{
-    return sqrt(e->bound_variance) * nats(t);
-}
-static double bound_bits(const pf_logp_table *t, const pf_estimate *e)
-{
-    return e->bound - t->offset / nats(t);
-}
-static double bound_bits_error(const pf_logp_table *t, const pf_estimate *e)
-{
-    (void)t;
-    return sqrt(e->bound_variance);
-}
-static double difference(const pf_logp_table *t, const pf_estimate *e)
-{
-    return -e->nll * nats(t);
-}
-static double bound_difference(const pf_logp_table *t, const pf_estimate *e)
-{
-    return -e->bound * nats(t);
+    (void)variance;
+    return 0.0 - value * nats(t); /* uniform: 0 and not -0 */
 }
 
-static void add_of(builder *b, const char *name, const pf_estimate *e, getter get)
+static double of_point(const pf_logp_table *t, const pf_estimates *e, int64_t i, int column,
+                       getter get)
 {
-    double *v = add(b, name);
-    for (int64_t i = 0; v && i < b->t->n; i++) v[i] = get(b->t, &e[i]);
+    int64_t at = i * e->columns + column;
+    return get(t, e->value[at], e->variance[at]);
 }
 
-static void add_nll(builder *b)
+/* A column named `prefix`, the first n characters of `name` and `end`. */
+typedef struct source {
+    const pf_estimates *e;
+    int column;
+    getter get;
+} source;
+static void add_as(builder *b, const char *prefix, const char *name, int n, const char *end,
+                   source s)
 {
-    const pf_logp_table *t = b->t;
-    add_of(b, "log_likelihood_nats", t->first, log_likelihood);
-    add_of(b, "error_nats", t->first, error);
-    if (t->pixels) add_of(b, "bits_per_dim", t->first, bits);
-    if (t->pixels) add_of(b, "error_bits_per_dim", t->first, bits_error);
-    add_of(b, "probe_error_nats", t->first, probe_error);
-    add_of(b, "solver_error_nats", t->first, solver_error);
-    add_of(b, "weight_correction_nats", t->first, correction);
-    add_of(b, "prior_nats", t->first, prior);
-    add_of(b, "integral_nats", t->first, integral);
-    if (t->pixels) add_of(b, "dequantisation_nats", t->first, dequantisation);
-    if (t->pixels || t->offset != 0.0) add_of(b, "offset_nats", t->first, offset);
+    char *full = b->names[b->n];
+    snprintf(full, sizeof b->names[0], "%s%.*s%s", prefix, n, name, end);
+    double *v = add(b, full);
+    for (int64_t i = 0; v && i < b->t->n; i++) v[i] = of_point(b->t, s.e, i, s.column, s.get);
 }
 
-static void add_bound(builder *b)
+static void add_of(builder *b, const char *prefix, const char *name, source s)
 {
-    const pf_logp_table *t = b->t;
-    add_of(b, "bound_nats", t->first, bound);
-    add_of(b, "bound_error_nats", t->first, bound_error);
-    if (t->pixels) add_of(b, "bound_bits_per_dim", t->first, bound_bits);
-    if (t->pixels) add_of(b, "bound_error_bits_per_dim", t->first, bound_bits_error);
+    add_as(b, prefix, name, (int)strlen(name), "_nats", s);
 }
 
-static void add_against(builder *b)
+/* The columns of the ledger with this role. */
+static void add_role(builder *b, const pf_estimand_ops *e, pf_role role, getter get)
 {
-    const pf_logp_table *t = b->t;
-    if (t->opt->estimand != PF_BOUND) {
-        add_of(b, "against_log_likelihood_nats", t->second, log_likelihood);
-        add_of(b, "difference_nats", t->difference, difference);
-        add_of(b, "difference_error_nats", t->difference, error);
+    for (int c = 0; c < e->n; c++) {
+        const char *name = e->columns[c].name;
+        source s = {b->t->first, c, get};
+        if (e->columns[c].role != role) continue;
+        if (role == PF_ROLE_VARIANCE)
+            add_as(b, e->prefix, name, (int)strlen(name) - (int)strlen("_variance"),
+                   "_error_nats", s);
+        else add_of(b, e->prefix, name, s);
     }
-    if (t->opt->estimand != PF_NLL_ODE) {
-        add_of(b, "against_bound_nats", t->second, bound);
-        add_of(b, "bound_difference_nats", t->difference, bound_difference);
-        add_of(b, "bound_difference_error_nats", t->difference, bound_error);
-    }
+}
+
+/* What is behind the first total. */
+static void add_parts(builder *b, const pf_estimand_ops *e)
+{
+    const pf_logp_table *t = b->t;
+    add_role(b, e, PF_ROLE_VARIANCE, share);
+    add_role(b, e, PF_ROLE_ERROR, solver_error);
+    for (int c = 0; c < e->n; c++)
+        if (e->columns[c].role == PF_ROLE_VARIANCE)
+            add_of(b, e->prefix, "weight_correction", (source){t->first, c, correction});
+    add_role(b, e, PF_ROLE_PART, part);
+    if (t->pixels) add_role(b, e, PF_ROLE_DEQUANT, dequantisation);
+    if (t->pixels || t->offset != 0.0) add_role(b, e, PF_ROLE_OFFSET, log_likelihood);
+}
+
+static void add_total(builder *b, const pf_estimand_ops *e)
+{
+    const pf_logp_table *t = b->t;
+    source value = {t->first, e->total, log_likelihood}, err = {t->first, e->total, error},
+           in_bits = {t->first, e->total, bits}, bits_err = {t->first, e->total, bits_error};
+    add_of(b, "", e->table, value);
+    add_of(b, e->prefix, "error", err);
+    if (t->pixels) add_as(b, e->prefix, "bits_per_dim", 12, "", in_bits);
+    if (t->pixels) add_as(b, e->prefix, "error_bits_per_dim", 18, "", bits_err);
+    if (pf_estimand_is_first(e)) add_parts(b, e);
+}
+
+static void add_against(builder *b, const pf_estimand_ops *e)
+{
+    const pf_logp_table *t = b->t;
+    add_of(b, "against_", e->table, (source){t->second, e->total, log_likelihood});
+    add_of(b, e->prefix, "difference", (source){t->difference, e->total, part});
+    add_of(b, e->prefix, "difference_error", (source){t->difference, e->total, error});
 }
 
 static void add_remarks(builder *b, int as_text)
@@ -205,11 +213,11 @@ static void add_integers(builder *b)
 
 static PF_MUST_USE pf_status build(builder *b, const pf_logp_table *t, int as_text)
 {
+    const pf_estimand_ops *e;
     *b = (builder){.t = t};
     add_integers(b);
-    if (t->opt->estimand != PF_BOUND) add_nll(b);
-    if (t->opt->estimand != PF_NLL_ODE) add_bound(b);
-    if (t->second) add_against(b);
+    for (int i = 0; (e = pf_estimand_asked(t->opt, i)); i++) add_total(b, e);
+    for (int i = 0; t->second && (e = pf_estimand_asked(t->opt, i)); i++) add_against(b, e);
     if (t->gradient)
         b->c[b->n++] = (pf_column){.name = "gradient", .width = t->D, .f64 = t->gradient};
     if (t->labels) b->c[b->n++] = (pf_column){.name = "label", .width = 1, .i64 = b->label};
@@ -239,13 +247,12 @@ static int ends(const char *path, const char *with)
 /* Known by its first two columns: a table of somebody else may well begin with `point`. */
 const char *pf_logp_kind(const char *out, const pf_likelihood_opt *opt)
 {
-    int bound = opt && opt->estimand == PF_BOUND;
-    if (ends(out, ".csv"))
-        return bound ? PF_OUTPUT_CSV "point,bound_nats,"
-                     : PF_OUTPUT_CSV "point,log_likelihood_nats,";
-    if (ends(out, ".npy"))
-        return bound ? PF_OUTPUT_NPY "/point,bound_nats"
-                     : PF_OUTPUT_NPY "/point,log_likelihood_nats";
+    static char kind[96];
+    int csv = ends(out, ".csv");
+    const char *first = (opt ? pf_estimand_asked(opt, 0) : pf_estimands[0])->table;
+    snprintf(kind, sizeof kind,
+             csv ? PF_OUTPUT_CSV "point,%s_nats," : PF_OUTPUT_NPY "/point,%s_nats", first);
+    if (csv || ends(out, ".npy")) return kind;
     return ends(out, ".npz") ? PF_OUTPUT_NPZ : ends(out, ".h5") ? "arrays/point" : NULL;
 }
 
@@ -299,15 +306,17 @@ typedef struct moments {
     double mean, se, rms_error; /* rms_error: of the errors of single points */
 } moments;
 
-static moments of(const pf_logp_table *t, const pf_estimate *e, getter value, getter err)
+static moments of(const pf_logp_table *t, const pf_estimates *e, int column, getter value,
+                  getter err)
 {
     moments m = {0};
     double n = (double)t->n, squares = 0.0;
     for (int64_t i = 0; i < t->n; i++) {
-        m.mean += value(t, &e[i]) / n;
-        m.rms_error += pow(err(t, &e[i]), 2) / n;
+        m.mean += of_point(t, e, i, column, value) / n;
+        m.rms_error += pow(of_point(t, e, i, column, err), 2) / n;
     }
-    for (int64_t i = 0; i < t->n; i++) squares += pow(value(t, &e[i]) - m.mean, 2);
+    for (int64_t i = 0; i < t->n; i++)
+        squares += pow(of_point(t, e, i, column, value) - m.mean, 2);
     m.se = n > 1 ? sqrt(squares / (n - 1) / n) : NAN;
     m.rms_error = sqrt(m.rms_error);
     return m;
@@ -321,12 +330,12 @@ static void print_moments(const char *what, moments m, int digits, const char *u
            pf_error_bar(m.rms_error, digits, one));
 }
 
-static void print_solver(const pf_logp_table *t)
+static void print_errors(const pf_logp_table *t, int column)
 {
     double most = 0.0, sum = 0.0;
     int64_t n = 0;
     for (int64_t i = 0; i < t->n; i++) {
-        double e = solver_error(t, &t->first[i]);
+        double e = of_point(t, t->first, i, column, solver_error);
         if (isnan(e)) continue;
         n++;
         sum += e;
@@ -349,30 +358,29 @@ static void print_remarks(const pf_logp_table *t)
     }
 }
 
+static void print_total(const pf_logp_table *t, const pf_estimand_ops *e, const char *unit)
+{
+    const pf_ledger_column *c = &e->columns[e->total];
+    print_moments(e->page, of(t, t->first, e->total, log_likelihood, error), 4, unit);
+    if (t->pixels)
+        print_moments(c->said ? c->said : c->name, of(t, t->first, e->total, bits, bits_error),
+                      5, "bits/dim");
+    for (int i = 0; pf_estimand_is_first(e) && i < e->n; i++)
+        if (e->columns[i].role == PF_ROLE_ERROR) print_errors(t, i);
+}
+
 void pf_logp_print(const char *out, const pf_logp_table *t)
 {
     const char *unit = t->pixels ? "nats of probability" : "nats of density";
+    const pf_estimand_ops *e;
     printf("points        %lld of %d values\n", (long long)t->n, t->D);
-    if (t->opt->estimand != PF_BOUND) {
-        print_moments("log p", of(t, t->first, log_likelihood, error), 4, unit);
-        if (t->pixels)
-            print_moments("nll_ode", of(t, t->first, bits, bits_error), 5, "bits/dim");
-        print_solver(t);
-    }
-    if (t->opt->estimand != PF_NLL_ODE) {
-        print_moments("bound", of(t, t->first, bound, bound_error), 4, unit);
-        if (t->pixels)
-            print_moments("bound", of(t, t->first, bound_bits, bound_bits_error), 5,
-                          "bits/dim");
-    }
-    if (t->second) {
+    for (int i = 0; (e = pf_estimand_asked(t->opt, i)); i++) print_total(t, e, unit);
+    if (t->second)
         printf("difference    the first model minus the second; above 0 the first is better\n");
-        if (t->opt->estimand != PF_BOUND)
-            print_moments("  log p", of(t, t->difference, difference, error), 5,
-                          "nats, paired");
-        if (t->opt->estimand != PF_NLL_ODE)
-            print_moments("  bound", of(t, t->difference, bound_difference, bound_error), 5,
-                          "nats, paired");
+    for (int i = 0; t->second && (e = pf_estimand_asked(t->opt, i)); i++) {
+        char what[32];
+        snprintf(what, sizeof what, "  %s", e->page);
+        print_moments(what, of(t, t->difference, e->total, part, error), 5, "nats, paired");
     }
     print_remarks(t);
     printf("results       %s\n", out);

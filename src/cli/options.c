@@ -1,6 +1,7 @@
 /* What --set takes: every key of a configuration, from the tables that read it. */
 #include "cli/cli.h"
 
+#include <probflow/estimand.h>
 #include <probflow/experiment.h>
 #include <probflow/objective.h>
 
@@ -18,6 +19,9 @@ void pf_print_options(FILE *f)
     pf_opt_help(pf_data_opts, "data", f);
     pf_opt_help(pf_train_opts, "train", f);
     pf_opt_help(pf_likelihood_opts, "likelihood", f);
+    for (int i = 0; pf_estimands[i]; i++)
+        fprintf(f, "  likelihood.estimand=%s: %s\n", pf_estimands[i]->name,
+                pf_estimands[i]->help);
     for (int i = 0; pf_methods[i]; i++)
         plugin("method", pf_methods[i]->name, pf_methods[i]->help, pf_methods[i]->opts, f);
     fprintf(f, "\nSections of method sde:\n\n");

@@ -1,7 +1,8 @@
 /* Option tables: text to fields and back.
  *
- * Doubles print with the fewest digits that read back to the same bits.  Nearest names are by
- * the edit distance of Damerau and Levenshtein (insert, delete, replace, swap neighbours). */
+ * Doubles print with the fewest digits that read back to the same bits. */
+#include "config/set.h"
+
 #include <probflow/option.h>
 
 #include <ctype.h>
@@ -10,31 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_MAX_LEN = 63, ROWS_MAX = 64, FULL_MAX = 160, WORDS_TEXT = 256 };
-
-static int min3(int a, int b, int c)
-{
-    int m = a < b ? a : b;
-    return m < c ? m : c;
-}
-
-static int distance(const char *a, const char *b)
-{
-    int n = (int)strlen(a), m = (int)strlen(b);
-    if (n > NAME_MAX_LEN || m > NAME_MAX_LEN) return NAME_MAX_LEN;
-    int d[NAME_MAX_LEN + 1][NAME_MAX_LEN + 1];
-    for (int i = 0; i <= n; i++) d[i][0] = i;
-    for (int j = 0; j <= m; j++) d[0][j] = j;
-    for (int i = 1; i <= n; i++)
-        for (int j = 1; j <= m; j++) {
-            int differ = tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]);
-            int best = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + differ);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = min3(best, best, d[i - 2][j - 2] + 1);
-            d[i][j] = best;
-        }
-    return d[n][m];
-}
+enum { ROWS_MAX = 64, FULL_MAX = 160, WORDS_TEXT = 256 };
 
 static void full_name(const char *section, const char *name, char buf[FULL_MAX])
 {
@@ -213,6 +190,25 @@ static PF_MUST_USE pf_status set_enum(const pf_opt *o, const char *full, const c
     PF_FAIL(PF_EARG, "%s is \"%.80s\"; want %s", full, text, words);
 }
 
+/* Words of a set and those that stand for several, as "a, b or c". */
+static void join_set(const pf_opt *o, char *buf, size_t n)
+{
+    const char *all[ROWS_MAX + 1] = {0};
+    pf_set_words(o, all, ROWS_MAX);
+    join_words(all, buf, n);
+}
+
+static PF_MUST_USE pf_status set_set(const pf_opt *o, const char *full, const char *text,
+                                     int *out)
+{
+    char words[WORDS_TEXT];
+    int set = pf_set_parse(o, text);
+    join_set(o, words, sizeof words);
+    PF_REQUIRE(set, PF_EARG, "%s is \"%.80s\"; want %s, or a list of them", full, text, words);
+    *out = set;
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const char *text,
                                        void *field)
 {
@@ -249,6 +245,8 @@ static PF_MUST_USE pf_status set_field(const pf_opt *o, const char *full, const 
         return PF_OK;
     case PF_INTS:
         return set_ints(o, full, text, field);
+    case PF_SET:
+        return set_set(o, full, text, field);
     case PF_OPT_END:
     case PF_NEST:
         break;
@@ -262,6 +260,7 @@ static void default_field(const pf_opt *o, void *field)
     case PF_INT:
     case PF_BOOL:
     case PF_ENUM:
+    case PF_SET:
         *(int *)field = (int)o->def;
         break;
     case PF_I64:
@@ -288,6 +287,7 @@ static void range_text(const pf_opt *o, char *buf, size_t n)
     char lo[32], hi[32];
     buf[0] = 0;
     if (o->kind == PF_ENUM) join_words(o->words, buf, n);
+    else if (o->kind == PF_SET) join_set(o, buf, n);
     else if (o->kind == PF_BOOL) snprintf(buf, n, "true or false");
     else if (o->kind != PF_STR) {
         double_text(o->lo, lo, sizeof lo);
@@ -430,6 +430,9 @@ void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n)
     case PF_STR:
         snprintf(buf, n, "%s", (const char *)f);
         break;
+    case PF_SET:
+        pf_set_text(o, *(const int *)f, buf, n);
+        break;
     case PF_INTS:
         for (int i = 0; i < list->n && used < n; i++) {
             int k = snprintf(buf + used, n - used, "%s%d", i ? "," : "", list->v[i]);
@@ -440,39 +443,6 @@ void pf_opt_text(const pf_opt *o, const void *obj, char *buf, size_t n)
     case PF_NEST:
         break;
     }
-}
-
-const char *pf_nearest(const char *name, const char *const *names)
-{
-    const char *best = NULL;
-    int least = 2 + (int)strlen(name) / 3;
-    for (int i = 0; names[i]; i++) {
-        int d = distance(name, names[i]);
-        if (d < least) {
-            least = d;
-            best = names[i];
-        }
-    }
-    return best;
-}
-
-pf_status pf_unknown(const char *what, const char *name, const char *const *names)
-{
-    const char *near = pf_nearest(name, names);
-    if (near) PF_FAIL(PF_EARG, "unknown %s '%s'; did you mean '%s'?", what, name, near);
-    PF_FAIL(PF_EARG, "unknown %s '%s'", what, name);
-}
-
-pf_status pf_row_find(const void *table, const char *what, const char *name, const void **row)
-{
-    const char *names[ROWS_MAX + 1] = {0};
-    for (int i = 0; i < ROWS_MAX; i++) {
-        memcpy(row, (const char *)table + (size_t)i * sizeof *row, sizeof *row);
-        if (!*row) break;
-        memcpy(&names[i], *row, sizeof names[i]);
-        if (!strcmp(names[i], name)) return PF_OK;
-    }
-    return pf_trail(pf_unknown(what, name, names), PF_WHERE);
 }
 
 void pf_opt_help(const pf_opt *opts, const char *section, FILE *f)

@@ -374,6 +374,13 @@ static void release(solve *s)
     pf_free(s->identity);
 }
 
+size_t pf_ode_bytes(const pf_ode_opt *opt, int B, int D, int K)
+{
+    pf_layout lay = {B, D, K > 0 ? K : 1, opt->norm};
+    size_t products = K > 0 ? (size_t)K : 2 * CHUNK; /* exact: unit vectors and theirs */
+    return pf_state_bytes(&lay) + products * (size_t)B * (size_t)D * sizeof(double);
+}
+
 pf_status pf_ode_solve(const pf_ode_problem *p, const pf_ode_opt *opt, double *x, double *div,
                        pf_ode_stat *stat)
 {

@@ -179,3 +179,13 @@ pf_status pf_net_score(const pf_net *n, const pf_view_opt *o, pf_score *out)
     PF_TRY(n->method.ops->score(n, o, out));
     return PF_OK;
 }
+
+pf_status pf_net_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
+{
+    PF_REQUIRE(n->params, PF_EARG, "model %s has no parameters yet", n->model.ops->name);
+    PF_REQUIRE(o->batch > 0, PF_EARG, "batch %d, want > 0", o->batch);
+    PF_REQUIRE(n->method.ops->chain, PF_EARG, "method %s has no chain of steps",
+               n->method.ops->name);
+    PF_TRY(n->method.ops->chain(n, o, out));
+    return PF_OK;
+}

@@ -161,14 +161,11 @@ pf_status pf_data_or_stored(const pf_loaded *l, const char **data)
     return PF_OK;
 }
 
-pf_status pf_hint_at_noise(const pf_loaded *l, pf_status st)
+const char *pf_noise_hint(const pf_loaded *l)
 {
     const pf_model *m = &l->e.model;
-    if (st != PF_ENUMERIC || m->ops->build) return st;
     pf_opt o = pf_opt_find(m->ops->opts, "noise_variance");
-    if (!o.name || *(const double *)((const char *)&m->opt + o.offset) != 0.0) return st;
-    return pf_raise(st, PF_WHERE,
-                    "%s; %s was fitted without noise: train it with "
-                    "model.noise_variance above 0",
-                    pf_error_message(), l->path);
+    if (m->ops->build || !o.name || *(const double *)((const char *)&m->opt + o.offset) != 0.0)
+        return NULL;
+    return "was fitted without noise: train it with model.noise_variance above 0";
 }

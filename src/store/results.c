@@ -27,16 +27,20 @@ static int64_t first_row(const pf_results *r, int64_t g)
     return g * r->group * r->draws;
 }
 
-/* Column by column, as the file has them: pack (to_rows = 0) or unpack. */
-static void transpose(pf_ledger *rows, int64_t n, unsigned char *packed, int to_rows)
+/* Column by column, as the file has them. */
+static void pack(const pf_results *r, int64_t n, const double *cells, unsigned char *packed)
 {
-    for (int c = 0; c < PF_COLUMNS; c++) {
-        size_t size = pf_column_size(c);
-        for (int64_t i = 0; i < n; i++, packed += size) {
-            unsigned char *cell = (unsigned char *)&rows[i] + pf_results_columns[c].offset;
-            if (to_rows) memcpy(cell, packed, size);
-            else memcpy(packed, cell, size);
-        }
+    for (int c = 0; c < r->columns; c++) {
+        pf_cells_pack(&r->column[c], n, r->columns, cells + c, packed);
+        packed += (size_t)n * pf_cell_size(&r->column[c]);
+    }
+}
+
+static void unpack(const pf_results *r, int64_t n, const unsigned char *packed, double *cells)
+{
+    for (int c = 0; c < r->columns; c++) {
+        pf_cells_unpack(&r->column[c], n, r->columns, packed, cells + c);
+        packed += (size_t)n * pf_cell_size(&r->column[c]);
     }
 }
 
@@ -66,25 +70,25 @@ static PF_MUST_USE pf_status get_bytes(const pf_results *r, void *p, size_t n, o
 /* The columns of a group as they are stored, one after the other. */
 static PF_MUST_USE pf_status get_packed(const pf_results *r, int64_t g, unsigned char *packed)
 {
-    for (int c = 0; c < PF_COLUMNS; c++) {
-        size_t size = pf_column_size(c), len = (size_t)rows_in(r, g) * size;
+    for (int c = 0; c < r->columns; c++) {
+        size_t size = pf_cell_size(&r->column[c]), len = (size_t)rows_in(r, g) * size;
         PF_TRY(get_bytes(r, packed, len, r->at[c] + (off_t)((size_t)first_row(r, g) * size)));
         packed += len;
     }
     return PF_OK;
 }
 
-/* Rows of a group into rows, and whether they match their checksum. */
-static PF_MUST_USE pf_status read_group(const pf_results *r, int64_t g, pf_ledger *rows,
+/* Rows of a group into cells, and whether they match their checksum. */
+static PF_MUST_USE pf_status read_group(const pf_results *r, int64_t g, double *cells,
                                         int *good)
 {
     int64_t n = rows_in(r, g);
-    size_t bytes = pf_packed_size(n);
+    size_t bytes = pf_packed_size(r, n);
     unsigned char *packed = pf_zalloc(bytes);
     PF_REQUIRE(packed, PF_EMEM, "no memory to read %s", r->path);
     pf_status st = get_packed(r, g, packed);
     *good = !st && pf_h5_crc(packed, bytes) == r->crc[g];
-    if (!st) transpose(rows, n, packed, 1);
+    if (!st) unpack(r, n, packed, cells);
     pf_free(packed);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
@@ -92,16 +96,16 @@ static PF_MUST_USE pf_status read_group(const pf_results *r, int64_t g, pf_ledge
 /* Groups whose rows do not match are computed again. */
 static PF_MUST_USE pf_status check_groups(pf_results *r)
 {
-    int64_t most = (int64_t)r->group * r->draws, bad = 0;
-    pf_ledger *rows = pf_zalloc((size_t)most * sizeof *rows);
-    PF_REQUIRE(rows, PF_EMEM, "no memory to read %s", r->path);
+    int64_t most = (int64_t)r->group * r->draws * r->columns, bad = 0;
+    double *cells = pf_zalloc((size_t)most * sizeof *cells);
+    PF_REQUIRE(cells, PF_EMEM, "no memory to read %s", r->path);
     pf_status st = PF_OK;
     for (int64_t g = 0; g < r->groups && !st; g++) {
         int good = 1;
-        if (r->done[g]) st = read_group(r, g, rows, &good);
+        if (r->done[g]) st = read_group(r, g, cells, &good);
         if (r->done[g] != 0 && (!good || r->done[g] != 1)) r->done[g] = 0, bad++;
     }
-    pf_free(rows);
+    pf_free(cells);
     if (bad)
         pf_log("%s: %lld groups are damaged and will be computed again", r->path,
                (long long)bad);
@@ -153,11 +157,11 @@ static PF_MUST_USE pf_status take_lock(pf_results *r)
 }
 
 /* All rows in the order of the file, those of unfinished groups as they are. */
-static PF_MUST_USE pf_status read_file_order(const pf_results *r, pf_ledger *rows)
+static PF_MUST_USE pf_status read_file_order(const pf_results *r, double *cells)
 {
     int good = 0;
     for (int64_t g = 0; g < r->groups; g++)
-        PF_TRY(read_group(r, g, rows + first_row(r, g), &good));
+        PF_TRY(read_group(r, g, cells + first_row(r, g) * r->columns, &good));
     return PF_OK;
 }
 
@@ -165,13 +169,17 @@ static PF_MUST_USE pf_status read_file_order(const pf_results *r, pf_ledger *row
 static PF_MUST_USE pf_status renew(pf_results *r, const pf_summary *s)
 {
     int direct = 0;
-    pf_ledger *rows = pf_zalloc((size_t)r->rows * sizeof *rows);
-    PF_REQUIRE(rows, PF_EMEM, "no memory to read %s", r->path);
-    pf_status st = read_file_order(r, rows);
-    if (!st) st = pf_results_write(r, rows, s);
-    pf_free(rows);
+    double *cells = pf_zalloc((size_t)r->rows * (size_t)r->columns * sizeof *cells);
+    PF_REQUIRE(cells, PF_EMEM, "no memory to read %s", r->path);
+    pf_status st = read_file_order(r, cells);
+    if (!st) st = pf_results_write(r, cells, s);
+    pf_free(cells);
     if (st) return pf_trail(st, PF_WHERE);
-    pf_results fresh = {.fd = -1, .lock = r->lock, .form = {r->form[0], r->form[1]}};
+    pf_results fresh = {.fd = -1,
+                        .lock = r->lock,
+                        .form = {r->form[0], r->form[1]},
+                        .columns = r->columns,
+                        .column = r->column};
     strcpy(fresh.path, r->path);
     st = pf_results_place(&fresh, O_RDWR, &direct);
     close(r->fd);
@@ -189,7 +197,11 @@ static PF_MUST_USE pf_status open_into(pf_results *r, const char *path, int flag
     PF_REQUIRE(info->images > 0 && info->draws > 0 && info->group > 0 &&
                    strlen(path) < sizeof r->path,
                PF_EARG, "results want images, draws and a group size above 0");
+    PF_REQUIRE(info->columns > PF_AT_LABEL && info->columns <= PF_LEDGER_MAX, PF_EARG,
+               "results of %d columns", info->columns);
     strcpy(r->path, path);
+    r->columns = info->columns;
+    r->column = info->column;
     if (flags == O_RDWR) PF_TRY(take_lock(r));
     if (flags == O_RDWR && access(path, F_OK)) PF_TRY(pf_results_create(path, info));
     PF_TRY(pf_results_place(r, flags, &direct));
@@ -237,9 +249,9 @@ static PF_MUST_USE pf_status put_rows(pf_results *r, int64_t g, const unsigned c
 {
     int64_t n = rows_in(r, g);
     const unsigned char *p = packed;
-    r->crc[g] = pf_h5_crc(packed, pf_packed_size(n));
-    for (int c = 0; c < PF_COLUMNS; c++) {
-        size_t size = pf_column_size(c), len = (size_t)n * size;
+    r->crc[g] = pf_h5_crc(packed, pf_packed_size(r, n));
+    for (int c = 0; c < r->columns; c++) {
+        size_t size = pf_cell_size(&r->column[c]), len = (size_t)n * size;
         PF_TRY(put_bytes(r, p, len, r->at[c] + (off_t)((size_t)first_row(r, g) * size)));
         p += len;
     }
@@ -264,13 +276,13 @@ static PF_MUST_USE pf_status put_group(pf_results *r, int64_t g, const unsigned 
     return PF_OK;
 }
 
-pf_status pf_results_put(pf_results *r, int64_t group, const pf_ledger *rows, int n)
+pf_status pf_results_put(pf_results *r, int64_t group, const double *cells, int n)
 {
     PF_REQUIRE(group >= 0 && group < r->groups && n == rows_in(r, group), PF_EARG,
                "%s: group %lld with %d rows does not fit", r->path, (long long)group, n);
-    unsigned char *packed = pf_zalloc(pf_packed_size(n));
+    unsigned char *packed = pf_zalloc(pf_packed_size(r, n));
     PF_REQUIRE(packed, PF_EMEM, "no memory to write %s", r->path);
-    transpose((pf_ledger *)rows, n, packed, 0);
+    pack(r, n, cells, packed);
     pf_status st = put_group(r, group, packed);
     pf_free(packed);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -297,11 +309,12 @@ static PF_MUST_USE pf_status copy_groups(pf_results *r, const pf_results *from,
 
 pf_status pf_results_adopt(pf_results *r, const char *path, int64_t *adopted)
 {
-    const pf_results_info mine = {r->images, r->draws, r->group, r->form[0], r->form[1]};
+    const pf_results_info mine = {r->images,  r->draws,   r->group, r->form[0],
+                                  r->form[1], r->columns, r->column};
     pf_results *from = NULL;
     *adopted = 0;
     PF_TRY(open_results(path, O_RDONLY, &mine, &from));
-    unsigned char *packed = pf_zalloc(pf_packed_size((int64_t)r->group * r->draws));
+    unsigned char *packed = pf_zalloc(pf_packed_size(r, (int64_t)r->group * r->draws));
     pf_status st = packed ? copy_groups(r, from, packed, adopted)
                           : pf_raise(PF_EMEM, PF_WHERE, "no memory to read %s", path);
     pf_free(packed);
@@ -313,33 +326,32 @@ pf_status pf_results_adopt(pf_results *r, const char *path, int64_t *adopted)
 
 static int by_image(const void *a, const void *b)
 {
-    const pf_ledger *p = a, *q = b;
-    if (p->image != q->image) return p->image < q->image ? -1 : 1;
-    return p->draw < q->draw ? -1 : p->draw > q->draw;
+    return pf_ledger_order(a, b);
 }
 
-pf_status pf_results_rows(pf_results *r, pf_ledger **rows, int64_t *n)
+pf_status pf_results_rows(pf_results *r, pf_ledger *rows)
 {
-    pf_ledger *all = pf_zalloc((size_t)r->rows * sizeof *all);
+    size_t row = (size_t)r->columns * sizeof(double);
+    double *all = pf_zalloc((size_t)r->rows * row);
     PF_REQUIRE(all, PF_EMEM, "no memory to read %s", r->path);
     pf_status st = PF_OK;
-    *n = 0;
+    int64_t n = 0;
     for (int64_t g = 0; g < r->groups && !st; g++) {
         int good = 1;
         if (!r->done[g]) continue;
-        st = read_group(r, g, all + *n, &good);
+        st = read_group(r, g, all + n * r->columns, &good);
         if (!st && !good)
             st = pf_raise(PF_EFORMAT, PF_WHERE,
                           "%s is damaged: group %lld does not match its checksum", r->path,
                           (long long)g);
-        *n += rows_in(r, g);
+        n += rows_in(r, g);
     }
     if (st) {
         pf_free(all);
         return pf_trail(st, PF_WHERE);
     }
-    qsort(all, (size_t)*n, sizeof *all, by_image);
-    *rows = all;
+    qsort(all, (size_t)n, row, by_image);
+    *rows = (pf_ledger){.rows = n, .n = r->columns, .column = r->column, .cell = all};
     return PF_OK;
 }
 

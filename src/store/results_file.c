@@ -11,33 +11,52 @@
 #include <string.h>
 #include <unistd.h>
 
-/* clang-format off */
-#define COLUMN(type, name) { #name, PF_FIELD_##type, offsetof(pf_ledger, name) }
-const pf_results_column pf_results_columns[PF_COLUMNS] = {
-    COLUMN(I64, image),  COLUMN(I32, draw),  COLUMN(I32, label),          COLUMN(F64, prior),
-    COLUMN(F64, integral), COLUMN(F64, dequantisation), COLUMN(F64, offset), COLUMN(F64, nll),
-    COLUMN(F64, bound),  COLUMN(F64, probe_variance),   COLUMN(F64, solver_error),
-    COLUMN(I64, steps),  COLUMN(I64, evaluations),
-};
-/* clang-format on */
-
-static hid_t type_of(pf_field f)
+static hid_t type_of(const pf_ledger_column *c)
 {
-    return f == PF_FIELD_I64   ? H5T_NATIVE_INT64
-           : f == PF_FIELD_I32 ? H5T_NATIVE_INT32
-                               : H5T_NATIVE_DOUBLE;
+    return c->type == PF_CELL_I64   ? H5T_NATIVE_INT64
+           : c->type == PF_CELL_I32 ? H5T_NATIVE_INT32
+                                    : H5T_NATIVE_DOUBLE;
 }
 
-size_t pf_column_size(int column)
+size_t pf_cell_size(const pf_ledger_column *c)
 {
-    return pf_results_columns[column].type == PF_FIELD_I32 ? 4 : 8;
+    return c->type == PF_CELL_I32 ? 4 : 8;
 }
 
-size_t pf_packed_size(int64_t n_rows)
+size_t pf_packed_size(const pf_results *r, int64_t n_rows)
 {
     size_t row = 0;
-    for (int c = 0; c < PF_COLUMNS; c++) row += pf_column_size(c);
+    for (int c = 0; c < r->columns; c++) row += pf_cell_size(&r->column[c]);
     return row * (size_t)n_rows;
+}
+
+void pf_cells_pack(const pf_ledger_column *c, int64_t n, int step, const double *cells,
+                   unsigned char *packed)
+{
+    size_t size = pf_cell_size(c);
+    for (int64_t i = 0; i < n; i++, cells += step, packed += size) {
+        /* what is no whole number comes of damage alone */
+        int64_t whole = fabs(*cells) < 0x1p62 ? (int64_t)*cells : -1;
+        int32_t half = (int32_t)whole;
+        memcpy(packed,
+               c->type == PF_CELL_F64   ? (const void *)cells
+               : c->type == PF_CELL_I64 ? (const void *)&whole
+                                        : (const void *)&half,
+               size);
+    }
+}
+
+void pf_cells_unpack(const pf_ledger_column *c, int64_t n, int step,
+                     const unsigned char *packed, double *cells)
+{
+    size_t size = pf_cell_size(c);
+    for (int64_t i = 0; i < n; i++, cells += step, packed += size) {
+        int64_t whole;
+        int32_t half;
+        if (c->type == PF_CELL_F64) memcpy(cells, packed, size);
+        else if (c->type == PF_CELL_I64) *cells = (memcpy(&whole, packed, size), (double)whole);
+        else *cells = (memcpy(&half, packed, size), (double)half);
+    }
 }
 
 void pf_results_free(pf_results *r)
@@ -53,7 +72,7 @@ void pf_results_free(pf_results *r)
     pf_free(r);
 }
 
-static PF_MUST_USE pf_status put_layout(hid_t file, const pf_results *r, const pf_ledger *rows)
+static PF_MUST_USE pf_status put_layout(hid_t file, const pf_results *r, const double *cells)
 {
     int64_t draws = r->draws, group = r->group;
     PF_TRY(pf_h5_put_text(file, "config", r->config));
@@ -63,13 +82,10 @@ static PF_MUST_USE pf_status put_layout(hid_t file, const pf_results *r, const p
     unsigned char *v = pf_zalloc((size_t)r->rows * 8);
     PF_REQUIRE(v, PF_EMEM, "no memory for the results");
     pf_status st = PF_OK;
-    for (int c = 0; c < PF_COLUMNS && !st; c++) {
-        size_t size = pf_column_size(c);
-        for (int64_t i = 0; i < r->rows; i++)
-            memcpy(v + (size_t)i * size,
-                   (const unsigned char *)&rows[i] + pf_results_columns[c].offset, size);
-        st = pf_h5_put(file, pf_results_columns[c].name, type_of(pf_results_columns[c].type),
-                       (pf_h5_shape){1, {(hsize_t)r->rows}}, v, 0);
+    for (int c = 0; c < r->columns && !st; c++) {
+        const pf_ledger_column *k = &r->column[c];
+        pf_cells_pack(k, r->rows, r->columns, cells + c, v);
+        st = pf_h5_put(file, k->name, type_of(k), (pf_h5_shape){1, {(hsize_t)r->rows}}, v, 0);
     }
     pf_free(v);
     if (st) return pf_trail(st, PF_WHERE);
@@ -80,31 +96,35 @@ static PF_MUST_USE pf_status put_layout(hid_t file, const pf_results *r, const p
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status put_summary(hid_t file, const pf_summary *s)
+/* Names of the figures, which `info` prints in this order; the first two are the number and its error. */
+static PF_MUST_USE pf_status put_names(hid_t file, const pf_summary *s)
 {
-    /* clang-format off */
-    const struct { const char *name; double v; } f[] = {
-        {"nll", s->nll}, {"nll_se", s->nll_se}, {"bound", s->bound}, {"bound_se", s->bound_se},
-        {"prior", s->prior}, {"integral", s->integral}, {"dequantisation", s->dequantisation},
-        {"offset", s->offset}, {"probe_se", s->probe_se}, {"dequant_se", s->dequant_se},
-        {"solver_error", s->solver_error}, {"solver_error_max", s->solver_error_max},
-        {"evaluations", s->evaluations}, {"steps", s->steps},
-    };
-    /* clang-format on */
-    PF_TRY(pf_h5_put_i64(file, "summary_images", 1, &s->images));
-    PF_TRY(pf_h5_put_i64(file, "summary_rows", 1, &s->rows));
-    for (size_t i = 0; i < sizeof f / sizeof f[0]; i++)
-        PF_TRY(pf_h5_put_f64(file, f[i].name, f[i].v));
+    char names[PF_FIGURES_MAX * (PF_FIGURE_NAME + 1) + 1] = "";
+    size_t n = 0;
+    for (int i = 0; i < s->n; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? " " : "",
+                              s->figure[i].name);
+    PF_TRY(pf_h5_put_text(file, "summary", names));
     return PF_OK;
 }
 
-pf_status pf_results_write(const pf_results *r, const pf_ledger *rows, const pf_summary *s)
+static PF_MUST_USE pf_status put_summary(hid_t file, const pf_summary *s)
+{
+    PF_TRY(pf_h5_put_i64(file, "summary_images", 1, &s->images));
+    PF_TRY(pf_h5_put_i64(file, "summary_rows", 1, &s->rows));
+    for (int i = 0; i < s->n; i++)
+        PF_TRY(pf_h5_put_f64(file, s->figure[i].name, s->figure[i].value));
+    if (s->listed) PF_TRY(put_names(file, s));
+    return PF_OK;
+}
+
+pf_status pf_results_write(const pf_results *r, const double *cells, const pf_summary *s)
 {
     pf_h5_image im;
     PF_TRY(pf_h5_begin(
-        &im, pf_packed_size(r->rows) + (size_t)r->groups * 5 + strlen(r->config) + 65536, 0,
+        &im, pf_packed_size(r, r->rows) + (size_t)r->groups * 5 + strlen(r->config) + 65536, 0,
         "results"));
-    pf_status st = put_layout(im.file, r, rows);
+    pf_status st = put_layout(im.file, r, cells);
     if (!st && s) st = put_summary(im.file, s);
     PF_TRY(pf_h5_end(&im, r->path, st));
     return PF_OK;
@@ -160,13 +180,37 @@ static PF_MUST_USE pf_status read_counts(hid_t file, pf_results *r)
     return PF_OK;
 }
 
+static int is_known(const pf_results *r, const char *name)
+{
+    for (int c = 0; c < r->columns; c++)
+        if (!strcmp(r->column[c].name, name)) return 1;
+    return !strcmp(name, "done") || !strcmp(name, "rows_crc32");
+}
+
+/* A column that is missing is told when it is looked for. */
+static PF_MUST_USE pf_status same_columns(hid_t file, const pf_results *r)
+{
+    char **names = NULL, other[64] = "";
+    int n = 0;
+    PF_TRY(pf_h5_members(file, r->path, "/", &n, &names));
+    for (int i = n; i-- > 0;)
+        if (!is_known(r, names[i])) snprintf(other, sizeof other, "%s", names[i]);
+    pf_h5_names_free(names, n);
+    PF_REQUIRE(!other[0], PF_EARG,
+               "%s holds the ledger of another estimand: it has a column '%s', which this run "
+               "does not have",
+               r->path, other);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status read_places(hid_t file, pf_results *r)
 {
     PF_TRY(pf_h5_get_text(file, r->path, "config", &r->config));
     PF_TRY(read_counts(file, r));
-    for (int c = 0; c < PF_COLUMNS; c++)
-        PF_TRY(place_of(file, r->path, pf_results_columns[c].name,
-                        type_of(pf_results_columns[c].type), r->rows, &r->at[c]));
+    PF_TRY(same_columns(file, r));
+    for (int c = 0; c < r->columns; c++)
+        PF_TRY(place_of(file, r->path, r->column[c].name, type_of(&r->column[c]), r->rows,
+                        &r->at[c]));
     PF_TRY(place_of(file, r->path, "done", H5T_NATIVE_UINT8, r->groups, &r->at_done));
     PF_TRY(place_of(file, r->path, "rows_crc32", H5T_NATIVE_UINT32, r->groups, &r->at_crc));
     r->done = pf_zalloc((size_t)r->groups);
@@ -213,27 +257,20 @@ pf_status pf_results_create(const char *path, const pf_results_info *info)
     r->group = info->group;
     r->groups = (r->images + r->group - 1) / r->group;
     r->rows = r->images * r->draws;
+    r->columns = info->columns;
+    r->column = info->column;
     r->config = pf_strdup(info->config);
     r->done = pf_zalloc((size_t)r->groups);
     r->crc = pf_zalloc((size_t)r->groups * sizeof *r->crc);
-    pf_ledger *rows = pf_zalloc((size_t)r->rows * sizeof *rows);
-    pf_status st = r->config && r->done && r->crc && rows
+    double *cells = pf_zalloc((size_t)r->rows * (size_t)r->columns * sizeof *cells);
+    pf_status st = r->config && r->done && r->crc && cells
                        ? PF_OK
                        : pf_raise(PF_EMEM, PF_WHERE, "no memory for %s", r->path);
-    for (int64_t i = 0; !st && i < r->rows; i++)
-        rows[i] = (pf_ledger){.image = -1,
-                              .draw = -1,
-                              .label = -1,
-                              .prior = NAN,
-                              .integral = NAN,
-                              .dequantisation = NAN,
-                              .offset = NAN,
-                              .nll = NAN,
-                              .bound = NAN,
-                              .probe_variance = NAN,
-                              .solver_error = NAN};
-    if (!st) st = pf_results_write(r, rows, NULL);
-    pf_free(rows);
+    if (!st) {
+        pf_ledger_clear(&(pf_ledger){r->rows, r->columns, r->column, cells});
+        st = pf_results_write(r, cells, NULL);
+    }
+    pf_free(cells);
     pf_results_free(r);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

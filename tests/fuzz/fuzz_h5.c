@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "convert.h"
+#include "../ledger_rows.h"
 #include "store/h5.h"
 
 static void look(const char *path)
@@ -71,13 +72,17 @@ static inline void read_checkpoint(const char *path)
 /* The same definition as that of the seeds. */
 static inline void read_results(const char *path)
 {
-    const pf_results_info info = {.images = 6, .draws = 1, .group = 2, .config = "seed: 1\n"};
+    const pf_results_info info = {.images = 6,
+                                  .draws = 1,
+                                  .group = 2,
+                                  .config = "seed: 1\n",
+                                  .columns = ROW_CELLS,
+                                  .column = row_columns};
     pf_results *r = NULL;
     if (!pf_results_open(path, &info, &r)) {
-        pf_ledger *rows = NULL;
-        int64_t n = 0;
-        (void)!pf_results_rows(r, &rows, &n);
-        pf_free(rows);
+        pf_ledger rows = {0};
+        (void)!pf_results_rows(r, &rows);
+        pf_free(rows.cell);
         (void)!pf_results_close(r);
     }
     fuzz_begin_step();

@@ -319,15 +319,22 @@ static void checkpoints(void)
 
 static void results(void)
 {
-    const pf_results_info info = {.images = 6, .draws = 1, .group = 2, .config = "seed: 1\n"};
+    const pf_results_info info = {.images = 6,
+                                  .draws = 1,
+                                  .group = 2,
+                                  .config = "seed: 1\n",
+                                  .columns = ROW_CELLS,
+                                  .column = row_columns};
     for (int done = 0; done <= 3; done += 3) {
         pf_results *r = NULL;
-        pf_summary s = {.images = 6, .rows = 6, .nll = 3};
+        pf_summary s = {.images = 6, .rows = 6, .n = 1, .figure = {{"nll", 3}}};
         must(!pf_results_open(place("h5_results", done ? "done" : "begun"), &info, &r),
              "results");
         for (int g = 0; g < done; g++) {
-            pf_ledger rows[2] = {{.image = 2 * g, .nll = 3}, {.image = 2 * g + 1, .nll = 3}};
-            must(!pf_results_put(r, g, rows, 2), "results");
+            row rows[2] = {{.image = 2 * g, .nll = 3}, {.image = 2 * g + 1, .nll = 3}};
+            pf_ledger l = ledger_of_rows(rows, 2);
+            must(!pf_results_put(r, g, l.cell, 2), "results");
+            free(l.cell);
         }
         if (done) must(!pf_results_summary(r, &s), "summary");
         must(!pf_results_close(r), "results");

@@ -1,6 +1,6 @@
 /* Probes of one group of images and what becomes of their products. */
-#ifndef PROBFLOW_SRC_FLOW_PROBE_H
-#define PROBFLOW_SRC_FLOW_PROBE_H
+#ifndef PROBFLOW_SRC_LIKELIHOOD_PROBE_H
+#define PROBFLOW_SRC_LIKELIHOOD_PROBE_H
 
 #include <probflow/likelihood.h>
 
@@ -21,7 +21,9 @@ PF_MUST_USE pf_status pf_probes_init(pf_probes *p, const pf_sde *sde,
                                      const pf_likelihood_opt *opt, const pf_group *group,
                                      int D);
 void pf_probes_free(pf_probes *p);
-size_t pf_probes_bytes(const pf_likelihood_opt *opt, int B, int D);
+/* 1 when they need the covariance of the data: a control variate, or a subspace. */
+int pf_trace_has_control(const pf_trace_opt *opt);
+size_t pf_probes_bytes(const pf_trace_opt *opt, int B, int D);
 
 /* Draws them for dequantisation draw `draw` of each image. */
 void pf_probes_draw(pf_probes *p, int draw);

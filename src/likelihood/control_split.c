@@ -1,8 +1,7 @@
 /* The control variate of the divergence estimate, from the train split of a dataset. */
-#include "cli/common.h"
-
 #include <probflow/log.h>
 #include <probflow/memory.h>
+#include <probflow/scoring.h>
 
 pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **out)
 {

@@ -1,21 +1,42 @@
 /* The workers of a likelihood evaluation and its results file. */
-#include "cli/scoring.h"
-#include "cli/bpd.h"
-
+#include <probflow/config.h>
+#include <probflow/estimand.h>
 #include <probflow/log.h>
 #include <probflow/memory.h>
+#include <probflow/scoring.h>
 #include <probflow/sha256.h>
 #include <probflow/stop.h>
-#include <probflow/train.h>
 
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
-pf_status pf_scoring_reaches(const pf_loaded *model, const pf_likelihood_opt *opt)
+/* What one worker sees of the model. */
+struct pf_seat {
+    pf_view view;
+    pf_score score;
+    pf_chain chain;
+    int open;
+};
+
+static unsigned needs_of(const pf_likelihood_opt *opt)
 {
-    double from = pf_method_t_min(&model->e.method);
-    PF_REQUIRE(!model->e.model.ops->build || opt->ode.t_min >= from, PF_EARG,
+    const pf_estimand_ops *e;
+    unsigned all = 0;
+    for (int i = 0; (e = pf_estimand_asked(opt, i)); i++) all |= e->needs;
+    return all;
+}
+
+static int columns(const pf_scoring *s)
+{
+    const pf_ledger_column *c;
+    return pf_likelihood_columns(s->opt, &c);
+}
+
+pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt)
+{
+    double from = model->net->graph ? pf_method_t_min(&model->net->method) : 0.0;
+    PF_REQUIRE(!(needs_of(opt) & PF_NEEDS_SCORE) || opt->ode.t_min >= from, PF_EARG,
                "likelihood.t_min is %g, but %s is trained from %g on; set likelihood.t_min=%g "
                "for both",
                opt->ode.t_min, model->path, from, from);
@@ -92,86 +113,126 @@ static pf_status share_control(pf_scoring *s, const pf_control **out)
 {
     pthread_mutex_lock(&s->io);
     pf_status st =
-        s->control ? PF_OK : pf_control_of_split(s->train, &s->model->e.data, &s->control);
+        s->control ? PF_OK : pf_control_of_split(s->train, s->model.data, &s->control);
     *out = s->control;
     pthread_mutex_unlock(&s->io);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 /* The first worker's score has the prepared weights of all. */
-static pf_status open_score(const pf_scoring *s, pf_score *score)
+static pf_status open_seat(const pf_scoring *s, struct pf_seat *k)
 {
     int64_t group = s->opt->group, n = s->data->n;
-    const pf_score *with = score == s->scores ? NULL : s->scores;
-    pf_view_opt view = {
-        .batch = (int)(n < group ? n : group), .with_vjp = 1, .with = with ? with->self : NULL};
-    PF_TRY(pf_net_score(s->model->net, &view, score));
+    const pf_score *with = k == s->seats ? NULL : &s->seats[0].score;
+    int batch = (int)(n < group ? n : group);
+    k->view.sde = s->model.net->sde;
+    if (needs_of(s->opt) & PF_NEEDS_SCORE) {
+        pf_view_opt view = {.batch = batch, .with_vjp = 1, .with = with ? with->self : NULL};
+        PF_TRY(pf_net_score(s->model.net, &view, &k->score));
+        k->view.score = &k->score;
+    }
+    if (needs_of(s->opt) & PF_NEEDS_CHAIN) {
+        PF_REQUIRE(s->model.net->method.ops->chain, PF_EARG,
+                   "likelihood.estimand: %s needs a chain of steps, which %s does not have",
+                   pf_estimand_asked(s->opt, 0)->name, s->model.path);
+        const pf_chain *first = k == s->seats ? NULL : &s->seats[0].chain;
+        pf_view_opt view = {.batch = batch, .with = first ? first->self : NULL};
+        PF_TRY(pf_net_chain(s->model.net, &view, &k->chain));
+        k->view.chain = &k->chain;
+    }
+    k->open = 1;
     return PF_OK;
+}
+
+static void close_seats(pf_scoring *s)
+{
+    for (int i = 0; s->seats && i < s->threads; i++) {
+        struct pf_seat *k = &s->seats[i];
+        pf_score_free(&k->score);
+        pf_chain_free(&k->chain);
+        *k = (struct pf_seat){0};
+    }
+}
+
+/* The estimand whose shares the ledger has, where a row does not say them; NULL: there is none. */
+static const pf_estimand_ops *silent_one(const pf_scoring *s)
+{
+    const pf_estimand_ops *e = pf_estimand_asked(s->opt, 0);
+    return pf_estimand_is_first(e) && e->repeat && e->repeats(s->opt) == 1 ? e : NULL;
 }
 
 /* What another set of probes alone would change, which for pixels is not all that is random: by more
  * sets in the solve of the first draw. */
-static pf_status add_probe_variance(pf_scoring *s, pf_score *score, pf_group g, pf_ledger *rows)
+static pf_status add_variance(pf_scoring *s, const pf_view *view, const pf_estimand_ops *e,
+                              pf_group g, double *cells)
 {
-    int sets = 1 + pf_likelihood_repeats(s->data->n);
+    int sets = 1 + pf_likelihood_repeats(s->data->n), n = columns(s), at = 0;
     pf_likelihood_opt more = *s->opt;
-    pf_ledger *of_all = pf_zalloc((size_t)g.B * sizeof *of_all);
+    double *of_all = pf_zalloc((size_t)g.B * (size_t)n * sizeof *of_all);
     PF_REQUIRE(of_all, PF_EMEM, "no memory for %d rows", g.B);
+    while (at < n - 1 && e->columns[at].role != PF_ROLE_VARIANCE) at++;
     more.draws = 1;
-    more.probes *= sets;
-    more.estimand = PF_NLL_ODE;
+    for (int i = 0; pf_estimands[i]; i++)
+        if (pf_estimands[i] == e) more.estimand = 1 << i;
+    e->repeat(&more, sets);
     g.repeat = 0;
-    pf_status st = pf_likelihood_group(s->model->net->sde, score, &more, &g, of_all);
-    for (int b = 0; !st && b < g.B; b++)
-        rows[b].probe_variance = sets * of_all[b].probe_variance;
+    pf_status st = pf_likelihood_group(view, &more, &g, of_all);
+    for (int b = 0; !st && b < g.B; b++) cells[b * n + at] = sets * of_all[b * n + at];
     pf_free(of_all);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static int has_one_set(const pf_likelihood_opt *o)
+/* A row of a draw that was not made, from one of the same image that was. */
+static void unmake(const pf_ledger_column *c, int n, const double *made, int draw, double *row)
 {
-    return o->probe != PF_EXACT && o->probes == o->colours && o->estimand != PF_BOUND;
+    for (int i = 0; i < n; i++) {
+        pf_role r = c[i].role;
+        int known = r == PF_ROLE_KEY || r == PF_ROLE_LABEL || r == PF_ROLE_OFFSET ||
+                    r == PF_ROLE_COUNT || r == PF_ROLE_WORK;
+        row[i] = known ? made[i] : NAN;
+    }
+    row[PF_AT_DRAW] = draw;
 }
 
-static pf_status score_rows(pf_scoring *s, pf_score *score, int64_t group, const pf_group *g,
-                            pf_ledger *rows)
+static pf_status score_rows(pf_scoring *s, const pf_view *view, int64_t group,
+                            const pf_group *g, double *cells)
 {
     pf_likelihood_opt o = *s->opt;
+    const pf_ledger_column *c;
+    const pf_estimand_ops *silent = silent_one(s);
     int pilot = s->pilots && is_one_of(s, s->pilots, group);
+    int n = pf_likelihood_columns(s->opt, &c);
     if (pilot) o.draws = pf_scoring_draws(s);
-    PF_TRY(pf_likelihood_group(s->model->net->sde, score, &o, g, rows));
-    if (pilot && g->pixels && has_one_set(s->opt))
-        PF_TRY(add_probe_variance(s, score, *g, rows));
+    PF_TRY(pf_likelihood_group(view, &o, g, cells));
+    if (pilot && g->pixels && silent) PF_TRY(add_variance(s, view, silent, *g, cells));
     for (int d = o.draws; d < pf_scoring_draws(s); d++)
-        for (int b = 0; b < g->B; b++) {
-            pf_ledger *r = &rows[d * g->B + b];
-            *r = rows[b];
-            r->draw = d;
-            r->prior = r->integral = r->dequantisation = r->nll = r->bound = NAN;
-            r->probe_variance = r->solver_error = NAN;
-        }
+        for (int b = 0; b < g->B; b++)
+            unmake(c, n, cells + b * n, d, cells + (d * g->B + b) * n);
     return PF_OK;
 }
 
 static pf_status work(void *self, int worker, int64_t item, void *result)
 {
     pf_scoring *s = self;
-    pf_score *score = &s->scores[worker];
+    struct pf_seat *seat = &s->seats[worker];
     PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped before group %lld", (long long)item);
-    if (!score->eval) PF_TRY(open_score(s, score));
+    if (!seat->open) PF_TRY(open_seat(s, seat));
     int32_t *labels = pf_zalloc(sizeof *labels * (size_t)s->opt->group);
     PF_REQUIRE(labels, PF_EMEM, "no memory for %d labels", s->opt->group);
     pf_group g = {0};
     void *owned = NULL;
-    pf_ledger *rows = result;
+    double *cells = result;
+    int n = columns(s);
     pf_status st = read_group(s, item, &g, &owned, labels);
     if (!st && s->train) st = share_control(s, &g.control);
-    if (!st) st = score_rows(s, score, item, &g, rows);
-    for (int r = 0; !st && r < pf_scoring_draws(s) * g.B; r++)
-        rows[r].label = s->data->has_labels ? labels[rows[r].image - g.first] : -1;
+    if (!st) st = score_rows(s, &seat->view, item, &g, cells);
+    for (int r = 0; !st && s->data->has_labels && r < pf_scoring_draws(s) * g.B; r++)
+        cells[r * n + PF_AT_LABEL] = labels[r % g.B];
     pf_free(owned);
     pf_free(labels);
-    st = pf_hint_at_noise(s->model, st);
+    if (st == PF_ENUMERIC && s->model.hint)
+        st = pf_raise(st, PF_WHERE, "%s; %s %s", pf_error_message(), s->model.path,
+                      s->model.hint);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -182,22 +243,28 @@ static int is_mine(const pf_scoring *s, int64_t group)
     return group >= s->first && group < s->last;
 }
 
-/* The mean over draws of n rows, image_step from one to the next, joins the running mean.
+/* The mean over draws of n images, image_step rows from one to the next, joins the running mean.
  * Source: Welford 1962. */
-static void account(pf_scoring *s, const pf_ledger *rows, int64_t n, int64_t image_step,
+static void account(pf_scoring *s, const double *cells, int64_t n, int64_t image_step,
                     int64_t draw_step)
 {
-    for (int64_t i = 0; i < n; i++, rows += image_step) {
+    int width = columns(s), total = pf_estimand_asked(s->opt, 0)->total;
+    for (int64_t i = 0; i < n; i++, cells += image_step * width) {
         double v = 0.0, before = s->mean;
-        for (int d = 0; d < s->opt->draws; d++) {
-            const pf_ledger *r = rows + d * draw_step;
-            v += (s->opt->estimand == PF_BOUND ? r->bound : r->nll) / s->opt->draws;
-        }
+        for (int d = 0; d < s->opt->draws; d++)
+            v += cells[d * draw_step * width + total] / s->opt->draws;
         s->scored++;
         s->mean += (v - before) / (double)s->scored;
         s->spread += (v - before) * (v - s->mean);
-        s->mine += is_mine(s, rows->image / s->opt->group);
+        s->mine += is_mine(s, (int64_t)cells[PF_AT_IMAGE] / s->opt->group);
     }
+}
+
+const char *pf_error_bar(double se, int digits, char buf[32])
+{
+    if (isnan(se)) snprintf(buf, 32, "?");
+    else snprintf(buf, 32, "%.*f", digits, se);
+    return buf;
 }
 
 void pf_scoring_report(const pf_scoring *s, int last)
@@ -251,16 +318,16 @@ static pf_status define_data(const pf_scoring *s, int before, pf_text *t)
  * before: as earlier versions wrote it, by the data's name and sources in place of their content. */
 static pf_status define(const pf_scoring *s, int before, pf_text *t)
 {
-    const pf_experiment *e = &s->model->e;
+    const pf_model *model = &s->model.net->model;
     char sum[65];
-    PF_TRY(pf_sha256_file(s->model->held, sum));
+    PF_TRY(pf_sha256_file(s->model.file, sum));
     PF_TRY(pf_text_add(t, "%s:\n  checkpoint_sha256: %s\n  checkpoint_step: %lld\n", s->verb,
-                       sum, (long long)s->model->file.step));
+                       sum, (long long)s->model.step));
     PF_TRY(define_data(s, before, t));
-    if (s->model->raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
+    if (s->model.raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
     PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, s->opt));
-    PF_TRY(pf_method_write(&e->method, 0, t));
-    PF_TRY(pf_config_write(t, "model", e->model.ops->name, e->model.ops->opts, &e->model.opt));
+    PF_TRY(pf_method_write(&s->model.net->method, 0, t));
+    PF_TRY(pf_config_write(t, "model", model->ops->name, model->ops->opts, &model->opt));
     if (!before && s->train)
         PF_TRY(pf_text_add(t, "control:\n  data_content: %s\n", s->train_content));
     return PF_OK;
@@ -279,7 +346,9 @@ static pf_status adopt(pf_scoring *s)
 static pf_status open_file(pf_scoring *s)
 {
     pf_text t = {0}, before = {0};
-    pf_results_info info = {s->data->n, pf_scoring_draws(s), s->opt->group, NULL, NULL};
+    pf_results_info info = {
+        .images = s->data->n, .draws = pf_scoring_draws(s), .group = s->opt->group};
+    info.columns = pf_likelihood_columns(s->opt, &info.column);
     pf_status st = define(s, 0, &t);
     if (!st && s->data->name) st = define(s, 1, &before);
     info.config = t.s;
@@ -304,22 +373,21 @@ pf_status pf_scoring_check(const pf_scoring *s)
 /* Truncated-normal draws stand about the centres of the levels, as data of that grid do at t_min. */
 static void hint_at_grid(const pf_scoring *s)
 {
-    const pf_experiment *e = &s->model->e;
-    int off = e->model.ops->build && e->data.grid != PF_GRID_CENTRES;
-    if (!off || s->opt->dequantisation != PF_DEQUANT_TRUNCATED_NORMAL) return;
+    if (!s->model.net->graph || s->opt->dequantisation != PF_DEQUANT_TRUNCATED_NORMAL) return;
+    int grid = s->model.data->grid;
+    if (grid == PF_GRID_CENTRES) return;
     pf_log(
         "data.grid is %s: the network of %s was trained on %s; truncated normal costs it %s; "
         "train with data.grid=centres",
-        pf_grid_words[e->data.grid], s->model->path,
-        e->data.grid == PF_GRID_DEQUANTISED ? "dequantised data"
-                                            : "points beside the centres of the levels",
-        e->data.grid == PF_GRID_DEQUANTISED ? "about 0.9 bits/dim"
-                                            : "what it does not know of those");
+        pf_grid_words[grid], s->model.path,
+        grid == PF_GRID_DEQUANTISED ? "dequantised data"
+                                    : "points beside the centres of the levels",
+        grid == PF_GRID_DEQUANTISED ? "about 0.9 bits/dim" : "what it does not know of those");
 }
 
 static pf_status open_results(pf_scoring *s)
 {
-    int64_t group = s->opt->group, begin = s->first * group, end = s->last * group, n = 0;
+    int64_t group = s->opt->group, begin = s->first * group, end = s->last * group;
     PF_TRY(pf_scoring_check(s));
     /* A bad row is told now, and not after hours, with a file begun. */
     if (s->data->set)
@@ -328,11 +396,11 @@ static pf_status open_results(pf_scoring *s)
     PF_TRY(open_file(s));
     hint_at_grid(s);
     PF_TRY(adopt(s));
-    pf_ledger *rows = NULL;
-    PF_TRY(pf_results_rows(s->results, &rows, &n));
+    pf_ledger rows = {0};
+    PF_TRY(pf_results_rows(s->results, &rows));
     int draws = pf_scoring_draws(s);
-    account(s, rows, n / draws, draws, 1); /* sorted by image */
-    pf_free(rows);
+    account(s, rows.cell, rows.rows / draws, draws, 1); /* sorted by image */
+    pf_free(rows.cell);
     for (int64_t g = s->first; g < s->last; g++) s->done += pf_results_done(s->results, g);
     if (s->done)
         pf_log("%s: continues, %lld of %lld groups are done", s->path, (long long)s->done,
@@ -342,20 +410,22 @@ static pf_status open_results(pf_scoring *s)
 
 /* ---- all groups ---- */
 
-/* Opens the scores of the first two workers: the others will hold what the second one does. */
-static pf_status open_scores(pf_scoring *s, int workers)
+/* Opens the seats of the first two workers: the others will hold what the second one does. */
+static pf_status open_seats(pf_scoring *s, int workers)
 {
     size_t model = pf_alloc_live(), first, other = 0;
     size_t libraries = pf_resident_bytes() > model ? pf_resident_bytes() - model : 0;
-    PF_TRY(open_score(s, &s->scores[0]));
+    PF_TRY(open_seat(s, &s->seats[0]));
     first = pf_alloc_live() - model;
     if (workers > 1) {
-        PF_TRY(open_score(s, &s->scores[1]));
+        PF_TRY(open_seat(s, &s->seats[1]));
         other = pf_alloc_live() - model - first;
     }
     double mb = 1e-6, n = workers, scores = (double)first + (n - 1) * (double)other;
-    double solver = n * (double)pf_likelihood_bytes(s->opt, s->scores[0].dim);
-    if (s->train) model += pf_control_bytes(s->scores[0].dim);
+    pf_shape shape = s->data->space.shape;
+    int dim = shape.h * shape.w * shape.c;
+    double solver = n * (double)pf_likelihood_bytes(s->opt, dim);
+    if (s->train) model += pf_control_bytes(dim);
     pf_log("memory a rank [MB]: model and results %.1f, activations and prepared weights %.1f, "
            "solver %.1f, libraries %.1f; %.0f in all with %d workers",
            mb * (double)model, mb * scores, mb * solver, mb * (double)libraries,
@@ -367,10 +437,10 @@ static pf_status open_all(pf_comm *c, pf_scoring *s)
 {
     int64_t groups = pf_scoring_groups(s);
     s->threads = pf_comm_threads(c);
-    s->scores = pf_zalloc(sizeof *s->scores * (size_t)s->threads);
-    PF_REQUIRE(s->scores, PF_EMEM, "no memory for %d workers", s->threads);
+    s->seats = pf_zalloc(sizeof *s->seats * (size_t)s->threads);
+    PF_REQUIRE(s->seats, PF_EMEM, "no memory for %d workers", s->threads);
     if (pf_comm_rank(c) == 0) PF_TRY(open_results(s));
-    PF_TRY(open_scores(s, (int)(s->threads < groups ? s->threads : groups)));
+    PF_TRY(open_seats(s, (int)(s->threads < groups ? s->threads : groups)));
     return PF_OK;
 }
 
@@ -382,7 +452,7 @@ pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
     size_t rows = (size_t)pf_scoring_draws(s) * (size_t)s->opt->group;
     pf_queue_job q = {
         .n = pf_scoring_groups(s),
-        .result_bytes = sizeof(pf_ledger) * rows,
+        .result_bytes = sizeof(double) * rows * (size_t)columns(s),
         .threads = s->threads,
         .self = s,
         .work = work,
@@ -390,7 +460,7 @@ pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
         .skip = skip,
     };
     pf_status st = pf_queue_run(c, &q);
-    for (int i = 0; i < s->threads; i++) pf_score_free(&s->scores[i]);
+    close_seats(s);
     PF_REQUIRE(st != PF_ESTOP, PF_ESTOP,
                "stopped with %lld of %lld groups done; the same command continues",
                (long long)s->done, (long long)(s->last - s->first));
@@ -405,11 +475,11 @@ pf_status pf_scoring_end(pf_scoring *s, pf_status st)
         pf_status closed = pf_results_close(s->results);
         if (!st) st = closed;
     }
-    for (int i = 0; s->scores && i < s->threads; i++) pf_score_free(&s->scores[i]);
-    pf_free(s->scores);
+    close_seats(s);
+    pf_free(s->seats);
     pf_control_free(s->control);
     s->results = NULL;
-    s->scores = NULL;
+    s->seats = NULL;
     s->control = NULL;
     return st;
 }

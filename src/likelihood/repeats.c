@@ -35,41 +35,36 @@ void pf_moderate_variance(int64_t n, const double *spread, const int *dof, doubl
 
 /* ---- two models ---- */
 
+static double image_of(const pf_ledger *l, int64_t row)
+{
+    return l->cell[row * l->n + PF_AT_IMAGE];
+}
+
 /* Rows of the same image from i on. */
-static int64_t run_of(const pf_ledger *rows, int64_t n, int64_t i)
+static int64_t run_of(const pf_ledger *l, int64_t i)
 {
     int64_t k = i;
-    while (k < n && rows[k].image == rows[i].image) k++;
+    while (k < l->rows && image_of(l, k) == image_of(l, i)) k++;
     return k - i;
 }
 
-static double mean_nll(const pf_ledger *rows, int64_t n)
+static double mean_of(const pf_ledger *l, int64_t from, int64_t n, int column)
 {
     double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += rows[i].nll;
+    for (int64_t i = from; i < from + n; i++) sum += l->cell[i * l->n + column];
     return sum / (double)n;
 }
 
-static double mean_bound(const pf_ledger *rows, int64_t n)
-{
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += rows[i].bound;
-    return sum / (double)n;
-}
-
-/* Values of the images in both: [images,2] of nll, then of bound; returns how many. */
-static int64_t match(const pf_ledger *a, int64_t n_a, const pf_ledger *b, int64_t n_b,
-                     double *nll, double *bound)
+/* Values [images,2] of a column for the images in both; returns how many. */
+static int64_t match(const pf_ledger *a, const pf_ledger *b, int column, double *v)
 {
     int64_t i = 0, k = 0, n = 0;
-    while (i < n_a && k < n_b) {
-        int64_t p = run_of(a, n_a, i), q = run_of(b, n_b, k);
-        int64_t left = a[i].image, right = b[k].image;
+    while (i < a->rows && k < b->rows) {
+        int64_t p = run_of(a, i), q = run_of(b, k);
+        double left = image_of(a, i), right = image_of(b, k);
         if (left == right) {
-            nll[2 * n] = mean_nll(a + i, p);
-            nll[2 * n + 1] = mean_nll(b + k, q);
-            bound[2 * n] = mean_bound(a + i, p);
-            bound[2 * n + 1] = mean_bound(b + k, q);
+            v[2 * n] = mean_of(a, i, p, column);
+            v[2 * n + 1] = mean_of(b, k, q, column);
             n++;
         }
         if (left <= right) i += p;
@@ -95,27 +90,22 @@ static double unpaired(int64_t n, const double *v)
     return hypot(standard_error(n, v, 1.0, 0.0, NULL), standard_error(n, v, 0.0, 1.0, NULL));
 }
 
-pf_status pf_likelihood_difference(const pf_ledger *a, int64_t n_a, const pf_ledger *b,
-                                   int64_t n_b, pf_difference *out)
+pf_status pf_likelihood_difference(const pf_ledger *a, const pf_ledger *b, pf_difference *out)
 {
-    size_t most = (size_t)(n_a < n_b ? n_a : n_b) + 1;
-    double *nll = pf_zalloc(2 * most * sizeof *nll),
-           *bound = pf_zalloc(2 * most * sizeof *bound);
-    *out = (pf_difference){0, NAN, NAN, NAN, NAN, NAN, NAN};
-    if (nll && bound) {
-        int64_t n = match(a, n_a, b, n_b, nll, bound);
-        out->images = n;
-        if (n > 0) {
-            out->nll_se = standard_error(n, nll, 1.0, -1.0, &out->nll);
-            out->bound_se = standard_error(n, bound, 1.0, -1.0, &out->bound);
-            out->nll_alone_se = unpaired(n, nll);
-            out->bound_alone_se = unpaired(n, bound);
-        }
+    int64_t most = (a->rows < b->rows ? a->rows : b->rows) + 1;
+    double *v = pf_zalloc(2 * (size_t)most * sizeof *v);
+    *out = (pf_difference){0};
+    PF_REQUIRE(v, PF_EMEM, "no memory to compare %lld and %lld rows", (long long)a->rows,
+               (long long)b->rows);
+    for (int c = 0; c < a->n; c++) {
+        if (a->column[c].role != PF_ROLE_TOTAL) continue;
+        struct pf_paired *d = &out->total[out->n++];
+        *d = (struct pf_paired){c, NAN, NAN, NAN};
+        out->images = match(a, b, c, v);
+        if (!out->images) continue;
+        d->se = standard_error(out->images, v, 1.0, -1.0, &d->mean);
+        d->alone_se = unpaired(out->images, v);
     }
-    int failed = !nll || !bound;
-    pf_free(nll);
-    pf_free(bound);
-    PF_REQUIRE(!failed, PF_EMEM, "no memory to compare %lld and %lld rows", (long long)n_a,
-               (long long)n_b);
+    pf_free(v);
     return PF_OK;
 }

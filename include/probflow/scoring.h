@@ -1,10 +1,12 @@
 /* A likelihood evaluation of many rows: groups of consecutive rows, one solve each, taken by the
- * workers of all ranks from a queue, into a results file that an interrupted command continues. */
-#ifndef PROBFLOW_SRC_CLI_SCORING_H
-#define PROBFLOW_SRC_CLI_SCORING_H
+ * workers of all ranks from a queue, into a results file that an interrupted run continues. */
+#ifndef PROBFLOW_SCORING_H
+#define PROBFLOW_SCORING_H
 
+#include <probflow/comm.h>
+#include <probflow/data.h>
 #include <probflow/likelihood.h>
-#include "cli/common.h"
+#include <probflow/net.h>
 
 #include <pthread.h>
 
@@ -22,11 +24,23 @@ typedef struct pf_scored {
     const char *split, *name, *sources; /* the last two as older result files name the data */
 } pf_scored;
 
+/* What scores: a trained model and the file it comes from.  Borrowed. */
+typedef struct pf_scorer {
+    const pf_net *net;       /* with parameters */
+    const pf_data_opt *data; /* how its training data were dequantised */
+    const char *path;        /* of its file, for sentences */
+    const char *file;        /* the same file, to be read for its digest */
+    int64_t step;            /* of the training */
+    int raw;                 /* 1: parameters, though there is an average */
+    const char
+        *hint; /* what a failed solve may come from, said after the path; NULL: nothing */
+} pf_scorer;
+
 typedef struct pf_scoring {
     /* Given; borrowed. */
     const char *verb, *unit; /* "bpd", "images" */
     double nats; /* of a row's log-likelihood for one bit/dim, for progress; 0: in bits/dim */
-    const pf_loaded *model;
+    pf_scorer model;
     const pf_likelihood_opt *opt; /* of this model or of the one it is compared with */
     const pf_scored *data;
     pf_dataset *train; /* source of the control variate; NULL: none */
@@ -50,14 +64,14 @@ typedef struct pf_scoring {
     int created;          /* the results file was not there before */
 
     /* Private. */
-    pf_score *scores; /* [threads], each made by its worker */
+    struct pf_seat *seats; /* [threads], each made by its worker */
     int threads;
     pf_control *control; /* made by the first worker that needs it */
     pthread_mutex_t io;  /* HDF5 is not thread-safe */
 } pf_scoring;
 
 /* Was the model trained where opt, which may be another model's, scores it?  Fails PF_EARG.  Local. */
-PF_MUST_USE pf_status pf_scoring_reaches(const pf_loaded *model, const pf_likelihood_opt *opt);
+PF_MUST_USE pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt);
 int64_t pf_scoring_groups(const pf_scoring *s);
 int pf_scoring_group(const pf_scoring *s, int64_t group); /* rows of this one */
 /* The draws a row that the ledger has: opt->draws, or with pilots of one draw its repeats as well. */
@@ -67,7 +81,7 @@ int pf_scoring_draws(const pf_scoring *s);
 PF_MUST_USE pf_status pf_scoring_check(const pf_scoring *s);
 
 /* Collective.  Opens or continues the results file and fills it; afterwards rank 0 may read
- * s->results.  Fails PF_ESTOP when a stop was asked for (the same command continues), and as
+ * s->results.  Fails PF_ESTOP when a stop was asked for (the same call continues), and as
  * pf_likelihood_group, pf_results_open and pf_queue_run do. */
 PF_MUST_USE pf_status pf_scoring_run(pf_comm *c, pf_scoring *s);
 /* Prints a progress line. */
@@ -75,5 +89,15 @@ void pf_scoring_report(const pf_scoring *s, int last);
 /* Closes the results file, or removes it when this call made it and failed before any row was in
  * it.  Returns st, or how the closing failed.  Once, after pf_scoring_run or without it. */
 PF_MUST_USE pf_status pf_scoring_end(pf_scoring *s, pf_status st);
+
+/* A standard error as text; "?" where there is none, as of one image. */
+const char *pf_error_bar(double se, int digits, char buf[32]);
+
+/* Opens the train split of a dataset, the source of the control variate, for images of this shape.
+ * Fails PF_EARG, saying what to set, when there is none. */
+PF_MUST_USE pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **out);
+/* The control variate from all its rows, dequantised as opt says the model was trained. */
+PF_MUST_USE pf_status pf_control_of_split(pf_dataset *train, const pf_data_opt *opt,
+                                          pf_control **out);
 
 #endif

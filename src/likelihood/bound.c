@@ -1,4 +1,4 @@
-/* Bound on -log p(x) by denoising score matching, from t_min = e to 1.
+/* bound: of -log p(x) by denoising score matching, from t_min = e to 1.
  *
  * The model: z ~ prior, the reverse SDE with this score down to x_e, then x | x_e by Tweedie's
  * mean and the noise of the marginal, N((x_e + s_e^2 score)/m_e, (s_e/m_e)^2).  Jensen over x_e,
@@ -16,21 +16,32 @@
  *
  * Source: Song et al. 2021b, theorems 1 and 3 and appendix; Kingma et al. 2021, eq. 15 (the form
  * free of divergences). */
-#include "flow/bound.h"
+#include "likelihood/columns.h"
+#include "likelihood/place.h"
 
 #include <math.h>
+#include <probflow/estimand.h>
 #include <probflow/memory.h>
 
+/* Images first .. first+B-1, draw `draw`. */
+typedef struct call {
+    const pf_sde *sde;
+    pf_score *score;
+    const pf_likelihood_opt *opt;
+    int64_t first;
+    int B, draw;
+} call;
+
 typedef struct work {
-    double *t, *xt, *s; /* [B], [B,D], [B,D] */
-    float *z;           /* [B,D] */
+    double *t, *xt, *s, *x, *nats; /* [B], [B,D], [B,D], [B,D], [B] */
+    float *z;                      /* [B,D] */
 } work;
 
 /* Typical variance of image data along an eigenvector, model scale: of no effect on the mean. */
 static const double SPREAD = 0.01;
 
 /* sum[b] += E-estimate of |s score + z|^2 at w->t; noise number `step` of each image */
-static PF_MUST_USE pf_status add_residual(const pf_bound_call *c, work *w, uint32_t step,
+static PF_MUST_USE pf_status add_residual(const call *c, work *w, uint32_t step,
                                           const double *x, double *sum)
 {
     size_t D = (size_t)c->score->dim;
@@ -60,8 +71,7 @@ static PF_MUST_USE pf_status add_residual(const pf_bound_call *c, work *w, uint3
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status sample_terms(const pf_bound_call *c, work *w, const double *x,
-                                          double *nats)
+static PF_MUST_USE pf_status sample_terms(const call *c, work *w, const double *x, double *nats)
 {
     const pf_sde_ops *ops = c->sde->ops;
     int N = c->opt->bound_samples;
@@ -86,7 +96,7 @@ static PF_MUST_USE pf_status sample_terms(const pf_bound_call *c, work *w, const
     return PF_OK;
 }
 
-static void add_closed_forms(const pf_bound_call *c, const double *x, double *nats)
+static void add_closed_forms(const call *c, const double *x, double *nats)
 {
     int D = c->score->dim;
     double me, se, m1, s1, prior = c->sde->ops->prior_std(&c->sde->opt);
@@ -102,21 +112,77 @@ static void add_closed_forms(const pf_bound_call *c, const double *x, double *na
     }
 }
 
-pf_status pf_bound(const pf_bound_call *c, const double *x, double *nats)
+/* x [B,D] clean data, model scale; nats [B] <- the bound. */
+static PF_MUST_USE pf_status find_bound(const call *c, work *w, const double *x, double *nats)
 {
-    size_t n = (size_t)c->B * c->score->dim;
-    work w = {pf_zalloc((size_t)c->B * sizeof(double)), pf_zalloc(n * sizeof(double)),
-              pf_zalloc(n * sizeof(double)), pf_zalloc(n * sizeof(float))};
-    pf_status st = PF_OK;
-
     for (int b = 0; b < c->B; b++) nats[b] = 0.0;
-    if (!w.t || !w.xt || !w.s || !w.z)
-        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for the bound of %d images", c->B);
-    else st = sample_terms(c, &w, x, nats);
-    if (!st) add_closed_forms(c, x, nats);
-    pf_free(w.t);
-    pf_free(w.xt);
-    pf_free(w.s);
+    PF_TRY(sample_terms(c, w, x, nats));
+    add_closed_forms(c, x, nats);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status fill(call *c, const pf_view *view, const pf_group *g, work *w,
+                                  double *cells)
+{
+    double offset =
+        g->pixels ? log2(0.5 * g->space.levels) : 0.0; /* of x itself, not of mean x */
+    double per = c->score->dim * M_LN2;
+    PF_REQUIRE(w->t && w->xt && w->s && w->z && w->x && w->nats, PF_EMEM,
+               "no memory for the bound of %d images", c->B);
+    for (c->draw = 0; c->draw < c->opt->draws; c->draw++) {
+        pf_place_data(c->opt, view, g, c->draw, w->x, cells);
+        PF_TRY(find_bound(c, w, w->x, w->nats));
+        for (int b = 0; b < c->B; b++, cells += PF_FLOW_COLUMNS)
+            cells[PF_FLOW_BOUND] = w->nats[b] / per + cells[PF_FLOW_DEQUANTISATION] + offset;
+    }
+    return PF_OK;
+}
+
+static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
+                             const pf_group *g, double *cells)
+{
+    size_t B = (size_t)g->B, n = B * (size_t)view->score->dim;
+    call c = {view->sde, view->score, opt, g->first, g->B, 0};
+    work w = {pf_zalloc(B * sizeof(double)), pf_zalloc(n * sizeof(double)),
+              pf_zalloc(n * sizeof(double)), pf_zalloc(n * sizeof(double)),
+              pf_zalloc(B * sizeof(double)), pf_zalloc(n * sizeof(float))};
+    pf_status st = fill(&c, view, g, &w, cells);
+    double *all[] = {w.t, w.xt, w.s, w.x, w.nats};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) pf_free(all[i]);
     pf_free(w.z);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
+
+static pf_status check(const pf_likelihood_opt *opt, const pf_view *view, const pf_group *group)
+{
+    (void)view;
+    PF_TRY(pf_place_check(opt, group));
+    return PF_OK;
+}
+
+static size_t bytes(const pf_likelihood_opt *opt, int dim)
+{
+    return (size_t)opt->group * ((size_t)dim * (3 * sizeof(double) + sizeof(float)));
+}
+
+static int repeats(const pf_likelihood_opt *opt)
+{
+    (void)opt;
+    return 1; /* times on one shifted grid */
+}
+
+const pf_estimand_ops pf_estimand_bound = {
+    .name = "bound",
+    .help = "the bound of the SDE",
+    .needs = PF_NEEDS_SCORE,
+    .columns = pf_flow_columns,
+    .n = PF_FLOW_COLUMNS,
+    .total = PF_FLOW_BOUND,
+    .table = "bound",
+    .prefix = "bound_",
+    .page = "bound",
+    .check = check,
+    .repeats = repeats,
+    .bytes = bytes,
+    .group = score_group,
+};

@@ -1,4 +1,4 @@
-/* Dequantisation: pixel k of L levels becomes x = 2 (k + u)/L - 1, u in [0,1), and
+/* The table of dequantisations.  Pixel k of L levels becomes x = 2 (k + u)/L - 1, u in [0,1), and
  *
  *     log P(k) = log of integral over the bin of p(x) dx
  *              >= E_q [ log p(x) + log(2/L) - log q(u) ]          (Jensen)
@@ -27,8 +27,12 @@ static double erfinv(double y)
     return x;
 }
 
-static double truncated_normal(const pf_draw *draw, int dim, double s, double *u)
+static double draw_truncated_normal(const pf_sde *sde, double t_min, const pf_draw *draw,
+                                    int dim, int levels, double *u)
 {
+    double mean, std;
+    pf_sde_marginal(sde, t_min, &mean, &std);
+    double s = 0.5 * levels * std / mean;
     double tau = 0.5 / s, z = erf(tau * M_SQRT1_2), sum = 0.0;
     for (int d = 0; d < dim; d++) {
         /* half a unit of the last place in, so that p = 0 is not infinitely far out */
@@ -41,21 +45,41 @@ static double truncated_normal(const pf_draw *draw, int dim, double s, double *u
     return sum - dim * (log(s * z) + 0.5 * log(2.0 * M_PI));
 }
 
+static double draw_uniform(const pf_sde *sde, double t_min, const pf_draw *draw, int dim,
+                           int levels, double *u)
+{
+    (void)sde, (void)t_min, (void)levels;
+    for (int d = 0; d < dim; d++) u[d] = pf_draw_uniform_f64(draw, (size_t)d);
+    return 0.0;
+}
+
+static double place_as_it_is(const pf_sde *sde, double t_min)
+{
+    (void)sde, (void)t_min;
+    return 1.0;
+}
+
+static double place_at_the_mean(const pf_sde *sde, double t_min)
+{
+    double mean, std;
+    pf_sde_marginal(sde, t_min, &mean, &std);
+    return mean;
+}
+
+static const pf_dequant_ops none = {"none", NULL, place_as_it_is};
+static const pf_dequant_ops uniform = {"uniform", draw_uniform, place_as_it_is};
+static const pf_dequant_ops truncated_normal = {"truncated_normal", draw_truncated_normal,
+                                                place_at_the_mean};
+
+const pf_dequant_ops *const pf_dequants[] = {&none, &uniform, &truncated_normal, NULL};
+const char *const pf_dequant_words[] = {"none", "uniform", "truncated_normal", NULL};
+
 void pf_dequantise(const pf_sde *sde, const pf_likelihood_opt *opt, const pf_draw *draw,
                    int dim, const pf_space *space, const unsigned char *pixels, double *x,
                    double *log_q)
 {
-    double mean, std;
-    *log_q = 0.0;
-    if (opt->dequantisation == PF_DEQUANT_TRUNCATED_NORMAL) {
-        pf_sde_marginal(sde, opt->ode.t_min, &mean, &std);
-        *log_q = truncated_normal(draw, dim, 0.5 * space->levels * std / mean, x);
-    } else {
-        for (int d = 0; d < dim; d++)
-            x[d] = opt->dequantisation == PF_DEQUANT_UNIFORM
-                       ? pf_draw_uniform_f64(draw, (size_t)d)
-                       : 0.5;
-    }
+    int levels = space->levels;
+    *log_q = pf_dequants[opt->dequantisation]->draw(sde, opt->ode.t_min, draw, dim, levels, x);
     for (int d = 0; d < dim; d++) x[d] += pixels[d];
     pf_bins_to_model(space, (size_t)dim, x);
 }

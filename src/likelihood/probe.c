@@ -15,47 +15,53 @@
  *
  * Source: Hutchinson 1990; Tang and Saad 2012 and Stathopoulos, Laeuchli and Orginos 2013 (probing by
  * colours, hierarchically). */
-#include "flow/probe.h"
+#include "likelihood/probe.h"
 
 #include <math.h>
 #include <probflow/memory.h>
 #include <string.h>
 
-static int estimated(const pf_likelihood_opt *o)
+static int estimated(const pf_trace_opt *o)
 {
     return o->probe != PF_EXACT;
 }
 
-static int products(const pf_likelihood_opt *o)
+static int products(const pf_trace_opt *o)
 {
     return estimated(o) ? o->subspace + o->probes : 1;
 }
 
-static size_t work_size(const pf_likelihood_opt *o, size_t B, size_t D)
+int pf_trace_has_control(const pf_trace_opt *o)
 {
-    return pf_likelihood_has_control(o) ? (B * (size_t)o->probes + 1) * D : 0;
+    return (o->control != PF_CONTROL_NONE || o->subspace > 0) && estimated(o);
+}
+
+static size_t work_size(const pf_trace_opt *o, size_t B, size_t D)
+{
+    return pf_trace_has_control(o) ? (B * (size_t)o->probes + 1) * D : 0;
 }
 
 pf_status pf_probes_init(pf_probes *p, const pf_sde *sde, const pf_likelihood_opt *opt,
                          const pf_group *group, int D)
 {
     size_t B = (size_t)group->B, d = (size_t)D;
+    const pf_trace_opt *o = &opt->trace;
     double t_min = opt->ode.t_min;
     *p = (pf_probes){.opt = opt,
                      .group = group,
                      .use = {group->control, sde, t_min,
-                             pf_control_start(sde, t_min, opt->control_noise), opt->subspace},
+                             pf_control_start(sde, t_min, o->control_noise), o->subspace},
                      .D = D,
-                     .products = products(opt)};
-    if (!estimated(opt)) return PF_OK;
+                     .products = products(o)};
+    if (!estimated(o)) return PF_OK;
     p->v = pf_zalloc((size_t)p->products * B * d * sizeof *p->v);
     p->draw = pf_zalloc(d * sizeof *p->draw);
     PF_REQUIRE(p->v && p->draw, PF_EMEM, "no memory for a group of %zu images with %d probes",
                B, p->products);
-    if (!pf_likelihood_has_control(opt)) return PF_OK;
-    p->work = pf_zalloc(work_size(opt, B, d) * sizeof *p->work);
-    if (opt->control) p->known = pf_zalloc((size_t)opt->probes * B * sizeof *p->known);
-    PF_REQUIRE(p->work && (p->known || !opt->control), PF_EMEM,
+    if (!pf_trace_has_control(o)) return PF_OK;
+    p->work = pf_zalloc(work_size(o, B, d) * sizeof *p->work);
+    if (o->control) p->known = pf_zalloc((size_t)o->probes * B * sizeof *p->known);
+    PF_REQUIRE(p->work && (p->known || !o->control), PF_EMEM,
                "no memory for the control variates of %zu images", B);
     return PF_OK;
 }
@@ -68,7 +74,7 @@ void pf_probes_free(pf_probes *p)
     pf_free(p->draw);
 }
 
-size_t pf_probes_bytes(const pf_likelihood_opt *opt, int B, int D)
+size_t pf_probes_bytes(const pf_trace_opt *opt, int B, int D)
 {
     size_t n = (size_t)B * (size_t)D;
     size_t v = estimated(opt) ? (size_t)products(opt) * n : 0;
@@ -93,11 +99,11 @@ static double hadamard(unsigned k, unsigned c)
 
 static void draw_one(pf_probes *p, int draw, int k, int b, double *v)
 {
-    const pf_likelihood_opt *o = p->opt;
+    const pf_trace_opt *o = &p->opt->trace;
     unsigned P = (unsigned)o->colours, row = (unsigned)k % P;
     int sets = o->probes / o->colours;
     pf_shape s = p->group->space.shape.c ? p->group->space.shape : (pf_shape){1, 1, p->D};
-    pf_draw d = {(uint64_t)o->seed, PF_STREAM_PROBE, (uint64_t)(p->group->first + b),
+    pf_draw d = {(uint64_t)p->opt->seed, PF_STREAM_PROBE, (uint64_t)(p->group->first + b),
                  (uint32_t)(draw * sets + k / o->colours)};
     if (o->probe == PF_GAUSSIAN) pf_draw_normal(&d, 0, (size_t)p->D, p->draw);
     else pf_draw_rademacher(&d, 0, (size_t)p->D, p->draw);
@@ -107,7 +113,7 @@ static void draw_one(pf_probes *p, int draw, int k, int b, double *v)
 
 void pf_probes_draw(pf_probes *p, int draw)
 {
-    const pf_likelihood_opt *o = p->opt;
+    const pf_trace_opt *o = &p->opt->trace;
     size_t D = (size_t)p->D, B = (size_t)p->group->B, m = (size_t)o->subspace;
     int rows = o->probes * (int)B;
     double *v = p->v + m * B * D;
@@ -128,17 +134,18 @@ void pf_probes_draw(pf_probes *p, int draw)
 /* Of the integral outside the subspace, by set r. */
 static double estimate(const pf_probes *p, int b, const double *div, int r)
 {
-    int P = p->opt->colours;
+    int P = p->opt->trace.colours;
     double sum = 0.0;
     for (int k = r * P; k < (r + 1) * P; k++)
-        sum += div[p->opt->subspace + k] - (p->known ? p->known[k * p->group->B + b] : 0.0);
+        sum +=
+            div[p->opt->trace.subspace + k] - (p->known ? p->known[k * p->group->B + b] : 0.0);
     return sum / P;
 }
 
 void pf_probes_read(const pf_probes *p, int b, const double *div, double *mean,
                     double *variance)
 {
-    const pf_likelihood_opt *o = p->opt;
+    const pf_trace_opt *o = &p->opt->trace;
     int sets = estimated(o) ? o->probes / o->colours : 0;
     double sum = 0.0, var = 0.0, inside = 0.0;
     *mean = div[0];

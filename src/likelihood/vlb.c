@@ -1,0 +1,254 @@
+/* vlb: variational bound of a discrete chain, on the levels themselves.
+ *
+ *     vlb = prior + diffusion + decoder,     diffusion = sum over i = 1 .. N of KL_i,     N = T - 1
+ *
+ * With likelihood.terms = n below N the steps 1 .. N are cut into n strata of equal size, up to one, and of
+ * each one step is drawn uniformly and counts for all s_k of its stratum:
+ *
+ *     diffusion ~ sum over k of y_k,   y_k = s_k KL_(i_k)
+ *
+ * which is unbiased.  Steps of neighbouring strata hardly differ in their KL, so the variance of the sum is
+ * estimated from pairs of them, and three of an odd number,
+ *
+ *     sum over pairs of (y_a - y_b)^2   (+ 3/2 sum over the three of (y - their mean)^2)
+ *
+ * which the trend from stratum to stratum makes too large and never too small on average.  One stratum, and
+ * all steps, do not say their variance.
+ *
+ * Source: Ho et al. 2020, eq. 5; strata: Cochran 1977, section 5A.12 (collapsed strata). */
+#include <probflow/estimand.h>
+#include <probflow/memory.h>
+#include <probflow/random.h>
+
+#include <math.h>
+#include <string.h>
+
+/* clang-format off */
+enum { PRIOR = PF_AT_LABEL + 1, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, COLUMNS };
+static const pf_ledger_column columns[COLUMNS] = {
+    {"image", "", PF_CELL_I64, PF_ROLE_KEY, NULL},
+    {"draw", "", PF_CELL_I32, PF_ROLE_KEY, NULL},
+    {"label", "", PF_CELL_I32, PF_ROLE_LABEL, NULL},
+    {"prior", "bits/dim", PF_CELL_F64, PF_ROLE_PART, NULL},
+    {"diffusion", "bits/dim", PF_CELL_F64, PF_ROLE_PART, NULL},
+    {"decoder", "bits/dim", PF_CELL_F64, PF_ROLE_PART, NULL},
+    {"vlb", "bits/dim", PF_CELL_F64, PF_ROLE_TOTAL, NULL},
+    {"terms_variance", "(bits/dim)^2", PF_CELL_F64, PF_ROLE_VARIANCE, "drawn terms"},
+    {"evaluations", "", PF_CELL_I64, PF_ROLE_WORK, NULL},
+};
+/* clang-format on */
+
+typedef struct work {
+    pf_chain *chain;
+    const pf_likelihood_opt *opt;
+    const pf_group *group;
+    int n, N;         /* strata, steps */
+    int *at;          /* [B,n] the step of each stratum */
+    double *y;        /* [B,n] */
+    double *nats;     /* [B] of a call */
+    uint64_t *sample; /* [B] numbers of the images, and of those of a call */
+    unsigned char *k; /* [B,D] of a call, or */
+    float *x;
+} work;
+
+static int is_real(const work *w)
+{
+    return w->group->pixels == NULL;
+}
+
+static PF_MUST_USE pf_status alloc(work *w)
+{
+    size_t B = (size_t)w->group->B, n = B * (size_t)w->n, D = B * (size_t)w->chain->dim;
+    w->at = pf_zalloc((n + 1) * sizeof *w->at);
+    w->y = pf_zalloc((n + 1) * sizeof *w->y);
+    w->nats = pf_zalloc(B * sizeof *w->nats);
+    w->sample = pf_zalloc(B * sizeof *w->sample);
+    if (is_real(w)) w->x = pf_zalloc(D * sizeof *w->x);
+    else w->k = pf_zalloc(D);
+    PF_REQUIRE(w->at && w->y && w->nats && w->sample && (w->x || w->k), PF_EMEM,
+               "no memory for %zu terms of %zu images", n, B);
+    return PF_OK;
+}
+
+static void release(work *w)
+{
+    pf_free(w->at);
+    pf_free(w->y);
+    pf_free(w->nats);
+    pf_free(w->sample);
+    pf_free(w->k);
+    pf_free(w->x);
+}
+
+/* Term i of the images which [n]. */
+static PF_MUST_USE pf_status find_term(work *w, int draw, int i, const int *which, int n)
+{
+    size_t D = (size_t)w->chain->dim;
+    const pf_group *g = w->group;
+    pf_batch b = {.space = &g->space,
+                  .B = n,
+                  .first = g->first,
+                  .total = g->first + g->B,
+                  .k = w->k,
+                  .x = w->x,
+                  .sample = w->sample,
+                  .seed = (uint64_t)w->opt->seed,
+                  .step = (uint32_t)draw,
+                  .eval = 1};
+    for (int r = 0; r < n; r++) {
+        size_t from = (size_t)which[r] * D, to = (size_t)r * D;
+        w->sample[r] = (uint64_t)(g->first + which[r]);
+        if (w->k) memcpy(w->k + to, g->pixels + from, D);
+        else
+            for (size_t d = 0; d < D; d++) w->x[to + d] = (float)g->x[from + d];
+    }
+    PF_TRY(w->chain->term(w->chain->self, &b, i, w->nats));
+    for (int r = 0; r < n; r++)
+        PF_REQUIRE(isfinite(w->nats[r]), PF_ENUMERIC,
+                   "term %d of the bound of image %lld is not finite", i,
+                   (long long)(g->first + which[r]));
+    return PF_OK;
+}
+
+/* First step of stratum k, less one. */
+static int edge(const work *w, int k)
+{
+    return (int)((int64_t)k * w->N / w->n);
+}
+
+static void draw_steps(work *w, int draw)
+{
+    for (int b = 0; b < w->group->B; b++) {
+        pf_draw d = {(uint64_t)w->opt->seed, PF_STREAM_EVAL_TIME,
+                     (uint64_t)(w->group->first + b), (uint32_t)draw};
+        for (int k = 0; k < w->n; k++) {
+            int from = edge(w, k), size = edge(w, k + 1) - from;
+            w->at[b * w->n + k] = 1 + from + (int)(size * pf_draw_uniform_f64(&d, (size_t)k));
+        }
+    }
+}
+
+/* y of stratum k: one call for all images that drew the same step. */
+static PF_MUST_USE pf_status find_stratum(work *w, int draw, int k, int *which)
+{
+    int size = edge(w, k + 1) - edge(w, k);
+    for (int i = edge(w, k) + 1; i <= edge(w, k + 1); i++) {
+        int n = 0;
+        for (int b = 0; b < w->group->B; b++)
+            if (w->at[b * w->n + k] == i) which[n++] = b;
+        if (!n) continue;
+        PF_TRY(find_term(w, draw, i, which, n));
+        for (int r = 0; r < n; r++) w->y[which[r] * w->n + k] = size * w->nats[r];
+    }
+    return PF_OK;
+}
+
+/* Of the sum of y [n] from neighbours; NaN of one. */
+static double variance_of_sum(const double *y, int n)
+{
+    double sum = 0.0;
+    int k = 0;
+    if (n < 2) return NAN;
+    for (; k + 1 < n - (n % 2 ? 3 : 0); k += 2) sum += (y[k] - y[k + 1]) * (y[k] - y[k + 1]);
+    double mean = (y[n - 1] + y[n - 2] + (n % 2 ? y[n - 3] : 0.0)) / 3.0;
+    for (; k < n; k++) sum += 1.5 * (y[k] - mean) * (y[k] - mean);
+    return sum;
+}
+
+/* Term i of all images to one column. */
+static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, const int *all,
+                                         double *cells)
+{
+    PF_TRY(find_term(w, draw, i, all, w->group->B));
+    for (int b = 0; b < w->group->B; b++)
+        cells[b * COLUMNS + column] = w->nats[b] / (w->chain->dim * M_LN2);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status fill_draw(work *w, int draw, const int *all, int *which,
+                                       double *cells)
+{
+    double nats = w->chain->dim * M_LN2;
+    PF_TRY(fill_column(w, draw, w->chain->steps, PRIOR, all, cells));
+    PF_TRY(fill_column(w, draw, 0, DECODER, all, cells));
+    draw_steps(w, draw);
+    for (int k = 0; k < w->n; k++) PF_TRY(find_stratum(w, draw, k, which));
+    for (int b = 0; b < w->group->B; b++, cells += COLUMNS) {
+        double sum = 0.0;
+        const double *y = w->y + b * w->n;
+        for (int k = 0; k < w->n; k++) sum += y[k];
+        cells[DIFFUSION] = sum / nats;
+        cells[VLB] = cells[PRIOR] + cells[DIFFUSION] + cells[DECODER];
+        cells[VARIANCE] = w->n < w->N ? variance_of_sum(y, w->n) / (nats * nats) : NAN;
+        cells[EVALUATIONS] = w->n + 1; /* the prior is none of the network's */
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status fill(work *w, double *cells)
+{
+    int B = w->group->B;
+    int *all = pf_zalloc(2 * (size_t)B * sizeof *all);
+    pf_status st = all ? alloc(w) : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d images", B);
+    for (int b = 0; !st && b < B; b++) all[b] = b;
+    for (int j = 0; !st && j < w->opt->draws; j++)
+        st = fill_draw(w, j, all, all + B, cells + (size_t)j * (size_t)B * COLUMNS);
+    pf_free(all);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
+                             const pf_group *group, double *cells)
+{
+    int N = view->chain->steps - 1;
+    work w = {.chain = view->chain,
+              .opt = opt,
+              .group = group,
+              .n = opt->terms ? opt->terms : N,
+              .N = N};
+    pf_status st = fill(&w, cells);
+    release(&w);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static pf_status check(const pf_likelihood_opt *opt, const pf_view *view, const pf_group *group)
+{
+    int T = view->chain->steps;
+    PF_REQUIRE(T > 0, PF_EARG, "a chain of %d steps, want 1 at least", T);
+    PF_REQUIRE(
+        !opt->terms || opt->terms < T - 1, PF_EARG,
+        "likelihood.terms is %d, but the chain has %d terms to draw from; want fewer, or "
+        "0 for all",
+        opt->terms, T - 1);
+    PF_REQUIRE(group->pixels || group->x, PF_EARG, "a group without data");
+    return PF_OK;
+}
+
+/* Degrees of freedom are the pairs, one for the pair and two for three. */
+static int repeats(const pf_likelihood_opt *opt)
+{
+    return opt->terms > 1 ? 1 + (opt->terms + 1) / 2 : 1;
+}
+
+static size_t bytes(const pf_likelihood_opt *opt, int dim)
+{
+    size_t terms = opt->terms ? (size_t)opt->terms : 1;
+    return (size_t)opt->group *
+           ((size_t)dim * sizeof(float) + terms * (sizeof(double) + sizeof(int)));
+}
+
+const pf_estimand_ops pf_estimand_vlb = {
+    .name = "vlb",
+    .help = "the variational bound of a chain of steps",
+    .needs = PF_NEEDS_CHAIN,
+    .columns = columns,
+    .n = COLUMNS,
+    .total = VLB,
+    .table = "vlb",
+    .prefix = "vlb_",
+    .page = "vlb",
+    .check = check,
+    .repeats = repeats,
+    .bytes = bytes,
+    .group = score_group,
+};
