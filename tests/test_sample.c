@@ -15,13 +15,21 @@ static pf_sample_opt options(void)
     return o;
 }
 
+static pf_status draw(const pf_sampler_ops *s, analytic *a, const pf_sample_opt *o,
+                      int64_t first, int B, double *x, int64_t *evaluations)
+{
+    const pf_view v = {.sde = &a->sde, .score = &a->score};
+    return s->draw(&(pf_drawing){
+        .view = &v, .opt = o, .first = first, .B = B, .x = x, .evaluations = evaluations});
+}
+
 static void draw_all(analytic *a, const char *name, const pf_sample_opt *o, double *x)
 {
     const pf_sampler_ops *s;
     int64_t evaluations = 0;
     must(pf_sampler_find(name, &s));
     for (int first = 0; first < N; first += BATCH)
-        must(s->draw(&a->sde, &a->score, o, first, BATCH, x + first * D, &evaluations));
+        must(draw(s, a, o, first, BATCH, x + first * D, &evaluations));
     assert_true(evaluations >= N / BATCH * 5);
 }
 
@@ -98,7 +106,7 @@ static void corrector_keeps_the_distribution(void **state)
         for (int i = 0; i < W * W; i++)
             a.params[W + i] = i % (W + 1) ? 0.0f : 0.1f + 0.1f * (float)i / W / W;
         analytic_rebind(&a, sdes[k], M);
-        must(pf_samplers[1]->draw(&a.sde, &a.score, &o, 0, M, x, &evaluations));
+        must(draw(pf_samplers[1], &a, &o, 0, M, x, &evaluations));
         assert_int_equal(evaluations, 300);
         pf_sde_marginal(&a.sde, o.t_min, &m, &s);
         for (int i = 0; i < W; i++) want += m * m * (double)a.params[W + i * (W + 1)] + s * s;
@@ -113,6 +121,7 @@ static void a_sample_does_not_depend_on_its_batch(void **state)
 {
     (void)state;
     for (int k = 0; pf_samplers[k]; k++) {
+        if (pf_samplers[k]->needs != PF_NEEDS_SCORE) continue;
         analytic a;
         double x[6 * D], y[D];
         int64_t evaluations = 0;
@@ -120,8 +129,8 @@ static void a_sample_does_not_depend_on_its_batch(void **state)
         o.steps = 20;
         o.corrector_steps = 2;
         gaussian_create(D, "vp", 6, &a);
-        must(pf_samplers[k]->draw(&a.sde, &a.score, &o, 10, 6, x, &evaluations));
-        must(pf_samplers[k]->draw(&a.sde, &a.score, &o, 13, 1, y, &evaluations));
+        must(draw(pf_samplers[k], &a, &o, 10, 6, x, &evaluations));
+        must(draw(pf_samplers[k], &a, &o, 13, 1, y, &evaluations));
         /* the adaptive solver within its tolerance, the others to rounding (gemm of other shapes) */
         double tol = k == 0 ? 1e-3 : 1e-11;
         for (int i = 0; i < D; i++)
@@ -139,9 +148,9 @@ static void another_seed_gives_other_samples(void **state)
     pf_sample_opt o = options();
     o.steps = 10;
     gaussian_create(D, "vp", 1, &a);
-    must(pf_samplers[1]->draw(&a.sde, &a.score, &o, 0, 1, x, &evaluations));
+    must(draw(pf_samplers[1], &a, &o, 0, 1, x, &evaluations));
     o.seed = 2;
-    must(pf_samplers[1]->draw(&a.sde, &a.score, &o, 0, 1, y, &evaluations));
+    must(draw(pf_samplers[1], &a, &o, 0, 1, y, &evaluations));
     assert_int_equal(evaluations, 20);
     for (int i = 0; i < D; i++) assert_true(x[i] != y[i]);
     analytic_free(&a);
@@ -153,6 +162,7 @@ static void denoising_takes_the_last_noise_away(void **state)
 {
     (void)state;
     for (int k = 0; pf_samplers[k]; k++) {
+        if (pf_samplers[k]->needs != PF_NEEDS_SCORE) continue;
         analytic a;
         double x[2][4 * D], spread[2] = {0.0, 0.0};
         int64_t evaluations = 0;
@@ -164,7 +174,7 @@ static void denoising_takes_the_last_noise_away(void **state)
         analytic_rebind(&a, "vp", 4);
         for (int d = 0; d < 2; d++) {
             o.denoise = d;
-            must(pf_samplers[k]->draw(&a.sde, &a.score, &o, 0, 4, x[d], &evaluations));
+            must(draw(pf_samplers[k], &a, &o, 0, 4, x[d], &evaluations));
             for (int i = 0; i < 4 * D; i++)
                 spread[d] += pow(x[d][i] - (double)a.params[i % D], 2) / (4 * D);
         }

@@ -60,13 +60,14 @@ static double image_term(const binary *c, int i, const unsigned char *k)
     return sum;
 }
 
-static pf_status term(void *self, const pf_batch *b, int i, double *nats)
+static pf_status term(void *self, const pf_batch *b, const int *at, double *nats)
 {
     binary *c = self;
     const unsigned char *k = b->k;
     c->calls++;
     for (int r = 0; r < b->B; r++) {
         pf_draw d = {b->seed, PF_STREAM_EVAL_NOISE, b->sample[r], b->step};
+        int i = at[r];
         nats[r] =
             image_term(c, i, k + r * D) + c->noise * (pf_draw_uniform_f64(&d, (size_t)i) - 0.5);
         if (i == c->nan_at) nats[r] = NAN;

@@ -25,22 +25,20 @@ typedef struct pf_batch {
     int eval; /* 1: the draws of evaluation */
 } pf_batch;
 
-/* What an estimand or a sampler needs a view of the model for, beside PF_NEEDS_SCORE. */
-enum { PF_NEEDS_CHAIN = 2 };
-
 typedef struct pf_chain {
     void *self;   /* owned */
     int dim;      /* D */
     int steps;    /* T */
     int batch;    /* largest B of one call */
     size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
-    /* nats [B] <- one term of the bound of each sample: i = 0 the decoder, 1 .. steps-1 the KL of that step,
+    /* nats [B] <- term i [B] of the bound, one of each sample: 0 the decoder, 1 .. steps-1 the KL of that step,
      * steps the prior.  Its noise is keyed by (seed, sample, step, i), so that neither the batch nor the
      * order of the terms changes a bit. */
-    pf_status (*term)(void *self, const pf_batch *b, int i, double *nats);
+    pf_status (*term)(void *self, const pf_batch *b, const int *i, double *nats);
     pf_status (*prior)(void *self, const pf_batch *b, double *x); /* x_T [B,state] */
-    pf_status (*step)(void *self, const pf_batch *b, int i,
-                      double *x); /* x_i -> x_(i-1), in place */
+    /* x_i -> x_(i-1), in place, i = steps .. 1.  x0 [B,state] (NULL: unwanted): what is expected of the end,
+     * on the way. */
+    pf_status (*step)(void *self, const pf_batch *b, int i, double *x, double *x0);
     pf_status (*datum)(void *self, int B, const double *x,
                        double *out); /* state -> model scale [B,D] */
     void (*free)(void *self);

@@ -16,6 +16,7 @@
 #include <probflow/ledger.h>
 #include <probflow/model.h>
 #include <probflow/random.h>
+#include <probflow/view.h>
 
 typedef enum pf_dequant {
     PF_DEQUANT_NONE,
@@ -93,13 +94,6 @@ void pf_control_split(const pf_control_use *u, int rows, double *v, double *work
 int pf_likelihood_has_control(const pf_likelihood_opt *opt);
 /* Rules between options.  Fails PF_EARG. */
 PF_MUST_USE pf_status pf_likelihood_check(const pf_likelihood_opt *opt);
-
-/* What a worker sees of a model: a score under an SDE, a chain, or both.  Borrowed. */
-typedef struct pf_view {
-    const pf_sde *sde; /* of the score */
-    pf_score *score;   /* NULL: none */
-    pf_chain *chain;   /* NULL: none */
-} pf_view;
 
 /* Images [first, first+B).  pixels uint8 [B,D] of space.levels, or x double [B,D] in model scale. */
 typedef struct pf_group {

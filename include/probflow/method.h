@@ -36,6 +36,7 @@ typedef struct pf_method_ops {
     size_t size;        /* of the options */
     const pf_opt *opts; /* of section `method` */
     unsigned kinds;     /* bit 1u << kind for each pf_kind it takes */
+    unsigned grids;     /* bit 1u << grid for each pf_grid of its levels; 0: all */
     /* Other sections and rules between options; NULL: section `method` is all there is. */
     pf_status (*read)(pf_config *c, void *opt);
     /* Canonical text of those sections: what defines the model's distributions goes before the model's own

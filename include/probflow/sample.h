@@ -7,6 +7,7 @@
 #include <probflow/flow.h>
 #include <probflow/net.h>
 #include <probflow/random.h>
+#include <probflow/view.h>
 
 typedef struct pf_sample_opt {
     pf_ode_opt ode;      /* sampler `ode` */
@@ -19,16 +20,28 @@ typedef struct pf_sample_opt {
 } pf_sample_opt;
 extern const pf_opt pf_sample_opts[];
 
+/* B samples to be drawn.  Borrowed. */
+typedef struct pf_drawing {
+    const pf_view *view;
+    const pf_space *space;
+    const pf_sample_opt *opt;
+    int64_t first; /* these are global samples first .. first+B-1 */
+    int B;
+    double *x;            /* [B,D] is filled, model scale */
+    int previews;         /* how many, at equal distances, the last of them the sample itself */
+    double *preview;      /* [previews,B,D] is filled; NULL: none */
+    int64_t *evaluations; /* += network calls */
+} pf_drawing;
+
 typedef struct pf_sampler_ops {
     const char *name, *help;
     unsigned needs; /* PF_NEEDS_...: what of a model it draws with */
-    /* x [B,D] of global samples first .. first+B-1 (each its own random stream, so a sample does
-     * not depend on the batch it was drawn in); evaluations += network calls. */
-    pf_status (*draw)(const pf_sde *sde, pf_score *score, const pf_sample_opt *opt,
-                      int64_t first, int B, double *x, int64_t *evaluations);
+    int previews;   /* 1: it can show what is expected of the sample on the way */
+    /* Each sample has its own random stream, so it does not depend on the batch it was drawn in. */
+    pf_status (*draw)(const pf_drawing *d);
 } pf_sampler_ops;
-extern const pf_sampler_ops *const
-    pf_samplers[]; /* ode, reverse_diffusion, euler_maruyama, ancestral; NULL-terminated */
+extern const pf_sampler_ops *const pf_samplers
+    []; /* ode, reverse_diffusion, euler_maruyama, ancestral, chain; NULL-terminated */
 PF_MUST_USE pf_status pf_sampler_find(const char *name, const pf_sampler_ops **out);
 
 /* Samples 0 .. n-1 of a network, drawn by the workers of all ranks. */
@@ -38,22 +51,26 @@ typedef struct pf_sampling {
     const pf_sampler_ops *sampler;
     const pf_sample_opt *opt;
     int64_t n;
+    int previews; /* of each sample; 0: none */
     /* Filled on rank 0. */
-    double *x; /* [n,D] in model scale; owned */
+    double *x;       /* [n,D] in model scale; owned */
+    double *preview; /* [n,previews,D] what was expected of each on the way; owned */
     double evaluations;
 } pf_sampling;
 /* Collective.  Sample i is the same whatever n, the number of ranks and of threads (samplers that choose
  * their steps: for the same batch of 32).  To be freed also after a failure.
- * Fails  PF_EARG: the sampler needs something else than a score; as pf_net_score, the sampler and
- *        pf_queue_run do.
+ * Fails  PF_EARG: the model has not what the sampler needs, or the sampler has no previews; as
+ *        pf_net_score, pf_net_chain, the sampler and pf_queue_run do.
  * Test   samples_do_not_depend_on_how_many_are_drawn */
 PF_MUST_USE pf_status pf_sampling_run(pf_comm *c, pf_sampling *s);
 void pf_sampling_free(pf_sampling *s); /* a zeroed one allowed */
 
 /* Where the samples go, and what their file says of the model. */
 typedef struct pf_sample_files {
-    const char *out;    /* x, in model scale, and images, of 8 bit */
-    const char *png;    /* a grid of them, of 1 or 3 channels; NULL: none */
+    const char *out; /* x, in model scale, and images, of 8 bit */
+    const char *png; /* a grid of them, of 1 or 3 channels; NULL: none */
+    const char
+        *previews;      /* a grid of what was expected on the way, a row a sample; NULL: none */
     const char *config; /* of the model's checkpoint */
     int64_t step;
     int raw; /* parameters, though there is an average */

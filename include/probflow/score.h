@@ -21,9 +21,6 @@ typedef struct pf_score {
     void (*free)(void *self);
 } pf_score;
 
-/* Views of a model that a sampler or an estimand asks for. */
-enum { PF_NEEDS_SCORE = 1 };
-
 void pf_score_free(pf_score *s); /* frees self; s itself is the caller's */
 
 #endif

@@ -3,10 +3,13 @@
 
 #include <probflow/log.h>
 
+#include <string.h>
+
 typedef struct job {
     pf_args args;
-    const char *n_text, *out, *png, *params;
-    long n;
+    const char *n_text, *out, *png, *params, *previews_text;
+    long n, previews;
+    char previews_png[4200]; /* "": none */
     pf_loaded model;
     pf_sampling sampling;
 } job;
@@ -16,7 +19,8 @@ static pf_status prepare(job *j)
     pf_loaded *m = &j->model;
     pf_sampling *s = &j->sampling;
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, m));
-    *s = (pf_sampling){.net = m->net, .opt = &m->e.sample, .n = j->n};
+    *s = (pf_sampling){
+        .net = m->net, .opt = &m->e.sample, .n = j->n, .previews = (int)j->previews};
     PF_TRY(pf_sampler_find(m->e.sampler, &s->sampler));
     int channels = m->file.space.shape.c;
     PF_REQUIRE(!j->png || channels == 1 || channels == 3, PF_ESHAPE,
@@ -29,6 +33,7 @@ static pf_status check_outputs(const job *j)
     const char *const used[] = {j->model.path, j->out};
     PF_TRY(pf_take_output(j->out, "arrays/x", used, 1));
     if (j->png) PF_TRY(pf_take_output(j->png, PF_OUTPUT_PNG, used, 2));
+    if (j->previews_png[0]) PF_TRY(pf_take_output(j->previews_png, PF_OUTPUT_PNG, used, 2));
     return PF_OK;
 }
 
@@ -37,6 +42,7 @@ static pf_status finish(const job *j, double seconds)
     const pf_checkpoint *m = &j->model.file;
     pf_sample_files f = {.out = j->out,
                          .png = j->png,
+                         .previews = j->previews_png[0] ? j->previews_png : NULL,
                          .config = m->config,
                          .step = m->step,
                          .raw = j->model.raw};
@@ -45,6 +51,7 @@ static pf_status finish(const job *j, double seconds)
     printf("samples       %ld by %s in %.1f s\nresults       %s\n", j->n,
            j->sampling.sampler->name, seconds, j->out);
     if (j->png) printf("grid          %s\n", j->png);
+    if (j->previews_png[0]) printf("previews      %s\n", j->previews_png);
     return PF_OK;
 }
 
@@ -71,30 +78,43 @@ static pf_status body(pf_comm *c, void *self)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+/* G.png: G-previews.png */
+static void name_previews(job *j)
+{
+    size_t n = strlen(j->png), end = n > 4 && !strcmp(j->png + n - 4, ".png") ? n - 4 : n;
+    snprintf(j->previews_png, sizeof j->previews_png, "%.*s-previews.png", (int)end, j->png);
+}
+
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {{"-n", &j.n_text, NULL},
-                            {"--out", &j.out, NULL},
-                            {"--png", &j.png, NULL},
-                            {"--params", &j.params, NULL},
-                            {0}};
+    const pf_arg flags[] = {
+        {"-n", &j.n_text, NULL},       {"--out", &j.out, NULL},
+        {"--png", &j.png, NULL},       {"--previews", &j.previews_text, NULL},
+        {"--params", &j.params, NULL}, {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.n_text || !j.out)
         return pf_usage_error(PF_WHERE, "sample needs -n N and --out F.h5");
     PF_TRY(pf_arg_int("-n", j.n_text, 1, 10000000, &j.n));
+    if (j.previews_text)
+        PF_TRY(pf_arg_int("--previews", j.previews_text, 1, 1000, &j.previews));
+    if (j.previews && j.png) name_previews(&j);
     PF_TRY(pf_with_comm(body, &j));
     return PF_OK;
 }
 
 const pf_command pf_command_sample = {
     .name = "sample",
-    .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--params ema|raw] [--set k=v]...",
+    .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--previews P] [--params ema|raw] "
+             "[--set k=v]...",
     .help =
         "draws samples from a trained model\n\n"
         "  -n N          how many; sample i is the same whatever N and the number of ranks\n"
         "  --out F.h5    x (model scale) and images (8 bit)\n"
         "  --png G.png   a grid of them\n"
+        "  --previews P  sampler chain: P predictions of each sample on the way, evenly "
+        "spaced, the array\n"
+        "                previews, and with --png a picture G-previews.png, a row a sample\n"
         "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"
         "  --set K=V     for example --set sample.name=reverse_diffusion, sample.steps=500",

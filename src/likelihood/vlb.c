@@ -21,7 +21,6 @@
 #include <probflow/random.h>
 
 #include <math.h>
-#include <string.h>
 
 /* clang-format off */
 enum { PRIOR = PF_AT_LABEL + 1, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, COLUMNS };
@@ -45,27 +44,23 @@ typedef struct work {
     int n, N;         /* strata, steps */
     int *at;          /* [B,n] the step of each stratum */
     double *y;        /* [B,n] */
+    int *i;           /* [B] of a call */
     double *nats;     /* [B] of a call */
-    uint64_t *sample; /* [B] numbers of the images, and of those of a call */
-    unsigned char *k; /* [B,D] of a call, or */
-    float *x;
+    uint64_t *sample; /* [B] numbers of the images */
+    float *x;         /* [B,D] of real data; NULL: levels */
 } work;
-
-static int is_real(const work *w)
-{
-    return w->group->pixels == NULL;
-}
 
 static PF_MUST_USE pf_status alloc(work *w)
 {
     size_t B = (size_t)w->group->B, n = B * (size_t)w->n, D = B * (size_t)w->chain->dim;
+    int real = w->group->pixels == NULL;
     w->at = pf_zalloc((n + 1) * sizeof *w->at);
     w->y = pf_zalloc((n + 1) * sizeof *w->y);
+    w->i = pf_zalloc(B * sizeof *w->i);
     w->nats = pf_zalloc(B * sizeof *w->nats);
     w->sample = pf_zalloc(B * sizeof *w->sample);
-    if (is_real(w)) w->x = pf_zalloc(D * sizeof *w->x);
-    else w->k = pf_zalloc(D);
-    PF_REQUIRE(w->at && w->y && w->nats && w->sample && (w->x || w->k), PF_EMEM,
+    if (real) w->x = pf_zalloc(D * sizeof *w->x);
+    PF_REQUIRE(w->at && w->y && w->i && w->nats && w->sample && (w->x || !real), PF_EMEM,
                "no memory for %zu terms of %zu images", n, B);
     return PF_OK;
 }
@@ -74,39 +69,31 @@ static void release(work *w)
 {
     pf_free(w->at);
     pf_free(w->y);
+    pf_free(w->i);
     pf_free(w->nats);
     pf_free(w->sample);
-    pf_free(w->k);
     pf_free(w->x);
 }
 
-/* Term i of the images which [n]. */
-static PF_MUST_USE pf_status find_term(work *w, int draw, int i, const int *which, int n)
+/* Term i [B] of each image, a call of the chain. */
+static PF_MUST_USE pf_status find_terms(work *w, int draw, const int *i)
 {
-    size_t D = (size_t)w->chain->dim;
     const pf_group *g = w->group;
     pf_batch b = {.space = &g->space,
-                  .B = n,
+                  .B = g->B,
                   .first = g->first,
                   .total = g->first + g->B,
-                  .k = w->k,
+                  .k = g->pixels,
                   .x = w->x,
                   .sample = w->sample,
                   .seed = (uint64_t)w->opt->seed,
                   .step = (uint32_t)draw,
                   .eval = 1};
-    for (int r = 0; r < n; r++) {
-        size_t from = (size_t)which[r] * D, to = (size_t)r * D;
-        w->sample[r] = (uint64_t)(g->first + which[r]);
-        if (w->k) memcpy(w->k + to, g->pixels + from, D);
-        else
-            for (size_t d = 0; d < D; d++) w->x[to + d] = (float)g->x[from + d];
-    }
     PF_TRY(w->chain->term(w->chain->self, &b, i, w->nats));
-    for (int r = 0; r < n; r++)
+    for (int r = 0; r < g->B; r++)
         PF_REQUIRE(isfinite(w->nats[r]), PF_ENUMERIC,
-                   "term %d of the bound of image %lld is not finite", i,
-                   (long long)(g->first + which[r]));
+                   "term %d of the bound of image %lld is not finite", i[r],
+                   (long long)(g->first + r));
     return PF_OK;
 }
 
@@ -128,18 +115,12 @@ static void draw_steps(work *w, int draw)
     }
 }
 
-/* y of stratum k: one call for all images that drew the same step. */
-static PF_MUST_USE pf_status find_stratum(work *w, int draw, int k, int *which)
+static PF_MUST_USE pf_status find_stratum(work *w, int draw, int k)
 {
     int size = edge(w, k + 1) - edge(w, k);
-    for (int i = edge(w, k) + 1; i <= edge(w, k + 1); i++) {
-        int n = 0;
-        for (int b = 0; b < w->group->B; b++)
-            if (w->at[b * w->n + k] == i) which[n++] = b;
-        if (!n) continue;
-        PF_TRY(find_term(w, draw, i, which, n));
-        for (int r = 0; r < n; r++) w->y[which[r] * w->n + k] = size * w->nats[r];
-    }
+    for (int b = 0; b < w->group->B; b++) w->i[b] = w->at[b * w->n + k];
+    PF_TRY(find_terms(w, draw, w->i));
+    for (int b = 0; b < w->group->B; b++) w->y[b * w->n + k] = size * w->nats[b];
     return PF_OK;
 }
 
@@ -156,23 +137,22 @@ static double variance_of_sum(const double *y, int n)
 }
 
 /* Term i of all images to one column. */
-static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, const int *all,
-                                         double *cells)
+static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, double *cells)
 {
-    PF_TRY(find_term(w, draw, i, all, w->group->B));
+    for (int b = 0; b < w->group->B; b++) w->i[b] = i;
+    PF_TRY(find_terms(w, draw, w->i));
     for (int b = 0; b < w->group->B; b++)
         cells[b * COLUMNS + column] = w->nats[b] / (w->chain->dim * M_LN2);
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status fill_draw(work *w, int draw, const int *all, int *which,
-                                       double *cells)
+static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
 {
     double nats = w->chain->dim * M_LN2;
-    PF_TRY(fill_column(w, draw, w->chain->steps, PRIOR, all, cells));
-    PF_TRY(fill_column(w, draw, 0, DECODER, all, cells));
+    PF_TRY(fill_column(w, draw, w->chain->steps, PRIOR, cells));
+    PF_TRY(fill_column(w, draw, 0, DECODER, cells));
     draw_steps(w, draw);
-    for (int k = 0; k < w->n; k++) PF_TRY(find_stratum(w, draw, k, which));
+    for (int k = 0; k < w->n; k++) PF_TRY(find_stratum(w, draw, k));
     for (int b = 0; b < w->group->B; b++, cells += COLUMNS) {
         double sum = 0.0;
         const double *y = w->y + b * w->n;
@@ -187,14 +167,14 @@ static PF_MUST_USE pf_status fill_draw(work *w, int draw, const int *all, int *w
 
 static PF_MUST_USE pf_status fill(work *w, double *cells)
 {
-    int B = w->group->B;
-    int *all = pf_zalloc(2 * (size_t)B * sizeof *all);
-    pf_status st = all ? alloc(w) : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d images", B);
-    for (int b = 0; !st && b < B; b++) all[b] = b;
-    for (int j = 0; !st && j < w->opt->draws; j++)
-        st = fill_draw(w, j, all, all + B, cells + (size_t)j * (size_t)B * COLUMNS);
-    pf_free(all);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    const pf_group *g = w->group;
+    size_t D = (size_t)w->chain->dim;
+    PF_TRY(alloc(w));
+    for (int b = 0; b < g->B; b++) w->sample[b] = (uint64_t)(g->first + b);
+    for (size_t d = 0; w->x && d < (size_t)g->B * D; d++) w->x[d] = (float)g->x[d];
+    for (int j = 0; j < w->opt->draws; j++)
+        PF_TRY(fill_draw(w, j, cells + (size_t)j * (size_t)g->B * COLUMNS));
+    return PF_OK;
 }
 
 static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,

@@ -67,7 +67,7 @@ static PF_MUST_USE pf_status read_plugins(pf_config *c, pf_experiment *e)
     PF_TRY(plugin_name(c, "model", NULL, &name));
     PF_TRY(pf_model_init(name, &e->model));
     PF_TRY(pf_config_section(c, "model", e->model.ops->opts, &e->model.opt));
-    PF_TRY(plugin_name(c, "sample", "ode", &name));
+    PF_TRY(plugin_name(c, "sample", e->method.ops->score ? "ode" : "chain", &name));
     PF_TRY(pf_sampler_find(name, &sampler));
     snprintf(e->sampler, sizeof e->sampler, "%s", sampler->name);
     PF_TRY(pf_config_section(c, "sample", pf_sample_opts, &e->sample));
@@ -86,6 +86,23 @@ static PF_MUST_USE pf_status check_t_min(const pf_config *c, pf_experiment *e)
         "want at least that",
         *t, trained);
     if (!pf_config_is_stored(c)) *t = trained;
+    return PF_OK;
+}
+
+/* What a method without a score leaves open only one answer to, where nothing is said. */
+static PF_MUST_USE pf_status follow_method(pf_config *c, pf_experiment *e)
+{
+    const pf_method_ops *m = e->method.ops;
+    int said = pf_config_get(c, "data.grid") || pf_config_get(c, "data.uniform_dequantisation");
+    if (!m->score && !pf_config_get(c, "likelihood.estimand"))
+        PF_TRY(pf_opt_set(pf_likelihood_opts, "likelihood", "estimand", "vlb", &e->likelihood));
+    if (!m->grids || m->grids >> e->data.grid & 1) return PF_OK;
+    int grid = 0;
+    while (!(m->grids >> grid & 1)) grid++;
+    PF_REQUIRE(!said, PF_EARG,
+               "data.grid is %s, but method %s takes levels as %s; set data.grid=%s",
+               pf_grid_words[e->data.grid], m->name, pf_grid_words[grid], pf_grid_words[grid]);
+    e->data.grid = grid;
     return PF_OK;
 }
 
@@ -156,6 +173,7 @@ pf_status pf_experiment_read(pf_config *c, pf_experiment *out)
     out->given.ema_warmup = pf_config_given(c, "train.ema_warmup");
     if (pf_config_is_stored(c) && !pf_config_get(c, "train.ema_warmup"))
         out->train.ema_warmup = 0;
+    PF_TRY(follow_method(c, out));
     PF_TRY(check_t_min(c, out));
     PF_TRY(check_embedding(c, out));
     PF_TRY(follow_grid(c, out));

@@ -25,23 +25,27 @@ static PF_MUST_USE pf_status tweedie(const pf_sde *sde, pf_score *score, double 
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static pf_status draw(const pf_sde *sde, pf_score *score, const pf_sample_opt *opt,
-                      int64_t first, int B, double *x, int64_t *evaluations)
+static pf_status draw(const pf_drawing *d)
 {
+    const pf_sde *sde = d->view->sde;
+    const pf_sample_opt *opt = d->opt;
+    pf_score *score = d->view->score;
+    int B = d->B;
+    double *x = d->x;
     pf_flow *flow;
     pf_ode_stat stat;
     pf_ode_opt ode = opt->ode;
 
     ode.div_tol = 1.0; /* no divergence here */
-    PF_TRY(pf_sample_prior(sde, opt, first, B, score->dim, x));
+    PF_TRY(pf_sample_prior(sde, opt, d->first, B, score->dim, x));
     PF_TRY(pf_flow_create(sde, score, &flow));
-    pf_ode_problem p = {.flow = flow, .B = B, .t0 = 1.0, .t1 = opt->t_min, .first = first};
+    pf_ode_problem p = {.flow = flow, .B = B, .t0 = 1.0, .t1 = opt->t_min, .first = d->first};
     pf_status st = pf_ode_solve(&p, &ode, x, NULL, &stat);
     pf_flow_free(flow);
     if (st) return pf_trail(st, PF_WHERE);
-    *evaluations += stat.evaluations;
+    *d->evaluations += stat.evaluations;
     if (!opt->denoise) return PF_OK;
-    ++*evaluations;
+    ++*d->evaluations;
     PF_TRY(tweedie(sde, score, opt->t_min, B, x));
     return PF_OK;
 }

@@ -162,12 +162,11 @@ static PF_MUST_USE pf_status draw_by(step_fn *plan, run *r, double *x)
 
 /* clang-format off */
 #define SAMPLER(plan, text)                                                                     \
-    static pf_status draw_##plan(const pf_sde *sde, pf_score *score, const pf_sample_opt *opt,  \
-                                 int64_t first, int B, double *x, int64_t *evaluations)         \
+    static pf_status draw_##plan(const pf_drawing *d)                                           \
     {                                                                                           \
-        run r = {.sde = sde, .score = score, .opt = opt, .first = first, .B = B,                \
-                 .evaluations = evaluations};                                                   \
-        PF_TRY(draw_by(plan, &r, x));                                                           \
+        run r = {.sde = d->view->sde, .score = d->view->score, .opt = d->opt,                   \
+                 .first = d->first, .B = d->B, .evaluations = d->evaluations};                  \
+        PF_TRY(draw_by(plan, &r, d->x));                                                        \
         return PF_OK;                                                                           \
     }                                                                                           \
     const pf_sampler_ops pf_sampler_##plan = {                                                 \

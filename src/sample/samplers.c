@@ -6,10 +6,13 @@
 #include <probflow/option.h>
 
 extern const pf_sampler_ops pf_sampler_ode, pf_sampler_reverse_diffusion,
-    pf_sampler_euler_maruyama, pf_sampler_ancestral;
+    pf_sampler_euler_maruyama, pf_sampler_ancestral, pf_sampler_chain;
 
-const pf_sampler_ops *const pf_samplers[] = {&pf_sampler_ode, &pf_sampler_reverse_diffusion,
-                                             &pf_sampler_euler_maruyama, &pf_sampler_ancestral,
+const pf_sampler_ops *const pf_samplers[] = {&pf_sampler_ode,
+                                             &pf_sampler_reverse_diffusion,
+                                             &pf_sampler_euler_maruyama,
+                                             &pf_sampler_ancestral,
+                                             &pf_sampler_chain,
                                              NULL};
 
 /* clang-format off */

@@ -16,7 +16,7 @@ static pf_net *net, *without;
 static float params[D + D * D];
 
 /* Term i of an image: (1 + sum k)/(1 + i), nats, and noise of the image's own. */
-static pf_status term(void *self, const pf_batch *b, int i, double *nats)
+static pf_status term(void *self, const pf_batch *b, const int *at, double *nats)
 {
     (void)self;
     const unsigned char *k = b->k;
@@ -24,7 +24,7 @@ static pf_status term(void *self, const pf_batch *b, int i, double *nats)
         pf_draw d = {b->seed, PF_STREAM_EVAL_NOISE, b->sample[r], b->step};
         double sum = 1.0;
         for (int j = 0; j < D; j++) sum += k[r * D + j];
-        nats[r] = sum / (1.0 + i) + pf_draw_uniform_f64(&d, (size_t)i) - 0.5;
+        nats[r] = sum / (1.0 + at[r]) + pf_draw_uniform_f64(&d, (size_t)at[r]) - 0.5;
     }
     return PF_OK;
 }
