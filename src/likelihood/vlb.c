@@ -32,7 +32,7 @@ static const pf_ledger_column columns[COLUMNS] = {
     {"diffusion", "bits/dim", PF_CELL_F64, PF_ROLE_PART, NULL},
     {"decoder", "bits/dim", PF_CELL_F64, PF_ROLE_PART, NULL},
     {"vlb", "bits/dim", PF_CELL_F64, PF_ROLE_TOTAL, NULL},
-    {"terms_variance", "(bits/dim)^2", PF_CELL_F64, PF_ROLE_VARIANCE, "drawn terms"},
+    {"terms_variance", "(bits/dim)^2", PF_CELL_F64, PF_ROLE_VARIANCE, "drawn terms, at most"},
     {"evaluations", "", PF_CELL_I64, PF_ROLE_WORK, NULL},
 };
 /* clang-format on */
