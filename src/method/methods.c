@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-extern const pf_method_ops pf_method_sde_ops;
+extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm;
 
-const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops, NULL};
+const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops, &pf_method_ddpm, NULL};
 
 pf_status pf_method_init(const char *name, pf_method *out)
 {

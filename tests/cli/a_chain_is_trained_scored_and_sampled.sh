@@ -1,0 +1,56 @@
+# DDPM from data to a number and a picture: the same bits on any ranks, in parts, after an interruption; what does
+# not go together is refused in one sentence.
+. "$(dirname "$0")/common.sh"
+cat >"$tmp/chain.yaml" <<YAML
+name: chain
+seed: 3
+shards: 4
+data: {path: $tmp/tiny.h5}
+method: {name: ddpm, steps: 30}
+model: {name: ddpmpp, width: 8, multipliers: [1], blocks: 1, attention: []}
+train: {steps: 6, batch: 8, lr: 1.0e-3, warmup: 2, ema: 0.9, checkpoint_every: 3, eval_every: 3, eval_images: 8, log_every: 3}
+likelihood: {group: 4, terms: 6}
+YAML
+"$probflow" train "$tmp/chain.yaml" --run "$tmp/one" --quiet || fail "training"
+ranks 2 "$probflow" train "$tmp/chain.yaml" --run "$tmp/two" --set train.steps=3 --quiet || fail "training on 2 ranks"
+ranks 2 "$probflow" train "$tmp/chain.yaml" --run "$tmp/two" --quiet || fail "going on"
+same_numbers "$tmp/one/checkpoint-00000006.h5" "$tmp/two/checkpoint-00000006.h5"
+grep -q 'grid' "$tmp/one/config.yaml" && fail "the published grid is written by its old name"
+grep -q 'estimand: vlb' "$tmp/one/config.yaml" || fail "the estimand of a chain is vlb"
+
+"$probflow" bpd "$tmp/one" --limit 16 --out "$tmp/whole.h5" --quiet >"$tmp/bpd.out" || fail "bpd"
+grep -qE '^vlb +[0-9.]+ \+- [0-9.]+ bits/dim' "$tmp/bpd.out" || { cat "$tmp/bpd.out"; fail "no vlb with its error"; }
+grep -qE '^ledger +prior .* diffusion .* decoder' "$tmp/bpd.out" || fail "no parts"
+for i in 1 2; do
+    ranks $i "$probflow" bpd "$tmp/one" --limit 16 --part $i/2 --out "$tmp/part$i.h5" --quiet >/dev/null || fail "part $i"
+done
+"$probflow" bpd "$tmp/one" --limit 16 --from "$tmp/part1.h5" --from "$tmp/part2.h5" --out "$tmp/merged.h5" --quiet >/dev/null ||
+    fail "merging"
+same "$tmp/whole.h5" "$tmp/merged.h5"
+"$probflow" bpd "$tmp/one" --limit 8 --set likelihood.terms=0 --out "$tmp/all.h5" --quiet >"$tmp/all.out" || fail "all terms"
+"$probflow" bpd "$tmp/one" --limit 8 --against "$tmp/one" --out "$tmp/pair.h5" --quiet >"$tmp/pair.out" || fail "against itself"
+grep -qE '^ +vlb +\+0\.0+ \+- 0\.0+ bits' "$tmp/pair.out" || { cat "$tmp/pair.out"; fail "a model differs from itself"; }
+"$probflow" bpd "$tmp/one" --limit 8 --set method.cdf=exact --set method.variance=fixed_small --out "$tmp/exact.h5" --quiet >/dev/null ||
+    fail "another decoder"
+
+"$probflow" sample "$tmp/one" -n 5 --out "$tmp/s.h5" --png "$tmp/g.png" --previews 3 --quiet >/dev/null || fail "sampling"
+[ -s "$tmp/g-previews.png" ] || fail "no picture of previews"
+ranks 2 "$probflow" sample "$tmp/one" -n 3 --out "$tmp/s3.h5" --quiet >/dev/null || fail "sampling on 2 ranks"
+/usr/bin/python3 - "$tmp/s.h5" "$tmp/s3.h5" <<'P' || fail "samples or previews are not what they should be"
+import h5py, sys
+a, b = (h5py.File(p, "r") for p in sys.argv[1:])
+assert (a["x"][:3] == b["x"][:]).all()
+assert a["previews"].shape[:2] == (5, 3)
+assert (a["previews"][:, 2] == a["x"][:]).all()  # the last one is the sample itself: the mean of the last step
+P
+
+refuses 'data.grid is dequantised, but method ddpm' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set data.grid=dequantised
+refuses 'sde.name has no use here' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set sde.name=vp
+refuses 'nll_ode|has no score' "$probflow" bpd "$tmp/one" --set likelihood.estimand=nll_ode --out "$tmp/x.h5"
+refuses 'has no score' "$probflow" sample "$tmp/one" -n 2 --out "$tmp/x.h5" --set sample.name=ode
+refuses 'method.steps is fixed by the checkpoint' "$probflow" bpd "$tmp/one" --set method.steps=10 --out "$tmp/x.h5"
+refuses 'likelihood.terms is 29' "$probflow" bpd "$tmp/one" --set likelihood.terms=29 --out "$tmp/x.h5"
+"$probflow" data density:ring:200 "$tmp/ring.h5" --quiet >/dev/null
+refuses 'method ddpm does not take continuous data' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set data.path="$tmp/ring.h5"
+refuses "unknown method 'dpm'" "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set method.name=dpm
+exit 0

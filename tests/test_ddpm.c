@@ -1,0 +1,281 @@
+/* The method ddpm: what it draws, what it shows a network, its losses, its bound and its samples. */
+#include "method/ddpm.h"
+
+#include <probflow/memory.h>
+#include "checks.h"
+
+enum { B = 6, H = 5, W = 7, C = 8, D = H * W * C }; /* more than one piece of a row */
+static const pf_space images = {.kind = PF_LEVELS, .shape = {H, W, C}, .levels = 256};
+
+static const char *const few[] = {"steps", "40", "beta_start", "0.0025", "beta_end", "0.4"};
+
+/* Opens ddpm with a short chain and n more options (name, value, ..). */
+static void *open_with(const char *const *more, int n)
+{
+    unsigned char opt[256];
+    void *self = NULL;
+    assert_true(pf_method_ddpm.size <= sizeof opt);
+    pf_opt_defaults(pf_method_ddpm.opts, opt);
+    for (int i = 0; i < 6; i += 2)
+        must(pf_opt_set(pf_method_ddpm.opts, "ddpm", few[i], few[i + 1], opt));
+    for (int i = 0; i < n; i += 2)
+        must(pf_opt_set(pf_method_ddpm.opts, "ddpm", more[i], more[i + 1], opt));
+    must(pf_method_ddpm.open(opt, &images, &self));
+    return self;
+}
+
+typedef struct rig {
+    float x[B * D], seen[B * D], cond[B], sigma[B], mean[B], net[B * D], gout[B * D];
+    double xi[B * D], term[B];
+    uint64_t sample[B];
+    char scratch[B * (D + 2) * sizeof(float)];
+    void *in[4];
+    pf_batch batch;
+} rig;
+
+static rig *new_rig(void)
+{
+    rig *r = pf_zalloc(sizeof *r);
+    for (int i = 0; i < B * D; i++) r->x[i] = (float)(2.0 * (i * 37 % 256) / 255.0 - 1.0);
+    for (int b = 0; b < B; b++) r->sample[b] = 100 + (uint64_t)b;
+    r->in[0] = r->seen;
+    r->in[1] = r->cond;
+    r->in[2] = r->sigma;
+    r->in[3] = r->mean;
+    r->batch = (pf_batch){.space = &images,
+                          .B = B,
+                          .total = B,
+                          .x = r->x,
+                          .sample = r->sample,
+                          .seed = 5,
+                          .step = 9};
+    return r;
+}
+
+static const float *noise(const rig *r, int b) /* behind the index of a sample */
+{
+    return (const float *)(r->scratch + b * (sizeof(int64_t) + D * sizeof(float)) +
+                           sizeof(int64_t));
+}
+
+/* The same index for all samples of a batch. */
+static const int *alike(int i)
+{
+    static int all[B];
+    for (int b = 0; b < B; b++) all[b] = i;
+    return all;
+}
+
+static void a_network_sees_the_noised_data_and_where_it_is(void **state)
+{
+    (void)state;
+    void *self = open_with(NULL, 0);
+    rig *r = new_rig();
+    pf_ports in;
+    int hit[B] = {0};
+    pf_method_ddpm.ports(self, &in);
+    assert_int_equal(in.n, 4);
+    assert_string_equal(in.port[1].name, "cond");
+    assert_true(in.port[0].shape.w == W && in.out.c == C);
+    assert_true(pf_method_ddpm.scratch(self) * B == sizeof r->scratch);
+    pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
+    for (int b = 0; b < B; b++) {
+        const float *z = noise(r, b);
+        double m = (double)r->mean[b], s = (double)r->sigma[b] * m;
+        hit[(int)(r->cond[b] * B / 40.0f)]++;
+        assert_near(m * m + s * s, 1.0, 1e-6);
+        for (int j = 0; j < D; j++)
+            assert_near((double)r->seen[b * D + j],
+                        m * (double)r->x[b * D + j] + s * (double)z[j], 1e-6);
+    }
+    /* one shifted grid: two neighbours at most meet in one of B parts */
+    for (int b = 0; b < B; b++) assert_true(hit[b] <= 2);
+    pf_method_ddpm.close(self);
+    pf_free(r);
+}
+
+static void draws_do_not_depend_on_how_a_batch_is_cut(void **state)
+{
+    (void)state;
+    void *self = open_with(NULL, 0);
+    for (int eval = 0; eval < 2; eval++) {
+        rig *whole = new_rig(), *part = new_rig();
+        whole->batch.eval = part->batch.eval = eval;
+        pf_method_ddpm.see(self, &whole->batch, whole->scratch, whole->in);
+        part->batch.B = 2;
+        part->batch.first = 3;
+        part->batch.x = whole->x + 3 * D;
+        part->batch.sample = whole->sample + 3;
+        part->in[2] = part->in[3] = NULL;
+        pf_method_ddpm.see(self, &part->batch, part->scratch, part->in);
+        assert_memory_equal(part->seen, whole->seen + 3 * D, 2 * D * sizeof(float));
+        assert_memory_equal(part->cond, whole->cond + 3, 2 * sizeof(float));
+        part->batch.step++;
+        memcpy(part->gout, part->seen, sizeof part->gout);
+        pf_method_ddpm.see(self, &part->batch, part->scratch, part->in);
+        int same = !memcmp(part->gout, part->seen, 2 * D * sizeof(float));
+        assert_int_equal(same, eval); /* evaluation never moves */
+        pf_free(whole);
+        pf_free(part);
+    }
+    pf_method_ddpm.close(self);
+}
+
+static void gradients_are_those_of_finite_differences(void **state)
+{
+    (void)state;
+    const char *const predicts[] = {"noise", "data", "mean"}, *const losses[] = {"simple",
+                                                                                 "kl"};
+    for (int c = 0; c < 6; c++) {
+        const char *const more[] = {"predicts",    predicts[c % 3], "loss",
+                                    losses[c / 3], "cdf",           "exact"};
+        void *self = open_with(more, 6);
+        rig *r = new_rig();
+        pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
+        for (int i = 0; i < B * D; i++) r->net[i] = 0.5f * r->seen[i];
+        pf_method_ddpm.loss(self, &r->batch, r->scratch, r->net, 3.0, r->term, r->gout);
+        for (int b = 0; b < B; b++) {
+            int j = b * D + 31 * b;
+            double side[2], h = 1.0 / 4096, kept = (double)r->net[j];
+            for (int k = 0; k < 2; k++) {
+                r->net[j] = (float)(kept + (k ? h : -h));
+                pf_method_ddpm.loss(self, &r->batch, r->scratch, r->net, 3.0, r->term, NULL);
+                side[k] = r->term[b];
+            }
+            r->net[j] = (float)kept;
+            double want = 3.0 * (side[1] - side[0]) / (2.0 * h);
+            assert_near((double)r->gout[j], want, 1e-4 * fabs(want) + 1e-6);
+        }
+        pf_method_ddpm.close(self);
+        pf_free(r);
+    }
+}
+
+static void the_true_noise_costs_nothing(void **state)
+{
+    (void)state;
+    void *self = open_with(NULL, 0);
+    rig *r = new_rig();
+    pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
+    for (int b = 0; b < B; b++) memcpy(r->net + b * D, noise(r, b), D * sizeof *r->net);
+    pf_method_ddpm.loss(self, &r->batch, r->scratch, r->net, 1.0, r->term, r->gout);
+    for (int b = 0; b < B; b++) assert_near(r->term[b], 0.0, 0.0);
+    pf_method_ddpm.close(self);
+    pf_free(r);
+}
+
+/* With the truth predicted, all is lost in the prior and in the width of the decoder. */
+static void a_network_that_knows_the_data_has_a_bound_of_prior_and_decoder(void **state)
+{
+    (void)state;
+    const char *const more[] = {"predicts", "data", "variance", "fixed_small", "cdf", "exact"};
+    void *self = open_with(more, 6);
+    rig *r = new_rig();
+    int T = pf_ddpm_steps(self);
+    assert_int_equal(T, 40);
+    for (int i = 0; i < T; i++) {
+        pf_ddpm_noised(self, &r->batch, alike(i), r->xi);
+        pf_ddpm_show(self, B, alike(i), r->xi, r->in);
+        assert_near((double)r->cond[B - 1], i, 0.0);
+        assert_near((double)r->seen[D], r->xi[D], 1e-6);
+        pf_ddpm_term(self, &r->batch, alike(i), r->xi, r->x, r->term);
+        for (int b = 0; b < B; b++) {
+            /* x is a float, 6e-8 from its level; the first steps' variances are 1e-3 */
+            if (i) assert_near(r->term[b], 0.0, 1e-9);
+            else assert_true(r->term[b] > 0.0 && r->term[b] < D * log(256.0));
+        }
+    }
+    pf_ddpm_prior(self, &r->batch, r->term);
+    for (int b = 0; b < B; b++) assert_true(r->term[b] > 0.0 && r->term[b] < D * 1e-3);
+    pf_method_ddpm.close(self);
+    pf_free(r);
+}
+
+static void the_noise_of_the_bound_is_one_draw_an_image_and_index(void **state)
+{
+    (void)state;
+    void *self = open_with(NULL, 0);
+    rig *all = new_rig(), *one = new_rig();
+    pf_ddpm_noised(self, &all->batch, alike(7), all->xi);
+    one->batch.B = 1;
+    one->batch.first = 77;
+    one->batch.x = all->x + 4 * D;
+    one->batch.sample = all->sample + 4;
+    pf_ddpm_noised(self, &one->batch, alike(7), one->xi);
+    assert_memory_equal(one->xi, all->xi + 4 * D, D * sizeof *one->xi);
+    pf_ddpm_noised(self, &one->batch, alike(8), one->xi);
+    assert_memory_not_equal(one->xi, all->xi + 4 * D, D * sizeof *one->xi);
+    one->batch.step = all->batch.step + 1; /* another draw */
+    pf_ddpm_noised(self, &one->batch, alike(7), one->xi);
+    assert_memory_not_equal(one->xi, all->xi + 4 * D, D * sizeof *one->xi);
+    pf_method_ddpm.close(self);
+    pf_free(all);
+    pf_free(one);
+}
+
+static void samples_of_a_network_that_knows_the_data_are_the_data(void **state)
+{
+    (void)state;
+    const char *const more[] = {"predicts", "data"};
+    void *self = open_with(more, 2);
+    rig *r = new_rig();
+    double *x0 = pf_zalloc(B * D * sizeof *x0), moment = 0.0;
+    pf_ddpm_start(self, &r->batch, r->xi);
+    for (int j = 0; j < B * D; j++) moment += r->xi[j] * r->xi[j] / (B * D);
+    assert_near(moment, 1.0, 0.2); /* 6 standard deviations of the mean of 1680 squares */
+    for (int i = pf_ddpm_steps(self) - 1; i >= 0; i--) {
+        pf_ddpm_step(self, &r->batch, i, r->x, r->xi, x0);
+        assert_near(x0[D + 1], (double)r->x[D + 1], 0.0);
+    }
+    for (int j = 0; j < B * D; j++) assert_near(r->xi[j], (double)r->x[j], 1e-7);
+    pf_method_ddpm.close(self);
+    pf_free(r);
+    pf_free(x0);
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    unsigned char opt[256];
+    void *self = NULL;
+    const pf_opt *o = pf_method_ddpm.opts;
+    pf_space real = images;
+    real.kind = PF_REAL;
+    real.levels = 0;
+    pf_opt_defaults(o, opt);
+    assert_int_equal(pf_method_ddpm.open(opt, &real, &self), PF_EARG);
+    must(pf_opt_set(o, "ddpm", "schedule", "jsd", opt));
+    assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "predicts data or mean"));
+    must(pf_opt_set(o, "ddpm", "predicts", "data", opt));
+    must(pf_method_ddpm.open(opt, &images, &self));
+    pf_method_ddpm.close(self);
+    self = NULL;
+    must(pf_opt_set(o, "ddpm", "schedule", "linear", opt));
+    must(pf_opt_set(o, "ddpm", "beta_end", "1", opt));
+    assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EARG);
+    assert_int_not_equal(pf_opt_set(o, "ddpm", "steps", "1", opt), PF_OK);
+    must(pf_opt_set(o, "ddpm", "beta_end", "0.02", opt));
+    for (int n = 1; n <= 4; n++) { /* no memory, wherever it is asked for */
+        pf_alloc_fail_at(n);
+        assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EMEM);
+    }
+    pf_alloc_fail_at(0);
+    assert_null(self);
+    pf_method_ddpm.close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_network_sees_the_noised_data_and_where_it_is),
+        cmocka_unit_test(draws_do_not_depend_on_how_a_batch_is_cut),
+        cmocka_unit_test(gradients_are_those_of_finite_differences),
+        cmocka_unit_test(the_true_noise_costs_nothing),
+        cmocka_unit_test(a_network_that_knows_the_data_has_a_bound_of_prior_and_decoder),
+        cmocka_unit_test(the_noise_of_the_bound_is_one_draw_an_image_and_index),
+        cmocka_unit_test(samples_of_a_network_that_knows_the_data_are_the_data),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
