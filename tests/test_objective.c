@@ -189,7 +189,7 @@ static void the_true_score_of_a_point_has_no_loss(void **state)
         double loss[B];
         m.predicts = i / N_SDE;
         pf_dsm d = dsm(&m, &b);
-        pf_dsm_show(&d, &(pf_dsm_inputs){xt, cond, sigma, mean});
+        pf_dsm_show(&d, (void *[PF_DSM_PORTS]){xt, cond, sigma, mean});
         for (int e = 0; e < B * D; e++) {
             double mu, std, t = b.t[e / D], x = b.x[e];
             pf_sde_marginal(&s, t, &mu, &std);

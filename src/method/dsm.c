@@ -74,25 +74,42 @@ void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64
     }
 }
 
-void pf_dsm_show_time(const pf_sde_method *m, double t, int b, const pf_dsm_inputs *to)
+pf_ports pf_dsm_ports(pf_shape data)
+{
+    const pf_shape one = {1, 1, 1};
+    return (pf_ports){.n = PF_DSM_PORTS,
+                      .port = {[PF_DSM_X] = {"x", data, 0},
+                               [PF_DSM_COND] = {"cond", one, 0},
+                               [PF_DSM_SIGMA] = {"sigma", one, 0},
+                               [PF_DSM_MEAN] = {"mean", one, 0}},
+                      .out = data};
+}
+
+static void put(void *const *in, int port, int b, double value)
+{
+    if (in[port]) ((float *)in[port])[b] = (float)value;
+}
+
+void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in)
 {
     double mean, std;
     pf_sde_marginal(&m->sde, t, &mean, &std);
-    if (to->cond) to->cond[b] = (float)pf_sde_method_cond(m, t);
-    if (to->sigma) to->sigma[b] = (float)(std / mean);
-    if (to->mean) to->mean[b] = (float)mean;
+    put(in, PF_DSM_COND, b, pf_sde_method_cond(m, t));
+    put(in, PF_DSM_SIGMA, b, std / mean);
+    put(in, PF_DSM_MEAN, b, mean);
 }
 
-void pf_dsm_show(const pf_dsm *d, const pf_dsm_inputs *to)
+void pf_dsm_show(const pf_dsm *d, void *const *in)
 {
     size_t D = (size_t)d->dim;
+    float *x = in[PF_DSM_X];
 
     for (int b = 0; b < d->B; b++) {
         double m, s;
         pf_sde_marginal(&d->m->sde, d->t[b], &m, &s);
-        pf_dsm_show_time(d->m, d->t[b], b, to);
-        for (size_t i = (size_t)b * D; to->xt && i < (size_t)(b + 1) * D; i++)
-            to->xt[i] = (float)(m * (double)d->x[i] + s * (double)d->z[i]);
+        pf_dsm_show_time(d->m, d->t[b], b, in);
+        for (size_t i = (size_t)b * D; x && i < (size_t)(b + 1) * D; i++)
+            x[i] = (float)(m * (double)d->x[i] + s * (double)d->z[i]);
     }
 }
 

@@ -2,6 +2,7 @@
 #ifndef PROBFLOW_SRC_METHOD_DSM_H
 #define PROBFLOW_SRC_METHOD_DSM_H
 
+#include <probflow/graph.h>
 #include <probflow/objective.h>
 #include <probflow/sde.h>
 #include <stdint.h>
@@ -38,14 +39,15 @@ typedef struct pf_dsm {
 void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64_t total,
                   double *t);
 
-/* What a network sees: xt [B,D], conditioning values cond [B], noise levels sigma [B] = std/mean factor,
- * mean factors mean [B].  The caller's; NULL: not wanted. */
-typedef struct pf_dsm_inputs {
-    float *xt, *cond, *sigma, *mean;
-} pf_dsm_inputs;
-void pf_dsm_show(const pf_dsm *d, const pf_dsm_inputs *to);
-/* cond, sigma and mean of sample b at time t. */
-void pf_dsm_show_time(const pf_sde_method *m, double t, int b, const pf_dsm_inputs *to);
+/* What a network may see: the noisy data, how it is told the time, std over mean factor and mean factor of the
+ * marginal.  A further input is a number here, its name in pf_dsm_ports and its value in dsm.c. */
+enum { PF_DSM_X, PF_DSM_COND, PF_DSM_SIGMA, PF_DSM_MEAN, PF_DSM_PORTS };
+/* Offered for data of this shape; the output has it too. */
+pf_ports pf_dsm_ports(pf_shape data);
+/* Fills in[] [B, shape of the port], by the numbers above; NULL: not wanted. */
+void pf_dsm_show(const pf_dsm *d, void *const *in);
+/* The same of sample b at time t, without the data. */
+void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in);
 
 /* loss [B] per sample from the raw network output net [B,D]; gout [B,D] (NULL: not wanted)
  * = scale * d(sum_b loss_b)/d net.  Sums in double. */

@@ -16,8 +16,7 @@ typedef struct net_score {
     pf_plan *plan;
     pf_run run;
     pf_inputs inputs;
-    float *x;           /* [batch,D] of them */
-    pf_dsm_inputs time; /* [batch] each, of them */
+    void *in[PF_PORTS_MAX]; /* of the method's ports */
     int batch, dim;
     float *out;               /* [batch,D] raw network output */
     float *v, *jv;            /* [batch,D] one probe and its product; NULL without vjp */
@@ -28,15 +27,16 @@ typedef struct net_score {
 static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const double *x)
 {
     size_t D = (size_t)s->dim;
+    float *to = s->in[PF_DSM_X];
 
     PF_REQUIRE(B > 0 && B <= s->batch, PF_EARG, "score of %d samples, made for 1 to %d", B,
                s->batch);
     for (int b = 0; b < s->batch; b++) {
         int from = b < B ? b : B - 1;
         const double *row = x + (size_t)from * D;
-        pf_dsm_show_time(s->m, t[from], b, &s->time);
+        pf_dsm_show_time(s->m, t[from], b, s->in);
         s->scale[b] = pf_sde_method_score(s->m, t[from]);
-        for (size_t i = 0; i < D; i++) s->x[(size_t)b * D + i] = (float)row[i];
+        for (size_t i = 0; i < D; i++) to[(size_t)b * D + i] = (float)row[i];
     }
     PF_TRY(pf_plan_forward(s->plan, &s->run, s->out));
     return PF_OK;
@@ -100,20 +100,6 @@ static void release(void *self)
     pf_free(s);
 }
 
-static PF_MUST_USE pf_status open_inputs(net_score *s)
-{
-    const pf_graph *g = s->net->graph;
-    int cond = pf_graph_port(g, "cond"), sigma = pf_graph_port(g, "sigma"),
-        mean = pf_graph_port(g, "mean");
-    PF_TRY(pf_inputs_create(s->net, s->batch, &s->inputs));
-    pf_inputs_run(&s->inputs, &s->run);
-    s->x = s->inputs.in[pf_graph_port(g, "x")];
-    s->time = (pf_dsm_inputs){.cond = cond < 0 ? NULL : s->inputs.in[cond],
-                              .sigma = sigma < 0 ? NULL : s->inputs.in[sigma],
-                              .mean = mean < 0 ? NULL : s->inputs.in[mean]};
-    return PF_OK;
-}
-
 static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_view_opt *o)
 {
     int x = pf_graph_port(n->graph, "x"), vjp = !!o->with_vjp;
@@ -129,7 +115,9 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_view
     s->batch = o->batch;
     s->dim = pf_space_dim(&n->space);
     floats = rows * (size_t)s->dim * sizeof(float);
-    PF_TRY(open_inputs(s));
+    PF_TRY(pf_inputs_create(n, o->batch, &s->inputs));
+    pf_inputs_run(&s->inputs, &s->run);
+    pf_net_ports(n, &s->inputs, s->in);
     s->out = pf_zalloc(floats);
     s->scale = pf_zalloc(rows * sizeof *s->scale);
     PF_REQUIRE(s->out && s->scale, PF_EMEM, "no memory for the buffers of a score function");

@@ -9,8 +9,6 @@
 
 extern const pf_method_ops pf_method_sde_ops;
 
-enum { PORT_X, PORT_COND, PORT_SIGMA, PORT_MEAN, PORTS };
-
 typedef struct bound {
     pf_sde_method m;
     pf_space space;
@@ -53,14 +51,7 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
 
 static void ports(const void *self, pf_ports *offered)
 {
-    const bound *b = self;
-    const pf_shape one = {1, 1, 1};
-    *offered = (pf_ports){.n = PORTS,
-                          .port = {[PORT_X] = {"x", b->space.shape, 0},
-                                   [PORT_COND] = {"cond", one, 0},
-                                   [PORT_SIGMA] = {"sigma", one, 0},
-                                   [PORT_MEAN] = {"mean", one, 0}},
-                          .out = b->space.shape};
+    *offered = pf_dsm_ports(((const bound *)self)->space.shape);
 }
 
 /* A time and the noise of a sample; in a batch all times lie first. */
@@ -90,7 +81,7 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
     }
     pf_dsm_times(&s->m, pf_draw_uniform_f64(&u, 0), b->first, b->B, b->total, t);
     pf_dsm d = of_batch(s, b, scratch);
-    pf_dsm_show(&d, &(pf_dsm_inputs){in[PORT_X], in[PORT_COND], in[PORT_SIGMA], in[PORT_MEAN]});
+    pf_dsm_show(&d, in);
 }
 
 static void loss(const void *self, const pf_batch *b, const void *scratch, const float *net,

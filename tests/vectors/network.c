@@ -210,7 +210,7 @@ static PF_MUST_USE pf_status run_loss(golden *g, pass *a, const double *t, pf_pl
     PF_TRY(array(g, "loss_lw", &weighted));
     PF_REQUIRE(sigma2->size == (size_t)g->B && weighted->size == (size_t)g->B, PF_EFORMAT,
                "%s: want %d losses", g->v->path, g->B);
-    pf_dsm_show(&d, &(pf_dsm_inputs){a->xt, a->cond, a->sigma, a->mean});
+    pf_dsm_show(&d, (void *[PF_DSM_PORTS]){a->xt, a->cond, a->sigma, a->mean});
     PF_TRY(pf_plan_set_params(plan, g->params));
     pf_run_set(&run, g->net->graph, "x", a->xt);
     pf_run_set(&run, g->net->graph, "cond", a->cond);
