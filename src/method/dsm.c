@@ -81,7 +81,8 @@ pf_ports pf_dsm_ports(pf_shape data)
                       .port = {[PF_DSM_X] = {"x", data, 0},
                                [PF_DSM_COND] = {"cond", one, 0},
                                [PF_DSM_SIGMA] = {"sigma", one, 0},
-                               [PF_DSM_MEAN] = {"mean", one, 0}},
+                               [PF_DSM_MEAN] = {"mean", one, 0},
+                               [PF_DSM_LOG_SNR] = {"log_snr", one, 0}},
                       .out = data};
 }
 
@@ -97,6 +98,7 @@ void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in)
     put(in, PF_DSM_COND, b, pf_sde_method_cond(m, t));
     put(in, PF_DSM_SIGMA, b, std / mean);
     put(in, PF_DSM_MEAN, b, mean);
+    put(in, PF_DSM_LOG_SNR, b, 2.0 * log(mean / std));
 }
 
 void pf_dsm_show(const pf_dsm *d, void *const *in)

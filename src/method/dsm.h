@@ -40,8 +40,8 @@ void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64
                   double *t);
 
 /* What a network may see: the noisy data, how it is told the time, std over mean factor and mean factor of the
- * marginal.  A further input is a number here, its name in pf_dsm_ports and its value in dsm.c. */
-enum { PF_DSM_X, PF_DSM_COND, PF_DSM_SIGMA, PF_DSM_MEAN, PF_DSM_PORTS };
+ * marginal, log(mean^2/std^2).  A further input is a number here, its name in pf_dsm_ports and its value in dsm.c. */
+enum { PF_DSM_X, PF_DSM_COND, PF_DSM_SIGMA, PF_DSM_MEAN, PF_DSM_LOG_SNR, PF_DSM_PORTS };
 /* Offered for data of this shape; the output has it too. */
 pf_ports pf_dsm_ports(pf_shape data);
 /* Fills in[] [B, shape of the port], by the numbers above; NULL: not wanted. */
