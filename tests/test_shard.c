@@ -244,11 +244,52 @@ static void counts_of_shards_add_up_to_those_of_the_data(void **state)
     pf_dataset_close(d);
 }
 
+static void labels_and_conditions_come_with_their_rows(void **state)
+{
+    (void)state;
+    enum { B = 10 };
+    int32_t label[ROWS], l[B];
+    double condition[2 * ROWS];
+    float x[B * D], c[B * 3];
+    pf_dataset *d = NULL;
+    pf_data_opt opt = {.path = "", .grid = PF_GRID_PUBLISHED};
+    pf_dataset_info info = {
+        .name = "ramp",
+        .space = {.kind = PF_LEVELS, .shape = {1, D, 1}, .levels = 256, .conditions = 2}};
+    for (int i = 0; i < ROWS * D; i++) ramp[i] = (uint8_t)(i / D + i % D);
+    for (int i = 0; i < ROWS; i++) {
+        label[i] = i % 7;
+        condition[2 * i] = i;
+        condition[2 * i + 1] = -0.5 * i;
+    }
+    pf_dataset_split split = {"train", ROWS, ramp, label, .conditions = condition};
+    assert_int_equal(pf_dataset_write(in_dir("told.h5"), &info, &split, 1), PF_OK);
+    assert_int_equal(pf_dataset_open(in_dir("told.h5"), "train", &d), PF_OK);
+    for (int k = 0; k < 3; k++) {
+        pf_shard *sh = NULL;
+        assert_int_equal(pf_shard_open(d, &opt, k, 3, 42, &sh), PF_OK);
+        assert_int_equal(pf_shard_keep(sh, d, 1, 1), PF_OK);
+        for (int step = 0; step < 9; step++) {
+            pf_shard_batch(sh, step, B, x);
+            pf_shard_given(sh, step, B, l, c);
+            for (int b = 0; b < B; b++) {
+                int row = row_of(x + b * D);
+                assert_int_equal(l[b], row % 7);
+                assert_true(c[3 * b] == (float)row && c[3 * b + 1] == -0.5f * (float)row &&
+                            c[3 * b + 2] == 1.0f);
+            }
+        }
+        pf_shard_free(sh);
+    }
+    pf_dataset_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shards_of_a_dataset_partition_it_in_every_epoch),
         cmocka_unit_test(points_of_a_grid_carry_no_noise),
+        cmocka_unit_test(labels_and_conditions_come_with_their_rows),
         cmocka_unit_test(tokens_lie_nowhere_in_model_scale),
         cmocka_unit_test(batches_do_not_depend_on_how_they_are_cut),
         cmocka_unit_test(epochs_and_seeds_change_the_order),

@@ -14,11 +14,11 @@
 typedef struct pf_batch {
     const pf_space *space;
     int B;
-    int64_t first, total; /* these are positions first .. first+B-1 of `total` */
-    const void *k;        /* levels or tokens; NULL: not given */
-    const float *x;       /* [B,D] in model scale */
-    const int32_t *label;
-    const float *condition;
+    int64_t first, total;   /* these are positions first .. first+B-1 of `total` */
+    const void *k;          /* levels or tokens; NULL: not given */
+    const float *x;         /* [B,D] in model scale */
+    const int32_t *label;   /* [B], -1: none; NULL: withheld */
+    const float *condition; /* [B,C+1] as pf_conditions_known makes them; NULL: withheld */
     const uint64_t *sample; /* [B] global numbers, which key the draws */
     uint64_t seed;
     uint32_t step;

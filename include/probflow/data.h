@@ -141,5 +141,14 @@ PF_MUST_USE pf_status pf_shard_count_levels(const pf_shard *s, int channels, int
 /* Batch of B samples of this shard at `step`: its position in the shard's own shuffled epochs is
  * step*B.  x [B,D] model scale, dequantised and flipped by f(seed, sample, step). */
 void pf_shard_batch(const pf_shard *s, int64_t step, int B, float *x);
+/* Reads the labels and the conditions of its rows too, each where it is wanted; d as in pf_shard_open.
+ * Fails as pf_dataset_labels and pf_dataset_conditions do; PF_EMEM. */
+PF_MUST_USE pf_status pf_shard_keep(pf_shard *s, pf_dataset *d, int labels, int conditions);
+/* Of the rows of the same batch: label [B], and condition [B,C+1] as pf_conditions_known makes them.
+ * NULL: unwanted; what is wanted has been kept.
+ * Test   labels_and_conditions_come_with_their_rows */
+void pf_shard_given(const pf_shard *s, int64_t step, int B, int32_t *label, float *condition);
+/* Bytes that both take. */
+size_t pf_shard_given_bytes(const pf_shard *s);
 
 #endif

@@ -32,11 +32,16 @@ typedef struct pf_train_opt {
     int precision; /* pf_precision */
     int recompute; /* pf_recompute */
     int device;    /* enum: cpu; gpu is known and refused */
+    double drop_conditions; /* share of the samples whose label and conditions are withheld */
 } pf_train_opt;
 extern const pf_opt pf_train_opts[];
 
 /* The rate of step number `step` (from 0): lr min(1, step/warmup, (steps - step)/decay). */
 double pf_learning_rate(const pf_train_opt *o, int64_t step);
+
+/* 1 when the label and the conditions of this sample, by its global number, are withheld.
+ * Test   the_share_of_withheld_samples_is_that_asked_for */
+int pf_withheld(const pf_train_opt *o, uint64_t seed, uint64_t sample);
 
 /* Decay of the n-th update of the average, n from 1: ema, or min(ema, (1 + n)/(10 + n)) with
  * ema_warmup.
@@ -78,6 +83,11 @@ PF_MUST_USE pf_status pf_experiment_read(pf_config *c, pf_experiment *out);
 /* The same with each of sets ("section.key=value", in order) put into c first.  Frees c. */
 PF_MUST_USE pf_status pf_experiment_take(pf_config *c, int n_sets, const char *const *sets,
                                          pf_experiment *out);
+/* The space of a data set as the network of e wants it: with the number of classes where it reads labels.
+ * Fails  PF_EARG: it reads labels or conditions, which the data lack, or train.drop_conditions would withhold
+ *        neither; as pf_dataset_classes does.
+ * Test   conditions_reach_the_density.sh */
+PF_MUST_USE pf_status pf_experiment_space(const pf_experiment *e, pf_dataset *d, pf_space *out);
 /* Canonical text, owned by the caller. */
 PF_MUST_USE pf_status pf_experiment_text(const pf_experiment *e, pf_text *out);
 

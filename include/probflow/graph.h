@@ -26,6 +26,7 @@ typedef struct pf_port { /* one input of a network */
     const char *name;
     pf_shape shape; /* per sample */
     int integer;    /* 1: int32 values; 0: float */
+    int classes;    /* of an integer: it is 0 .. classes-1, or -1 for none; 0: not said */
 } pf_port;
 typedef struct pf_ports { /* what is offered to a network, and what is asked of it */
     int n;
@@ -139,6 +140,9 @@ pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
  *         label that is no class.
  * Test    a_label_picks_its_row_and_none_is_zero */
 pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width);
+/* pf_embed of the port `label` among those offered, which says its classes.
+ * Test    a_label_and_a_condition_change_the_output */
+pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int width);
 /* The values v and m of the next five are [1,1,1] and have no derivative: a plan that is asked for a
  * gradient along one of them fails. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */

@@ -28,7 +28,8 @@ typedef enum pf_stream {
     PF_STREAM_PRIOR,        /* samplers: x at t = 1                                        */
     PF_STREAM_SAMPLE,       /* samplers: step = solver step                                */
     PF_STREAM_DATA,         /* points of a density: sample = point, step = split    */
-    PF_STREAM_TEST
+    PF_STREAM_TEST,
+    PF_STREAM_WITHHOLD /* training: sample = global number, what is not told of it      */
 } pf_stream;
 
 /* Which draw. */

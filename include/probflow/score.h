@@ -7,6 +7,8 @@
 
 #include <probflow/status.h>
 
+#include <stdint.h>
+
 typedef struct pf_score {
     void *self; /* owned */
     int dim;    /* D */
@@ -16,6 +18,10 @@ typedef struct pf_score {
     /* s as above and, from the same forward pass, jv [K,B,D] = v' ds/dx for v [K,B,D]. */
     pf_status (*vjp)(void *self, int B, const double *t, const double *x, int K,
                      const double *v, double *s, double *jv);
+    /* What is known of the rows of the calls that follow beside x: label [B], -1 for none, and condition [B,C];
+     * NULL: withheld, as both are before the first call.  Rows beyond B are as the last.  NULL: the model
+     * is told neither. */
+    pf_status (*give)(void *self, int B, const int32_t *label, const double *condition);
     /* Raw network output [B,D] of the last call; NULL for analytic scores.  Borrowed. */
     const float *(*raw)(void *self);
     void (*free)(void *self);

@@ -54,4 +54,8 @@ void pf_bins_to_model(const pf_space *s, size_t n, double *v);
 /* The level whose bin holds x, the outermost one where none does: the inverse on every grid. */
 void pf_from_model(const pf_space *s, size_t n, const double *x, uint8_t *k);
 
+/* What a network is told of the C conditions of n rows: v [n,C] to out [n,C+1], the values and a last entry 1.
+ * A row of zeros says that they are withheld.  Local. */
+void pf_conditions_known(int C, size_t n, const double *v, float *out);
+
 #endif

@@ -83,3 +83,11 @@ void pf_from_model(const pf_space *s, size_t n, const double *x, uint8_t *k)
         k[i] = (uint8_t)(v < 0.0 ? 0.0 : v > last ? last : v);
     }
 }
+
+void pf_conditions_known(int C, size_t n, const double *v, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (int j = 0; j < C; j++) *out++ = (float)*v++;
+        *out++ = 1.0f;
+    }
+}

@@ -91,9 +91,9 @@ static PF_MUST_USE pf_status find_data(job *j)
             z->w < 1 || z->c < 1)
             return pf_usage_error(PF_WHERE, "--size: '%s' is not HxWxC", j->size);
     } else if (j->b.e.data.path[0] && !pf_dataset_open(j->b.e.data.path, "train", &d)) {
-        *s = pf_dataset_about(d)->space;
+        pf_status st = pf_experiment_space(&j->b.e, d, s);
         pf_dataset_close(d);
-        return PF_OK;
+        return st ? pf_trail(st, PF_WHERE) : PF_OK;
     }
     return make_data(j);
 }

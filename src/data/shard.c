@@ -16,8 +16,10 @@ struct pf_shard {
     pf_space space;
     pf_data_opt opt;
     uint64_t seed;
-    uint8_t *k; /* [n,D] images */
-    double *x;  /* [n,D] continuous */
+    uint8_t *k;        /* [n,D] images */
+    double *x;         /* [n,D] continuous */
+    int32_t *label;    /* [n] where they are kept */
+    double *condition; /* [n,C] where they are kept */
 };
 
 static const char *const grid_was[] = {"true", "false", NULL};
@@ -72,11 +74,18 @@ static void flip(pf_shape s, float *x)
             }
 }
 
+/* The row of this shard that stands at a position. */
+static uint64_t row_at(const pf_shard *s, int64_t position)
+{
+    pf_draw shuffle = {s->seed, PF_STREAM_SHUFFLE, (uint64_t)s->shard,
+                       (uint32_t)(position / s->n)};
+    return pf_draw_permute(&shuffle, (uint64_t)s->n, (uint64_t)(position % s->n));
+}
+
 static void sample(const pf_shard *s, int64_t position, float *x)
 {
     uint32_t epoch = (uint32_t)(position / s->n), coin = 0;
-    pf_draw shuffle = {s->seed, PF_STREAM_SHUFFLE, (uint64_t)s->shard, epoch};
-    uint64_t row = pf_draw_permute(&shuffle, (uint64_t)s->n, (uint64_t)(position % s->n));
+    uint64_t row = row_at(s, position);
     uint64_t global = (uint64_t)s->first + row;
     const double *v = s->x ? s->x + row * s->dim : NULL;
     for (size_t i = 0; v && i < s->dim; i++) x[i] = (float)v[i];
@@ -94,6 +103,8 @@ void pf_shard_free(pf_shard *s)
     if (!s) return;
     pf_free(s->k);
     pf_free(s->x);
+    pf_free(s->label);
+    pf_free(s->condition);
     pf_free(s);
 }
 
@@ -138,4 +149,39 @@ pf_status pf_shard_count_levels(const pf_shard *s, int channels, int n, int64_t 
 void pf_shard_batch(const pf_shard *s, int64_t step, int B, float *x)
 {
     for (int b = 0; b < B; b++) sample(s, step * B + b, x + (size_t)b * s->dim);
+}
+
+pf_status pf_shard_keep(pf_shard *s, pf_dataset *d, int labels, int conditions)
+{
+    size_t n = (size_t)s->n, C = (size_t)s->space.conditions;
+    if (labels) {
+        s->label = pf_zalloc(n * sizeof *s->label);
+        PF_REQUIRE(s->label, PF_EMEM, "no memory for %zu labels", n);
+        PF_TRY(pf_dataset_labels(d, s->first, s->n, s->label));
+    }
+    if (conditions) {
+        s->condition = pf_zalloc(n * C * sizeof *s->condition);
+        PF_REQUIRE(s->condition, PF_EMEM, "no memory for the conditions of %zu rows", n);
+        PF_TRY(pf_dataset_conditions(d, s->first, s->n, s->condition));
+    }
+    return PF_OK;
+}
+
+void pf_shard_given(const pf_shard *s, int64_t step, int B, int32_t *label, float *condition)
+{
+    size_t C = (size_t)s->space.conditions;
+    for (int b = 0; b < B; b++) {
+        uint64_t row = row_at(s, step * B + b);
+        if (label) label[b] = s->label[row];
+        if (condition)
+            pf_conditions_known((int)C, 1, s->condition + row * C,
+                                condition + (size_t)b * (C + 1));
+    }
+}
+
+size_t pf_shard_given_bytes(const pf_shard *s)
+{
+    size_t n = (size_t)s->n, C = (size_t)s->space.conditions;
+    return (s->label ? n * sizeof *s->label : 0) +
+           (s->condition ? n * C * sizeof *s->condition : 0);
 }

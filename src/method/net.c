@@ -11,9 +11,10 @@ static PF_MUST_USE pf_status offer(pf_net *n)
     pf_ports *o = &n->offered;
     n->method.ops->ports(n->self, o);
     PF_ASSERT(o->n + 2 <= PF_PORTS_MAX);
-    if (n->space.classes > 0) o->port[o->n++] = (pf_port){"label", {1, 1, 1}, 1};
+    if (n->space.classes > 0)
+        o->port[o->n++] = (pf_port){"label", {1, 1, 1}, 1, n->space.classes};
     if (n->space.conditions > 0)
-        o->port[o->n++] = (pf_port){"condition", {1, 1, n->space.conditions + 1}, 0};
+        o->port[o->n++] = (pf_port){"condition", {1, 1, n->space.conditions + 1}, 0, 0};
     return PF_OK;
 }
 
@@ -120,6 +121,22 @@ pf_status pf_net_set_params(pf_net *n, const float *params)
 
 /* ---- inputs ---- */
 
+int pf_net_reads(const pf_net *n, const char *port)
+{
+    return n->graph && pf_graph_port(n->graph, port) >= 0;
+}
+
+void pf_net_give(const pf_net *n, int B, const int32_t *label, const float *condition,
+                 const pf_inputs *to)
+{
+    int at = pf_graph_port(n->graph, "label"), with = pf_graph_port(n->graph, "condition");
+    size_t bytes = (size_t)B * (size_t)(n->space.conditions + 1) * sizeof *condition;
+    for (int b = 0; at >= 0 && b < B; b++) ((int32_t *)to->in[at])[b] = label ? label[b] : -1;
+    if (with < 0) return;
+    if (condition) memcpy(to->in[with], condition, bytes);
+    else memset(to->in[with], 0, bytes);
+}
+
 pf_status pf_inputs_create(const pf_net *n, int batch, pf_inputs *out)
 {
     *out = (pf_inputs){0};
@@ -130,6 +147,7 @@ pf_status pf_inputs_create(const pf_net *n, int batch, pf_inputs *out)
         pf_inputs_free(out);
         PF_FAIL(PF_EMEM, "no memory for the inputs of %d samples", batch);
     }
+    pf_net_give(n, batch, NULL, NULL, out);
     return PF_OK;
 }
 
@@ -163,6 +181,7 @@ void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inpu
     void *in[PF_PORTS_MAX];
     pf_net_ports(n, to, in);
     n->method.ops->see(n->self, b, scratch, in);
+    pf_net_give(n, b->B, b->label, b->condition, to);
 }
 
 /* ---- views ---- */

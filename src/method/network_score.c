@@ -81,6 +81,25 @@ static pf_status vjp(void *self, int B, const double *t, const double *x, int K,
     return PF_OK;
 }
 
+static pf_status give(void *self, int B, const int32_t *label, const double *condition)
+{
+    net_score *s = self;
+    const pf_graph *g = s->net->graph;
+    int at = pf_graph_port(g, "label"), with = pf_graph_port(g, "condition");
+    int C = s->net->space.conditions;
+    PF_REQUIRE(B > 0 && B <= s->batch, PF_EARG, "labels of %d samples, made for 1 to %d", B,
+               s->batch);
+    pf_net_give(s->net, s->batch, NULL, NULL, &s->inputs);
+    for (int b = 0; b < s->batch; b++) {
+        int from = b < B ? b : B - 1;
+        if (at >= 0 && label) ((int32_t *)s->inputs.in[at])[b] = label[from];
+        if (with >= 0 && condition)
+            pf_conditions_known(C, 1, condition + (size_t)from * (size_t)C,
+                                (float *)s->inputs.in[with] + (size_t)b * (size_t)(C + 1));
+    }
+    return PF_OK;
+}
+
 static const float *raw(void *self)
 {
     net_score *s = self;
@@ -141,11 +160,13 @@ pf_status pf_network_score(const pf_net *n, const pf_view_opt *o, pf_score *out)
         release(s);
         return pf_trail(st, PF_WHERE);
     }
+    int told = pf_net_reads(n, "label") || pf_net_reads(n, "condition");
     *out = (pf_score){.self = s,
                       .dim = s->dim,
                       .batch = s->batch,
                       .eval = eval,
                       .vjp = o->with_vjp ? vjp : NULL,
+                      .give = told ? give : NULL,
                       .raw = raw,
                       .free = release};
     return PF_OK;

@@ -353,6 +353,14 @@ pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int 
     return pf_graph_push(g, &n);
 }
 
+pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int width)
+{
+    int classes = 0;
+    for (int i = 0; i < o->n; i++)
+        if (!strcmp(o->port[i].name, "label")) classes = o->port[i].classes;
+    return pf_embed(g, name, pf_offered(g, o, "label"), classes, width);
+}
+
 pf_node pf_positional(pf_graph *g, pf_node v, int features)
 {
     pf_gnode n;

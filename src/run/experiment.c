@@ -36,6 +36,7 @@ const pf_opt pf_train_opts[] = {
     PF_OPT_ENUM(pf_train_opt, precision, 0, precisions, "arithmetic of the training network's products; sums, parameters and all else are f32"),
     PF_OPT_ENUM(pf_train_opt, recompute, 0, recomputes, "what backward computes again instead of keeping it, for the same bits in less memory: norms (a few % more time) or whole residual blocks (a fifth)"),
     PF_OPT_ENUM(pf_train_opt, device, 0, devices, "where the network runs"),
+    PF_OPT_QUIET(pf_train_opt, drop_conditions, PF_F64, 0.0, 0.0, 1.0, "share of the samples whose label and conditions the network is not told, so that it learns the density without them too"),
     { 0 }
 };
 
@@ -213,5 +214,35 @@ pf_status pf_experiment_text(const pf_experiment *e, pf_text *out)
         *out = (pf_text){0};
         return pf_trail(st, PF_WHERE);
     }
+    return PF_OK;
+}
+
+/* A model says by an option of that name whether it reads labels or conditions. */
+static int reads(const pf_model *m, const char *name)
+{
+    pf_opt o = pf_opt_find(m->ops->opts, name);
+    return o.name && o.kind == PF_BOOL && *(const int *)((const char *)&m->opt + o.offset);
+}
+
+pf_status pf_experiment_space(const pf_experiment *e, pf_dataset *d, pf_space *out)
+{
+    const pf_dataset_info *a = pf_dataset_about(d);
+    int labels = reads(&e->model, "label"), conditions = reads(&e->model, "condition"), n;
+    PF_REQUIRE(!labels || a->has_labels, PF_EARG,
+               "model.label is true, but the rows of %s have no labels; convert the data with "
+               "them, or set model.label=false",
+               e->data.path);
+    PF_REQUIRE(
+        !conditions || a->space.conditions, PF_EARG,
+        "model.condition is true, but the rows of %s have no conditions; convert the data "
+        "with --condition, or set model.condition=false",
+        e->data.path);
+    PF_REQUIRE(
+        e->train.drop_conditions == 0.0 || labels || conditions, PF_EARG,
+        "train.drop_conditions is %g, but the network reads neither labels nor conditions; "
+        "set model.label or model.condition",
+        e->train.drop_conditions);
+    if (labels) PF_TRY(pf_dataset_classes(d, &n));
+    *out = pf_dataset_about(d)->space;
     return PF_OK;
 }

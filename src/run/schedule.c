@@ -1,8 +1,9 @@
-/* What the options of training say of a step: its rate, the decay of its average, and how much of the
- * initial values an average still holds.
+/* What the options of training say of a step: its rate, the decay of its average, how much of the initial
+ * values an average still holds, and which samples the network is told nothing of.
  *
  * Source: Song et al. 2021, appendix H; the average's warm-up as in their published training. */
 #include <probflow/experiment.h>
+#include <probflow/random.h>
 
 #include <math.h>
 
@@ -12,6 +13,12 @@ double pf_learning_rate(const pf_train_opt *o, int64_t step)
     if (o->warmup > 0) part = fmin(part, (double)step / (double)o->warmup);
     if (o->decay > 0) part = fmin(part, (double)(o->steps - step) / (double)o->decay);
     return o->lr * part;
+}
+
+int pf_withheld(const pf_train_opt *o, uint64_t seed, uint64_t sample)
+{
+    pf_draw d = {seed, PF_STREAM_WITHHOLD, sample, 0};
+    return o->drop_conditions > 0.0 && pf_draw_uniform_f64(&d, 0) < o->drop_conditions;
 }
 
 double pf_ema_decay(const pf_train_opt *o, int64_t n)

@@ -17,12 +17,17 @@ static int64_t cut(const pf_trainer *t, int shard)
 /* Images first .. first+n-1 (n <= b); the rest of the batch repeats the last one. */
 static pf_batch draw_batch(pf_trainer *t, pf_worker *w, int64_t first, int n)
 {
-    size_t dim = (size_t)t->dim;
+    size_t dim = (size_t)t->dim, C = (size_t)t->net->space.conditions + 1;
     for (int i = 0; i < t->cut.b; i++) {
         int64_t image = first + (i < n ? i : n - 1);
         memcpy(w->x + (size_t)i * dim, t->eval.x + (size_t)(image - t->eval.first) * dim,
                dim * sizeof *w->x);
         w->sample[i] = (uint64_t)image;
+        if (w->label) w->label[i] = t->eval.label[image - t->eval.first];
+        if (w->condition)
+            memcpy(w->condition + (size_t)i * C,
+                   t->eval.condition + (size_t)(image - t->eval.first) * C,
+                   C * sizeof *w->condition);
     }
     pf_batch b = pf_worker_batch(w, first, t->eval.n);
     b.eval = 1;
@@ -61,6 +66,29 @@ static pf_status worker_loss(void *self, int index)
     return PF_OK;
 }
 
+/* What is known of this rank's images beside them, where the network reads it. */
+static PF_MUST_USE pf_status read_given(pf_trainer *t, pf_dataset *d, int64_t mine)
+{
+    size_t n = (size_t)mine, C = (size_t)t->net->space.conditions;
+    if (pf_net_reads(t->net, "label")) {
+        t->eval.label = pf_zalloc(n * sizeof *t->eval.label);
+        PF_REQUIRE(t->eval.label, PF_EMEM, "no memory for %zu labels", n);
+        PF_TRY(pf_dataset_labels(d, t->eval.first, mine, t->eval.label));
+    }
+    if (!pf_net_reads(t->net, "condition")) return PF_OK;
+    PF_REQUIRE((size_t)pf_dataset_about(d)->space.conditions == C, PF_ESHAPE,
+               "%s: the evaluation's split has %d conditions a row, the training split %zu",
+               t->e->data.path, pf_dataset_about(d)->space.conditions, C);
+    double *v = pf_zalloc(n * C * sizeof *v);
+    t->eval.condition = pf_zalloc(n * (C + 1) * sizeof *t->eval.condition);
+    pf_status st = v && t->eval.condition
+                       ? pf_dataset_conditions(d, t->eval.first, mine, v)
+                       : pf_raise(PF_EMEM, PF_WHERE, "no memory for %zu conditions", n);
+    if (!st) pf_conditions_known((int)C, n, v, t->eval.condition);
+    pf_free(v);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const char *split)
 {
     const pf_experiment *e = t->e;
@@ -83,7 +111,8 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const cha
     for (size_t i = 0; !st && i < values; i++) t->eval.x[i] = (float)x[i];
     t->data_bytes += values * sizeof *t->eval.x;
     pf_free(x);
-    if (st) return pf_trail(st, PF_WHERE);
+    PF_TRY(st);
+    PF_TRY(read_given(t, d, mine));
     return PF_OK;
 }
 

@@ -36,6 +36,8 @@ typedef struct pf_worker {
     pf_tree *tree;
     float *x;          /* [b,D] clean, model scale */
     uint64_t *sample;  /* [b] */
+    int32_t *label;    /* [b]; NULL: the network reads none */
+    float *condition;  /* [b,C+1]; NULL: the network reads none */
     void *scratch;     /* of the method, for b samples */
     pf_inputs inputs;  /* what the network reads */
     pf_run run;        /* on them, without dropout */
@@ -82,6 +84,8 @@ typedef struct pf_tally {
 typedef struct pf_eval {
     int64_t n, first; /* images; this rank's first */
     float *x;         /* this rank's images; NULL: no evaluation */
+    int32_t *label;   /* of them, where the network reads it */
+    float *condition; /* [C+1] each, where the network reads them */
 } pf_eval;
 
 typedef struct pf_trainer {

@@ -39,17 +39,22 @@ static PF_MUST_USE pf_status open_data(pf_trainer *t)
     const pf_experiment *e = t->e;
     pf_dataset *d = NULL;
     PF_TRY(pf_dataset_open(e->data.path, "train", &d));
-    const pf_space space = pf_dataset_about(d)->space;
-    t->dim = pf_space_dim(&space);
-    pf_status st = pf_net_create(&e->model, &e->method, &space, &t->net);
+    pf_space space;
+    pf_status st = pf_experiment_space(e, d, &space);
+    if (!st) st = pf_net_create(&e->model, &e->method, &space, &t->net);
+    if (!st) t->dim = pf_space_dim(&space);
     t->data = pf_zalloc((size_t)t->cut.own * sizeof *t->data);
     if (!st && !t->data)
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %d shards", t->cut.own);
     for (int i = 0; !st && i < t->cut.own; i++) {
         st = pf_shard_open(d, &e->data, t->cut.first + i, t->cut.shards, t->seed, &t->data[i]);
+        if (!st)
+            st = pf_shard_keep(t->data[i], d, pf_net_reads(t->net, "label"),
+                               pf_net_reads(t->net, "condition"));
         int wide = pf_dataset_about(d)->space.kind == PF_REAL ? (int)sizeof(double) : 1;
         if (!st)
-            t->data_bytes += (size_t)pf_shard_size(t->data[i]) * (size_t)t->dim * (size_t)wide;
+            t->data_bytes += (size_t)pf_shard_size(t->data[i]) * (size_t)t->dim * (size_t)wide +
+                             pf_shard_given_bytes(t->data[i]);
     }
     pf_dataset_close(d);
     if (st) return pf_trail(st, PF_WHERE);
@@ -129,6 +134,8 @@ void pf_trainer_free(pf_trainer *t)
     pf_free(t->tally.messages);
     pf_free(t->tally.sums);
     pf_free(t->eval.x);
+    pf_free(t->eval.label);
+    pf_free(t->eval.condition);
     pf_free(t->config);
     pf_free(t);
 }

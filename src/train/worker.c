@@ -92,8 +92,13 @@ static PF_MUST_USE pf_status create(pf_trainer *t, int index)
     w->net = take(w, out);
     w->gout = take(w, out);
     w->loss = take(w, n * sizeof *w->loss);
-    PF_REQUIRE(w->x && w->sample && w->scratch && w->net && w->gout && w->loss, PF_EMEM,
-               "no memory for a batch of %d samples", t->cut.b);
+    int labels = pf_net_reads(net, "label"), conditions = pf_net_reads(net, "condition");
+    size_t C = (size_t)net->space.conditions + 1;
+    if (labels) w->label = take(w, n * sizeof *w->label);
+    if (conditions) w->condition = take(w, n * C * sizeof *w->condition);
+    PF_REQUIRE(w->x && w->sample && w->scratch && w->net && w->gout && w->loss &&
+                   !labels == !w->label && !conditions == !w->condition,
+               PF_EMEM, "no memory for a batch of %d samples", t->cut.b);
     return PF_OK;
 }
 
@@ -117,6 +122,8 @@ static void release(pf_worker *w)
     pf_inputs_free(&w->inputs);
     pf_free(w->x);
     pf_free(w->sample);
+    pf_free(w->label);
+    pf_free(w->condition);
     pf_free(w->scratch);
     pf_free(w->net);
     pf_free(w->gout);
@@ -132,8 +139,23 @@ pf_batch pf_worker_batch(const pf_worker *w, int64_t first, int64_t total)
                       .first = first,
                       .total = total,
                       .x = w->x,
+                      .label = w->label,
+                      .condition = w->condition,
                       .sample = w->sample,
                       .seed = t->seed};
+}
+
+/* What is known of the rows beside them; train.drop_conditions of the samples are told nothing. */
+static void draw_given(const pf_trainer *t, pf_worker *w, const pf_shard *data)
+{
+    size_t C = (size_t)t->net->space.conditions + 1;
+    if (!w->label && !w->condition) return;
+    pf_shard_given(data, t->step, t->cut.b, w->label, w->condition);
+    for (int i = 0; i < t->cut.b; i++) {
+        if (!pf_withheld(&t->e->train, t->seed, w->sample[i])) continue;
+        if (w->label) w->label[i] = -1;
+        if (w->condition) memset(w->condition + (size_t)i * C, 0, C * sizeof *w->condition);
+    }
 }
 
 /* The rows of one shard at this step, and what the network sees of them. */
@@ -142,6 +164,7 @@ static pf_batch draw_batch(pf_trainer *t, pf_worker *w, int shard)
     int64_t at = (int64_t)shard * t->cut.b, batch = t->e->train.batch;
     pf_shard_batch(t->data[shard - t->cut.first], t->step, t->cut.b, w->x);
     for (int i = 0; i < t->cut.b; i++) w->sample[i] = (uint64_t)(t->step * batch + at + i);
+    draw_given(t, w, t->data[shard - t->cut.first]);
     pf_batch b = pf_worker_batch(w, at, batch);
     b.step = (uint32_t)t->step;
     pf_net_see(t->net, &b, w->scratch, &w->inputs);
