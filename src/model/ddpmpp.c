@@ -1,6 +1,6 @@
 /* DDPM++ and NCSN++: the U-nets of score-based diffusion.
  *
- *     cond -> embedding -> linear -> silu -> linear -> silu = e      (shared by every block)
+ *     cond -> embedding -> linear -> silu -> linear (+ label, conditions) -> silu = e   (shared by every block)
  *     x -> conv --> [ block, (attention) ] x blocks -> block down -> ... -> block attention block
  *          skips '--------------------------------------------------------.
  *     ... [ block of (h, skip) ] x (blocks + 1) -> (attention) -> block up -> norm silu conv -> net
@@ -30,7 +30,7 @@ typedef enum resize { KEEP, UP, DOWN } resize;
 
 typedef struct ddpmpp {
     int width, blocks, fir, skip_rescale, embedding, progressive_input, levels, grid, centered,
-        scale_by_sigma;
+        scale_by_sigma, label, condition;
     pf_ints multipliers, attention, input_fourier;
     double dropout, init_scale, fourier_scale;
 } ddpmpp;
@@ -56,6 +56,8 @@ static const pf_opt opts[] = {
     PF_OPT_ENUM_QUIET(ddpmpp, grid, PF_GRID_DEQUANTISED, pf_grid_words, "where these levels lie: as data.grid says, which it follows"),
     PF_OPT(ddpmpp, centered, PF_BOOL, 1, 0, 1, "1: data are in [-1,1]; 0: the network maps x to 2x - 1 first"),
     PF_OPT(ddpmpp, scale_by_sigma, PF_BOOL, 0, 0, 1, "divide the output by the conditioning value sigma"),
+    PF_OPT_QUIET(ddpmpp, label, PF_BOOL, 0, 0, 1, "the network reads the label of each image, a class"),
+    PF_OPT_QUIET(ddpmpp, condition, PF_BOOL, 0, 0, 1, "the network reads the conditions of each image, numbers"),
     { 0 }
 };
 /* clang-format on */
@@ -162,7 +164,9 @@ static pf_node pyramid_down(unet *u, pf_node p, int cout)
     return pf_conv(u->g, p, &o);
 }
 
-static void embed(unet *u, pf_node cond)
+/* The label's row and a linear map of the conditions join the time before the last silu.
+ * Source: Dhariwal and Nichol 2021, published code (label_emb). */
+static void embed(unet *u, const pf_ports *offered, pf_node cond)
 {
     pf_graph *g = u->g;
     int w = u->c->width;
@@ -172,6 +176,12 @@ static void embed(unet *u, pf_node cond)
 
     e = pf_linear(g, whole(u), e, 4 * w, 1.0);
     e = pf_linear(g, whole(u), pf_silu(g, e), 4 * w, 1.0);
+    if (u->c->label)
+        e = pf_add_scale(g, e, pf_embed_label(g, "label_emb", offered, 4 * w), 1.0);
+    if (u->c->condition)
+        e = pf_add_scale(
+            g, e, pf_linear(g, "condition", pf_offered(g, offered, "condition"), 4 * w, 1.0),
+            1.0);
     u->e = pf_silu(g, e);
 }
 
@@ -263,7 +273,7 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
     if (c->width % 4)
         return pf_graph_fail(g, PF_EARG, "model.width is %d, want a multiple of 4", c->width);
 
-    embed(&u, cond);
+    embed(&u, offered, cond);
     pf_node sigma = PF_NONE, known = PF_NONE;
     if (c->input_fourier.n > 0 || c->levels) sigma = pf_offered(g, offered, "sigma");
     pf_levels_opt freq = {"levels", c->levels, c->grid};

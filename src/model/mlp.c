@@ -4,6 +4,9 @@
  *     x    -> in: linear -----------------------------------(+)-> ( h + blk<i>_out(silu(
  *                 blk<i>_in(silu(h)) + blk<i>_time(e))) ) x depth -> out: linear of silu(h)
  *
+ * The embedding of the label and a linear map of the conditions join e before its silu, and another map of the
+ * conditions joins x: a mean that is linear in them needs no more.
+ *
  * The last linear map of each block and of the network start near zero, so the network starts as
  * the zero function (predicted noise 0). */
 #include <probflow/model.h>
@@ -11,7 +14,7 @@
 enum { POSITIONAL, FOURIER };
 
 typedef struct mlp {
-    int width, depth, embed, embedding, scale_by_sigma;
+    int width, depth, embed, embedding, scale_by_sigma, label, condition;
     double fourier_scale;
 } mlp;
 
@@ -25,6 +28,8 @@ static const pf_opt opts[] = {
     PF_OPT_ENUM(mlp, embedding, POSITIONAL, embeddings, "time embedding: positional of 999 t, or fourier of log sigma"),
     PF_OPT(mlp, fourier_scale, PF_F64, 1.0, 0.0, 1e3, "standard deviation of the fixed Fourier frequencies"),
     PF_OPT(mlp, scale_by_sigma, PF_BOOL, 0, 0, 1, "divide the output by the conditioning value sigma"),
+    PF_OPT_QUIET(mlp, label, PF_BOOL, 0, 0, 1, "the network reads the label of each row, a class"),
+    PF_OPT_QUIET(mlp, condition, PF_BOOL, 0, 0, 1, "the network reads the conditions of each row, numbers"),
     { 0 }
 };
 /* clang-format on */
@@ -37,6 +42,16 @@ static pf_node block(pf_graph *g, int i, pf_node h, pf_node e, int width)
     r = pf_silu(g, pf_add_scale(g, r, t, 1.0));
     r = pf_linear(g, pf_namef(g, "blk%d_out", i), r, width, 0.0);
     return pf_add_scale(g, h, r, 1.0);
+}
+
+/* The time's features e with those of the label and the conditions. */
+static pf_node told(const mlp *c, pf_graph *g, const pf_ports *offered, pf_node e)
+{
+    if (c->label)
+        e = pf_add_scale(g, e, pf_embed_label(g, "label_emb", offered, c->width), 1.0);
+    if (!c->condition) return e;
+    pf_node y = pf_offered(g, offered, "condition");
+    return pf_add_scale(g, e, pf_linear(g, "condition", y, c->width, 1.0), 1.0);
 }
 
 static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
@@ -56,8 +71,14 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
     pf_node e = c->embedding == FOURIER
                     ? pf_fourier(g, "embedding", cond, c->embed / 2, c->fourier_scale)
                     : pf_positional(g, cond, c->embed);
-    e = pf_silu(g, pf_linear(g, "time", e, c->width, 1.0));
+    e = told(c, g, offered, pf_linear(g, "time", e, c->width, 1.0));
+    e = pf_silu(g, e);
     pf_node h = pf_linear(g, "in", x, c->width, 1.0);
+    if (c->condition)
+        h = pf_add_scale(
+            g, h,
+            pf_linear(g, "in_condition", pf_offered(g, offered, "condition"), c->width, 1.0),
+            1.0);
     for (int i = 0; i < c->depth; i++) h = block(g, i, h, e, c->width);
     h = pf_linear(g, "out", pf_silu(g, h), offered->out.c, 0.0);
     return c->scale_by_sigma ? pf_divide(g, h, cond) : h;
