@@ -102,7 +102,9 @@ typedef struct pf_group {
     pf_space space; /* its shape says where colours lie; zeroed: one pixel of D channels */
     const unsigned char *pixels;
     const double *x;
-    int repeat; /* 1: also by a better solve, for the columns of errors */
+    const int32_t *label;    /* [B], -1: none; NULL: the model is not told */
+    const double *condition; /* [B,C]; NULL: the model is not told */
+    int repeat;              /* 1: also by a better solve, for the columns of errors */
     const pf_control
         *control; /* borrowed; wanted where pf_likelihood_has_control says so; NULL: none */
 } pf_group;

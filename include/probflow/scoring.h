@@ -20,6 +20,9 @@ typedef struct pf_scored {
     pf_dataset *set;       /* borrowed; NULL: points, */
     const double *x;       /* [n,D] in model scale, or */
     const uint8_t *pixels; /* [n,D] */
+    /* What is known of points, [n] and [n,space.conditions]; NULL: nothing.  A set has its own. */
+    const int32_t *labels;
+    const double *conditions;
     /* A split: */
     const char *split, *name, *sources; /* the last two as older result files name the data */
 } pf_scored;
@@ -45,6 +48,7 @@ typedef struct pf_scoring {
     const pf_scored *data;
     pf_dataset *train; /* source of the control variate; NULL: none */
     const char *train_content;
+    int unconditional;   /* 1: the model is told no label and no condition */
     int64_t first, last; /* groups of this part */
     /* Groups, evenly spread, that are drawn a second time where opt asks for one draw, and whose
      * rows of the first draw say what another probe alone changes; 0: none.  The ledger then has
@@ -72,6 +76,10 @@ typedef struct pf_scoring {
 
 /* Was the model trained where opt, which may be another model's, scores it?  Fails PF_EARG.  Local. */
 PF_MUST_USE pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt);
+/* Do the data bring the labels and the conditions that the model reads, as many classes and conditions as it
+ * was trained with?  Fails PF_EARG, and as reading the labels does.  Local.
+ * Test  conditions_reach_the_density.sh */
+PF_MUST_USE pf_status pf_scoring_brings(const pf_scorer *model, const pf_scored *data);
 int64_t pf_scoring_groups(const pf_scoring *s);
 int pf_scoring_group(const pf_scoring *s, int64_t group); /* rows of this one */
 /* The draws a row that the ledger has: opt->draws, or with pilots of one draw its repeats as well. */

@@ -21,7 +21,7 @@ typedef struct job {
     const char *from[PF_CLI_MAX]; /* result files to adopt groups from */
     int n_from;
     pf_side side[2]; /* the second: --against */
-    int sides;
+    int sides, unconditional;
     pf_dataset *set;
     pf_dataset_info about;
     pf_scored scored;
@@ -62,6 +62,7 @@ static pf_status check_model(const job *j, const pf_side *k)
                k->model.path, b.h, b.w, b.c);
     pf_scorer m = pf_side_scorer(&k->model);
     PF_TRY(pf_scoring_reaches(&m, options(j)));
+    if (!j->unconditional) PF_TRY(pf_scoring_brings(&m, &j->scored));
     return PF_OK;
 }
 
@@ -140,6 +141,7 @@ static pf_status prepare(job *j)
                                   .data = &j->scored,
                                   .train = j->train,
                                   .train_content = j->train_content,
+                                  .unconditional = j->unconditional,
                                   .first = j->first,
                                   .last = j->last,
                                   .path = k->path,
@@ -215,11 +217,17 @@ static pf_status run(int argc, char **argv)
 {
     static job j = {.split = "test"};
     const char *minutes = NULL;
-    const pf_arg flags[] = {{"--data", &j.data, NULL},       {"--split", &j.split, NULL},
-                            {"--limit", &j.limit, NULL},     {"--out", &j.out, NULL},
-                            {"--part", &j.part, NULL},       {"--from", j.from, &j.n_from},
-                            {"--against", &j.against, NULL}, {"--max-minutes", &minutes, NULL},
-                            {"--params", &j.params, NULL},   {0}};
+    const pf_arg flags[] = {{"--data", &j.data, NULL},
+                            {"--split", &j.split, NULL},
+                            {"--limit", &j.limit, NULL},
+                            {"--out", &j.out, NULL},
+                            {"--part", &j.part, NULL},
+                            {"--from", j.from, &j.n_from},
+                            {"--against", &j.against, NULL},
+                            {"--max-minutes", &minutes, NULL},
+                            {"--params", &j.params, NULL},
+                            {"--unconditional", NULL, &j.unconditional},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     PF_TRY(pf_arg_minutes(minutes));
     PF_TRY(pf_with_comm(body, &j));
@@ -230,7 +238,7 @@ const pf_command pf_command_bpd = {
     .name = "bpd",
     .usage = "RUN_OR_CKPT [--data D.h5] [--split test] [--limit N] [--out F.h5] "
              "[--part I/N] [--from F.h5]... [--against RUN_OR_CKPT] [--params ema|raw] "
-             "[--max-minutes M] [--set k=v]...",
+             "[--unconditional] [--max-minutes M] [--set k=v]...",
     .help =
         "exact bits per dimension of a data split, with error bars\n\n"
         "  --data D.h5   dataset; default: the one it was trained on\n"
@@ -253,6 +261,7 @@ const pf_command pf_command_bpd = {
         "                of the two with its own error\n"
         "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"
+        "  --unconditional  a model that reads labels or conditions is told none\n"
         "  --max-minutes M  stops in time for a batch system's limit, like SIGTERM, SIGUSR1 "
         "and\n"
         "                SIGINT: exit status 75, and the same command continues\n"

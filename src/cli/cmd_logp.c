@@ -75,6 +75,7 @@ static pf_status run(int argc, char **argv)
                             {"--scale", &a.scale, NULL},
                             {"--dequantisation", &a.dequantisation, NULL},
                             {"--gradient", NULL, &a.gradient},
+                            {"--unconditional", NULL, &a.unconditional},
                             {"--data", &a.data, NULL},
                             PF_CONVERT_ARGS(a.convert),
                             {"--params", &a.params, NULL},
@@ -92,7 +93,8 @@ const pf_command pf_command_logp = {
     .name = "logp",
     .usage =
         "RUN_OR_CKPT --in POINTS [--out TABLE] [--scale model|pixels] [--dequantisation D] "
-        "[--gradient] [--against RUN_OR_CKPT] [--label COLUMN] [--crop N] [--resize N] ... "
+        "[--gradient] [--unconditional] [--against RUN_OR_CKPT] [--label COLUMN] [--crop N] "
+        "[--resize N] ... "
         "[--data "
         "D.h5] [--group G] [--params ema|raw] "
         "[--max-minutes M] [--set section.key=value]... [--quiet]",
@@ -122,6 +124,8 @@ const pf_command pf_command_logp = {
         "  --label, --condition, --alpha, --grey, --rgb, --crop, --resize, --shrink  of the "
         "points, as of\n"
         "                `probflow data`: images become what the model was trained on\n"
+        "                A model that reads labels or conditions is told those of the points\n"
+        "  --unconditional  it is told none\n"
         "  --data D.h5   training data for a control variate; default: those the model names\n"
         "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"

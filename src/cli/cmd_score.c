@@ -15,11 +15,13 @@ typedef struct job {
     double *score, *vjp;
     float *net;
     pf_score f;
+    int unconditional;
 } job;
 
 static PF_MUST_USE pf_status read_input(job *j)
 {
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, &j->l));
+    PF_TRY(pf_told_nothing(&j->l, j->unconditional));
     PF_TRY(pf_read_points(&j->l, j->in, j->group, "x", 0, &j->x));
     char name[1024];
     snprintf(name, sizeof name, "%s%st", j->group ? j->group : "", j->group ? "/" : "");
@@ -92,6 +94,7 @@ static pf_status run(int argc, char **argv)
                             {"--group", &j.group, NULL},
                             {"--out", &j.out, NULL},
                             {"--params", &j.params, NULL},
+                            {"--unconditional", NULL, &j.unconditional},
                             {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.in || !j.out)
@@ -110,8 +113,9 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_score = {
     .name = "score",
-    .usage = "CKPT --in P.h5 [--group G] --out F.h5 [--params ema|raw] [--set "
-             "section.key=value]... [--quiet]",
+    .usage =
+        "CKPT --in P.h5 [--group G] --out F.h5 [--params ema|raw] [--unconditional] [--set "
+        "section.key=value]... [--quiet]",
     .help =
         "score of a model at given points and times\n\n"
         "  CKPT         checkpoint or run directory (the newest good checkpoint)\n"
@@ -119,6 +123,7 @@ const pf_command pf_command_score = {
         "  --group G    group of P.h5 that holds them\n"
         "  --out F.h5   writes net (raw output of a network), score and, with a probe,\n"
         "               vjp = probe' d score/dx\n"
+        "  --unconditional  a model that reads labels or conditions is told none\n"
         "  --params P   ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves",
     .run = run,

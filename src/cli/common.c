@@ -23,6 +23,19 @@ pf_status pf_load(const char *run_or_file, const pf_args *args, const char *para
     return PF_OK;
 }
 
+pf_status pf_told_nothing(const pf_loaded *l, int unconditional)
+{
+    const char *what = pf_net_reads(l->net, "label")       ? "labels"
+                       : pf_net_reads(l->net, "condition") ? "conditions"
+                                                           : NULL;
+    PF_REQUIRE(
+        !what || unconditional, PF_EARG,
+        "%s reads %s, which the arrays of this command do not hold; --unconditional goes "
+        "on without",
+        l->path, what);
+    return PF_OK;
+}
+
 static const char *join(const char *group, const char *name, char *buf, size_t n)
 {
     snprintf(buf, n, "%s%s%s", group ? group : "", group && *group ? "/" : "", name);

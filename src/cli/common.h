@@ -22,6 +22,10 @@ PF_MUST_USE pf_status pf_read_points(const pf_loaded *l, const char *path, const
 /* Collective.  Prints latency and bandwidth of the exchange between ranks; about `budget` seconds. */
 PF_MUST_USE pf_status pf_bench_exchange(pf_comm *c, double budget);
 
+/* For commands whose input has no room for labels and conditions.  Fails PF_EARG: the model reads some, and
+ * --unconditional does not say that it is told none. */
+PF_MUST_USE pf_status pf_told_nothing(const pf_loaded *l, int unconditional);
+
 /* *has: whether GROUP/NAME exists. */
 PF_MUST_USE pf_status pf_has_points(const char *path, const char *group, const char *name,
                                     int *has);

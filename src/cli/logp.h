@@ -10,7 +10,7 @@ typedef struct pf_logp {
     pf_args args;
     const char *in, *group, *out, *params, *against, *scale, *dequantisation, *data;
     pf_convert_args convert; /* of the points */
-    int gradient;
+    int gradient, unconditional;
 } pf_logp;
 
 /* Collective.  x and probe of an HDF5 file, to logp, prior_logp, delta_logp and z of another. */

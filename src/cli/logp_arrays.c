@@ -102,6 +102,7 @@ static pf_status collect(void *self, int64_t g, const void *in)
 static PF_MUST_USE pf_status prepare(pf_comm *c, job *j)
 {
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->a->params, &j->l));
+    PF_TRY(pf_told_nothing(&j->l, j->a->unconditional));
     PF_TRY(pf_read_points(&j->l, j->a->in, j->a->group, "x", 0, &j->x));
     j->n = j->x.dim[0];
     j->D = (int)(j->x.size / (size_t)j->n);

@@ -126,10 +126,18 @@ static PF_MUST_USE pf_status choose_dequantisation(job *j)
     return PF_OK;
 }
 
+/* A model is told this of the points, so it is among what defines the numbers. */
+static int is_told(const job *j, const char *port)
+{
+    int reads = 0;
+    for (int i = 0; i < j->sides; i++) reads |= pf_net_reads(j->side[i].model.net, port);
+    return reads && !j->a->unconditional;
+}
+
 static PF_MUST_USE pf_status digest(job *j)
 {
     pf_sha256 s;
-    size_t n = (size_t)j->p.n * (size_t)j->D;
+    size_t rows = (size_t)j->p.n, n = rows * (size_t)j->D;
     char layout[128];
     int len =
         snprintf(layout, sizeof layout, "points %d %d %d %d %lld ", j->p.space.levels,
@@ -138,6 +146,10 @@ static PF_MUST_USE pf_status digest(job *j)
     pf_sha256_add(&s, layout, (size_t)len);
     if (j->p.pixels) pf_sha256_add(&s, j->p.pixels, n);
     else pf_sha256_add(&s, j->p.x, n * sizeof *j->p.x);
+    if (is_told(j, "label")) pf_sha256_add(&s, j->p.labels, rows * sizeof *j->p.labels);
+    if (is_told(j, "condition"))
+        pf_sha256_add(&s, j->p.conditions,
+                      rows * (size_t)j->p.space.conditions * sizeof *j->p.conditions);
     pf_sha256_hex(&s, j->scored.content);
     return PF_OK;
 }
@@ -147,21 +159,27 @@ static PF_MUST_USE pf_status read_points(job *j)
     pf_convert_opt opt;
     PF_TRY(pf_convert_args_parse(&j->a->convert, &opt));
     PF_TRY(pf_points_read(j->a->in, &opt, &j->p));
-    if (j->p.conditions)
-        pf_log("logp: %d condition%s a point left out: no model takes any",
+    if (j->p.conditions && !is_told(j, "condition"))
+        pf_log("logp: %d condition%s a point left out: the model is told none",
                j->p.space.conditions, j->p.space.conditions == 1 ? " is" : "s are");
     PF_TRY(fit_shape(j));
     PF_TRY(choose_scale(j));
     j->opt = j->side[0].model.e.likelihood;
     if (!is_set(&j->a->args, "likelihood.check_groups")) j->opt.check_groups = 1000000;
     PF_TRY(choose_dequantisation(j));
+    if (j->p.n < j->opt.group) j->opt.group = (int)j->p.n;
+    j->scored = (pf_scored){.file = j->a->in,
+                            .space = j->p.space,
+                            .n = j->p.n,
+                            .x = j->p.x,
+                            .pixels = j->p.pixels,
+                            .labels = j->p.labels,
+                            .conditions = j->p.conditions};
     for (int i = 0; i < j->sides; i++) {
         pf_scorer m = pf_side_scorer(&j->side[i].model);
         PF_TRY(pf_scoring_reaches(&m, &j->opt));
+        if (!j->a->unconditional) PF_TRY(pf_scoring_brings(&m, &j->scored));
     }
-    if (j->p.n < j->opt.group) j->opt.group = (int)j->p.n;
-    j->scored = (pf_scored){
-        .file = j->a->in, .space = j->p.space, .n = j->p.n, .x = j->p.x, .pixels = j->p.pixels};
     PF_TRY(digest(j));
     return PF_OK;
 }
@@ -215,6 +233,7 @@ static PF_MUST_USE pf_status prepare(job *j)
                                   .data = &j->scored,
                                   .train = j->train,
                                   .train_content = j->train_content,
+                                  .unconditional = j->a->unconditional,
                                   .pilots = pilots,
                                   .path = k->path,
                                   .inputs = j->inputs,
@@ -252,6 +271,16 @@ static double place(const job *j, int64_t first, int B, double *x)
     return 2.0 * mean / j->p.space.levels;
 }
 
+/* What the first model is told of points first .. first+B-1. */
+static PF_MUST_USE pf_status tell(const job *j, int64_t first, int B, pf_score *score)
+{
+    const int32_t *label = is_told(j, "label") ? j->p.labels + first : NULL;
+    const double *condition =
+        is_told(j, "condition") ? j->p.conditions + first * j->p.space.conditions : NULL;
+    if (score->give) PF_TRY(score->give(score->self, B, label, condition));
+    return PF_OK;
+}
+
 static pf_status find_slope(void *self, int w, int64_t g, void *out)
 {
     slope *s = self;
@@ -264,6 +293,7 @@ static pf_status find_slope(void *self, int w, int64_t g, void *out)
                             &s->scores[w]));
     double to_input = place(j, g * j->opt.group, B, x);
     for (int b = 0; b < B; b++) t[b] = j->opt.ode.t_min;
+    PF_TRY(tell(j, g * j->opt.group, B, &s->scores[w]));
     PF_TRY(s->scores[w].eval(s->scores[w].self, B, t, x, score));
     for (size_t i = 0; i < (size_t)B * (size_t)j->D; i++) score[i] *= to_input;
     return PF_OK;

@@ -101,6 +101,8 @@ pf_status pf_likelihood_group(const pf_view *view, const pf_likelihood_opt *opt,
         PF_TRY(check_view(e, view, group));
         PF_TRY(e->check(opt, view, group));
     }
+    if (view->score && view->score->give)
+        PF_TRY(view->score->give(view->score->self, group->B, group->label, group->condition));
     pf_ledger l = {.rows = (int64_t)opt->draws * group->B, .cell = cells};
     l.n = pf_likelihood_columns(opt, &l.column);
     pf_ledger_clear(&l);

@@ -1,4 +1,6 @@
 /* The workers of a likelihood evaluation and its results file. */
+#include "likelihood/rows.h"
+
 #include <probflow/config.h>
 #include <probflow/estimand.h>
 #include <probflow/log.h>
@@ -70,42 +72,6 @@ static int is_one_of(const pf_scoring *s, int64_t n, int64_t group)
 }
 
 /* ---- one group ---- */
-
-static pf_status read_rows(pf_scoring *s, pf_group *g, void *values, int32_t *labels)
-{
-    int continuous = s->data->space.kind == PF_REAL;
-    PF_TRY(continuous ? pf_dataset_x(s->data->set, g->first, g->B, values)
-                      : pf_dataset_images(s->data->set, g->first, g->B, values));
-    if (s->data->has_labels) PF_TRY(pf_dataset_labels(s->data->set, g->first, g->B, labels));
-    return PF_OK;
-}
-
-/* *owned: the rows, where they had to be read; the caller's to free after a failure too. */
-static pf_status read_group(pf_scoring *s, int64_t group, pf_group *g, void **owned,
-                            int32_t *labels)
-{
-    const pf_scored *d = s->data;
-    size_t dim = (size_t)pf_space_dim(&d->space);
-    size_t at = (size_t)group * (size_t)s->opt->group * dim;
-    int continuous = d->space.kind == PF_REAL;
-    *g = (pf_group){.first = group * s->opt->group,
-                    .B = pf_scoring_group(s, group),
-                    .space = d->space,
-                    .repeat = is_one_of(s, s->opt->check_groups, group)};
-    if (!d->set) {
-        if (continuous) g->x = d->x + at;
-        else g->pixels = d->pixels + at;
-        return PF_OK;
-    }
-    *owned = pf_zalloc((size_t)g->B * dim * (continuous ? sizeof(double) : 1));
-    PF_REQUIRE(*owned, PF_EMEM, "no memory for %d images", g->B);
-    if (continuous) g->x = *owned;
-    else g->pixels = *owned;
-    pthread_mutex_lock(&s->io);
-    pf_status st = read_rows(s, g, *owned, labels);
-    pthread_mutex_unlock(&s->io);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
-}
 
 /* On one thread, as all work is here, so that its bits do not depend on their number; the other
  * workers wait, having nothing to do without it. */
@@ -217,19 +183,17 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
     struct pf_seat *seat = &s->seats[worker];
     PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped before group %lld", (long long)item);
     if (!seat->open) PF_TRY(open_seat(s, seat));
-    int32_t *labels = pf_zalloc(sizeof *labels * (size_t)s->opt->group);
-    PF_REQUIRE(labels, PF_EMEM, "no memory for %d labels", s->opt->group);
-    pf_group g = {0};
-    void *owned = NULL;
+    pf_rows r;
     double *cells = result;
     int n = columns(s);
-    pf_status st = read_group(s, item, &g, &owned, labels);
-    if (!st && s->train) st = share_control(s, &g.control);
-    if (!st) st = score_rows(s, &seat->view, item, &g, cells);
-    for (int r = 0; !st && s->data->has_labels && r < pf_scoring_draws(s) * g.B; r++)
-        cells[r * n + PF_AT_LABEL] = labels[r % g.B];
-    pf_free(owned);
-    pf_free(labels);
+    pf_status st = pf_rows_of_group(s, item, &r);
+    pf_group *g = &r.g;
+    g->repeat = is_one_of(s, s->opt->check_groups, item);
+    if (!st && s->train) st = share_control(s, &g->control);
+    if (!st) st = score_rows(s, &seat->view, item, g, cells);
+    for (int i = 0; !st && s->data->has_labels && i < pf_scoring_draws(s) * g->B; i++)
+        cells[i * n + PF_AT_LABEL] = r.labels[i % g->B];
+    pf_rows_free(&r);
     if (st == PF_ENUMERIC && s->model.hint)
         st = pf_raise(st, PF_WHERE, "%s; %s %s", pf_error_message(), s->model.path,
                       s->model.hint);
@@ -325,6 +289,8 @@ static pf_status define(const pf_scoring *s, int before, pf_text *t)
                        sum, (long long)s->model.step));
     PF_TRY(define_data(s, before, t));
     if (s->model.raw) PF_TRY(pf_text_add(t, "  params: raw\n"));
+    if (s->unconditional && pf_rows_are_told(&s->model))
+        PF_TRY(pf_text_add(t, "  unconditional: true\n"));
     PF_TRY(pf_config_write(t, "likelihood", NULL, pf_likelihood_opts, s->opt));
     PF_TRY(pf_method_write(&s->model.net->method, 0, t));
     PF_TRY(pf_config_write(t, "model", model->ops->name, model->ops->opts, &model->opt));
