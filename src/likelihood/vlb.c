@@ -48,6 +48,7 @@ typedef struct work {
     double *nats;     /* [B] of a call */
     uint64_t *sample; /* [B] numbers of the images */
     float *x;         /* [B,D] of real data; NULL: levels */
+    float *condition; /* [B,C+1] as a batch has them; NULL: not told */
 } work;
 
 static PF_MUST_USE pf_status alloc(work *w)
@@ -59,9 +60,13 @@ static PF_MUST_USE pf_status alloc(work *w)
     w->i = pf_zalloc(B * sizeof *w->i);
     w->nats = pf_zalloc(B * sizeof *w->nats);
     w->sample = pf_zalloc(B * sizeof *w->sample);
+    size_t C = (size_t)w->group->space.conditions + 1;
+    int told = w->group->condition != NULL;
+    if (told) w->condition = pf_zalloc(B * C * sizeof *w->condition);
     if (real) w->x = pf_zalloc(D * sizeof *w->x);
-    PF_REQUIRE(w->at && w->y && w->i && w->nats && w->sample && (w->x || !real), PF_EMEM,
-               "no memory for %zu terms of %zu images", n, B);
+    PF_REQUIRE(w->at && w->y && w->i && w->nats && w->sample && (w->x || !real) &&
+                   (w->condition || !told),
+               PF_EMEM, "no memory for %zu terms of %zu images", n, B);
     return PF_OK;
 }
 
@@ -73,6 +78,7 @@ static void release(work *w)
     pf_free(w->nats);
     pf_free(w->sample);
     pf_free(w->x);
+    pf_free(w->condition);
 }
 
 /* Term i [B] of each image, a call of the chain. */
@@ -85,6 +91,8 @@ static PF_MUST_USE pf_status find_terms(work *w, int draw, const int *i)
                   .total = g->first + g->B,
                   .k = g->pixels,
                   .x = w->x,
+                  .label = g->label,
+                  .condition = w->condition,
                   .sample = w->sample,
                   .seed = (uint64_t)w->opt->seed,
                   .step = (uint32_t)draw,
@@ -171,6 +179,8 @@ static PF_MUST_USE pf_status fill(work *w, double *cells)
     size_t D = (size_t)w->chain->dim;
     PF_TRY(alloc(w));
     for (int b = 0; b < g->B; b++) w->sample[b] = (uint64_t)(g->first + b);
+    if (w->condition)
+        pf_conditions_known(g->space.conditions, g->B, g->condition, w->condition);
     for (size_t d = 0; w->x && d < (size_t)g->B * D; d++) w->x[d] = (float)g->x[d];
     for (int j = 0; j < w->opt->draws; j++)
         PF_TRY(fill_draw(w, j, cells + (size_t)j * (size_t)g->B * COLUMNS));
