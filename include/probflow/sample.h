@@ -27,7 +27,9 @@ typedef struct pf_drawing {
     const pf_sample_opt *opt;
     int64_t first; /* these are global samples first .. first+B-1 */
     int B;
-    double *x;            /* [B,D] is filled, model scale */
+    const int32_t *label; /* [B]; NULL: the model is told none.  A score knows both already */
+    const double *condition; /* [B,C]; the same */
+    double *x;               /* [B,D] is filled, model scale */
     int previews;         /* how many, at equal distances, the last of them the sample itself */
     double *preview;      /* [previews,B,D] is filled; NULL: none */
     int64_t *evaluations; /* += network calls */
@@ -51,7 +53,9 @@ typedef struct pf_sampling {
     const pf_sampler_ops *sampler;
     const pf_sample_opt *opt;
     int64_t n;
-    int previews; /* of each sample; 0: none */
+    int previews;            /* of each sample; 0: none */
+    const int32_t *label;    /* [n]; NULL: the model is told none */
+    const double *condition; /* [n,C]; NULL: the model is told none */
     /* Filled on rank 0. */
     double *x;       /* [n,D] in model scale; owned */
     double *preview; /* [n,previews,D] what was expected of each on the way; owned */

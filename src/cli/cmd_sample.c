@@ -2,25 +2,93 @@
 #include "cli/common.h"
 
 #include <probflow/log.h>
+#include <probflow/memory.h>
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct job {
     pf_args args;
-    const char *n_text, *out, *png, *params, *previews_text;
+    const char *n_text, *out, *png, *params, *previews_text, *label, *condition;
     long n, previews;
     char previews_png[4200]; /* "": none */
+    int unconditional;
+    int32_t *labels;    /* [n]; NULL: none given */
+    double *conditions; /* [n,C]; NULL: none given */
     pf_loaded model;
     pf_sampling sampling;
 } job;
+
+/* --label K, or as many of each class in turn. */
+static pf_status take_label(job *j)
+{
+    long k = 0, classes = j->model.net->space.classes;
+    int all = !strcmp(j->label, "all");
+    PF_REQUIRE(pf_net_reads(j->model.net, "label"), PF_EARG, "--label: %s reads no labels",
+               j->model.path);
+    if (!all) PF_TRY(pf_arg_int("--label", j->label, 0, classes - 1, &k));
+    j->labels = pf_zalloc((size_t)j->n * sizeof *j->labels);
+    PF_REQUIRE(j->labels, PF_EMEM, "no memory for %ld labels", j->n);
+    for (long i = 0; i < j->n; i++) j->labels[i] = (int32_t)(all ? i % classes : k);
+    return PF_OK;
+}
+
+/* --condition V,V,... of all samples. */
+static pf_status take_condition(job *j)
+{
+    int C = j->model.net->space.conditions, found = 0;
+    PF_REQUIRE(pf_net_reads(j->model.net, "condition"), PF_EARG,
+               "--condition: %s reads no conditions", j->model.path);
+    j->conditions = pf_zalloc((size_t)j->n * (size_t)C * sizeof *j->conditions);
+    PF_REQUIRE(j->conditions, PF_EMEM, "no memory for %ld conditions", j->n);
+    for (const char *at = j->condition; at; found++) {
+        char *end;
+        double v = strtod(at, &end);
+        if (end == at || (*end && *end != ',') || !isfinite(v))
+            return pf_usage_error(PF_WHERE, "--condition: '%s' is no list of numbers",
+                                  j->condition);
+        if (found < C) j->conditions[found] = v;
+        at = *end ? end + 1 : NULL;
+    }
+    if (found != C)
+        return pf_usage_error(PF_WHERE, "--condition has %d numbers, %s reads %d", found,
+                              j->model.path, C);
+    for (long i = 1; i < j->n; i++)
+        memcpy(j->conditions + i * C, j->conditions, (size_t)C * sizeof *j->conditions);
+    return PF_OK;
+}
+
+/* A model that reads something is told it, or the user says that it is not. */
+static pf_status take_given(job *j)
+{
+    const pf_net *net = j->model.net;
+    if (j->unconditional && (j->label || j->condition))
+        return pf_usage_error(PF_WHERE, "--unconditional tells the model nothing: leave out "
+                                        "--label and --condition");
+    if (j->label) PF_TRY(take_label(j));
+    if (j->condition) PF_TRY(take_condition(j));
+    PF_REQUIRE(j->unconditional || j->label || !pf_net_reads(net, "label"), PF_EARG,
+               "%s reads a label from 0 to %d: say --label K, --label all or --unconditional",
+               j->model.path, net->space.classes - 1);
+    PF_REQUIRE(j->unconditional || j->condition || !pf_net_reads(net, "condition"), PF_EARG,
+               "%s reads %d condition%s: say --condition or --unconditional", j->model.path,
+               net->space.conditions, net->space.conditions == 1 ? "" : "s");
+    return PF_OK;
+}
 
 static pf_status prepare(job *j)
 {
     pf_loaded *m = &j->model;
     pf_sampling *s = &j->sampling;
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, m));
-    *s = (pf_sampling){
-        .net = m->net, .opt = &m->e.sample, .n = j->n, .previews = (int)j->previews};
+    PF_TRY(take_given(j));
+    *s = (pf_sampling){.net = m->net,
+                       .opt = &m->e.sample,
+                       .n = j->n,
+                       .previews = (int)j->previews,
+                       .label = j->labels,
+                       .condition = j->conditions};
     PF_TRY(pf_sampler_find(m->e.sampler, &s->sampler));
     int channels = m->file.space.shape.c;
     PF_REQUIRE(!j->png || channels == 1 || channels == 3, PF_ESHAPE,
@@ -74,6 +142,8 @@ static pf_status body(pf_comm *c, void *self)
     job *j = self;
     pf_status st = draw_all(c, j);
     pf_sampling_free(&j->sampling);
+    pf_free(j->labels);
+    pf_free(j->conditions);
     pf_loaded_free(&j->model);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
@@ -88,10 +158,15 @@ static void name_previews(job *j)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {
-        {"-n", &j.n_text, NULL},       {"--out", &j.out, NULL},
-        {"--png", &j.png, NULL},       {"--previews", &j.previews_text, NULL},
-        {"--params", &j.params, NULL}, {0}};
+    const pf_arg flags[] = {{"-n", &j.n_text, NULL},
+                            {"--out", &j.out, NULL},
+                            {"--png", &j.png, NULL},
+                            {"--previews", &j.previews_text, NULL},
+                            {"--params", &j.params, NULL},
+                            {"--label", &j.label, NULL},
+                            {"--condition", &j.condition, NULL},
+                            {"--unconditional", NULL, &j.unconditional},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.n_text || !j.out)
         return pf_usage_error(PF_WHERE, "sample needs -n N and --out F.h5");
@@ -105,8 +180,8 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_sample = {
     .name = "sample",
-    .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--previews P] [--params ema|raw] "
-             "[--set k=v]...",
+    .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--previews P] [--label K|all] "
+             "[--condition V,..] [--unconditional] [--params ema|raw] [--set k=v]...",
     .help =
         "draws samples from a trained model\n\n"
         "  -n N          how many; sample i is the same whatever N and the number of ranks\n"
@@ -115,6 +190,11 @@ const pf_command pf_command_sample = {
         "  --previews P  sampler chain: P predictions of each sample on the way, evenly "
         "spaced, the array\n"
         "                previews, and with --png a picture G-previews.png, a row a sample\n"
+        "  --label K     of a model that reads labels: the class; all: the classes in turn, "
+        "again and again\n"
+        "  --condition V[,V...]  of a model that reads conditions: their values, of all "
+        "samples\n"
+        "  --unconditional  such a model is told none\n"
         "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"
         "  --set K=V     for example --set sample.name=reverse_diffusion, sample.steps=500",

@@ -12,6 +12,7 @@
 typedef struct run {
     const pf_drawing *d;
     pf_chain *chain;
+    float *condition;   /* [B,C+1] as a batch has them; NULL: not told */
     uint64_t *sample;   /* [B] */
     double *state, *x0; /* [B,state] */
 } run;
@@ -33,8 +34,12 @@ static PF_MUST_USE pf_status walk(run *r)
                   .first = d->first,
                   .total = d->first + d->B,
                   .sample = r->sample,
+                  .label = d->label,
+                  .condition = r->condition,
                   .seed = (uint64_t)d->opt->seed,
                   .eval = 1};
+    if (r->condition)
+        pf_conditions_known(d->space->conditions, d->B, d->condition, r->condition);
     for (int i = 0; i < d->B; i++) r->sample[i] = (uint64_t)(d->first + i);
     PF_TRY(c->prior(c->self, &b, r->state));
     for (int n = 1; n <= c->steps; n++) {
@@ -54,13 +59,17 @@ static pf_status draw(const pf_drawing *d)
 {
     run r = {.d = d, .chain = d->view->chain};
     size_t n = (size_t)d->B * r.chain->state;
+    size_t C = (size_t)d->space->conditions + 1;
+    int told = d->condition != NULL;
     r.sample = pf_zalloc((size_t)d->B * sizeof *r.sample);
+    if (told) r.condition = pf_zalloc((size_t)d->B * C * sizeof *r.condition);
     r.state = pf_zalloc(2 * n * sizeof *r.state);
     r.x0 = r.state ? r.state + n : NULL;
-    pf_status st = r.sample && r.state
+    pf_status st = r.sample && r.state && (r.condition || !told)
                        ? walk(&r)
                        : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d samples", d->B);
     pf_free(r.sample);
+    pf_free(r.condition);
     pf_free(r.state);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

@@ -61,17 +61,21 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
     piece *p = result;
     const pf_sampling *s = j->s;
     seat *k = &j->seats[worker];
-    int B = piece_size(j, item);
+    int B = piece_size(j, item), C = s->net->space.conditions;
+    int64_t first = item * BATCH;
     if (!k->view.score && !k->view.chain) PF_TRY(open_seat(j, k));
     pf_drawing d = {.view = &k->view,
                     .space = &s->net->space,
                     .opt = s->opt,
-                    .first = item * BATCH,
+                    .first = first,
                     .B = B,
+                    .label = s->label ? s->label + first : NULL,
+                    .condition = s->condition ? s->condition + first * C : NULL,
                     .x = p->x,
                     .previews = s->previews,
                     .preview = s->previews ? p->x + (size_t)B * j->dim : NULL,
                     .evaluations = &p->evaluations};
+    if (k->score.give) PF_TRY(k->score.give(k->score.self, B, d.label, d.condition));
     PF_TRY(s->sampler->draw(&d));
     return PF_OK;
 }
