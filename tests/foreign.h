@@ -30,6 +30,16 @@ static inline void add(hid_t at, const char *name, hid_t type, int rank, const h
     H5Sclose(space);
 }
 
+/* "x", pairs of numbers. */
+static inline void no_numbers(hid_t f)
+{
+    hid_t t = H5Tcreate(H5T_COMPOUND, 16);
+    H5Tinsert(t, "a", 0, H5T_NATIVE_DOUBLE);
+    H5Tinsert(t, "b", 8, H5T_NATIVE_DOUBLE);
+    add(f, "x", t, 1, (hsize_t[]){2}, 0, NULL, 0);
+    H5Tclose(t);
+}
+
 static inline void attr(hid_t at, const char *name, hid_t type, hsize_t n, hid_t memory,
                         const void *v)
 {
@@ -45,6 +55,22 @@ static inline hid_t text_type(size_t n)
     hid_t t = H5Tcopy(H5T_C_S1);
     H5Tset_size(t, n);
     return t;
+}
+
+/* A checkpoint of six parameters, "w" [2,2] and "b" [2], and their average. */
+static inline pf_checkpoint small_checkpoint(pf_shape shape)
+{
+    static float v[6] = {1, 2, 3, 4, 5, 6};
+    static pf_param views[2] = {{.name = "w", .rank = 2, .dim = {2, 2}, .size = 4},
+                                {.name = "b", .rank = 1, .dim = {2}, .offset = 4, .size = 2}};
+    return (pf_checkpoint){.n_views = 2,
+                           .views = views,
+                           .floats = 6,
+                           .params = v,
+                           .ema = v,
+                           .shards = 1,
+                           .space.shape = shape,
+                           .config = "a: b\n"};
 }
 
 static inline int open_descriptors(void)

@@ -161,15 +161,6 @@ static void unknown_filter(hid_t f)
     H5Pclose(p);
 }
 
-static void no_numbers(hid_t f)
-{
-    hid_t t = H5Tcreate(H5T_COMPOUND, 16);
-    H5Tinsert(t, "a", 0, H5T_NATIVE_DOUBLE);
-    H5Tinsert(t, "b", 8, H5T_NATIVE_DOUBLE);
-    add(f, "x", t, 1, (hsize_t[]){2}, 0, NULL, 0);
-    H5Tclose(t);
-}
-
 static void claims_a_seal(hid_t f)
 {
     int yes = 1;

@@ -207,18 +207,8 @@ static void rows_that_are_not_stored_are_refused(void **state)
 
 static void write_checkpoint(const char *path)
 {
-    static float v[6] = {1, 2, 3, 4, 5, 6};
-    pf_param views[2] = {{.name = "w", .rank = 2, .dim = {2, 2}, .size = 4},
-                         {.name = "b", .rank = 1, .dim = {2}, .offset = 4, .size = 2}};
-    pf_checkpoint c = {.n_views = 2,
-                       .views = views,
-                       .floats = 6,
-                       .params = v,
-                       .ema = v,
-                       .step = 4,
-                       .shards = 1,
-                       .space.shape = {8, 8, 1},
-                       .config = "a: b\n"};
+    pf_checkpoint c = small_checkpoint((pf_shape){8, 8, 1});
+    c.step = 4;
     must(pf_checkpoint_write(path, &c));
 }
 

@@ -236,14 +236,7 @@ int fcntl(int fd, int cmd, ...)
     return lock_or_not(fd, cmd, arg);
 }
 
-int fcntl64(int fd, int cmd, ...)
-{
-    va_list ap;
-    va_start(ap, cmd);
-    void *arg = va_arg(ap, void *);
-    va_end(ap);
-    return lock_or_not(fd, cmd, arg);
-}
+int fcntl64(int fd, int cmd, ...) __attribute__((alias("fcntl")));
 
 static int open_or_not(const char *path, int flags, mode_t mode)
 {
