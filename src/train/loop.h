@@ -133,6 +133,11 @@ void pf_worker_chunks(const pf_trainer *t, int w, int *from, int *to);
 /* Floats of chunks from .. to-1 of this rank's piece of bucket b, counted from v's begin. */
 pf_slice pf_chunks(const pf_trainer *t, int b, int from, int to);
 
+/* Adds to the lanes of a sum what the floats of a slice, which lies in bucket b, give it. */
+typedef void pf_lanes_add(void *self, int b, pf_slice s, double lane[PF_LANES]);
+/* tally.norm[k] <- the sum over all buckets of chunk k, in order, of the chunks of worker w. */
+void pf_chunk_norms(pf_trainer *t, int w, pf_lanes_add *add, void *self);
+
 /* Sum of n (a power of two) numbers in one fixed tree; x is scratch. */
 double pf_tree_sum(double *x, int n);
 

@@ -54,22 +54,30 @@ pf_slice pf_chunks(const pf_trainer *t, int b, int from, int to)
     return (pf_slice){piece.first + (size_t)from * chunk, (size_t)(to - from) * chunk};
 }
 
-static pf_status square_norms(void *self, int w)
+void pf_chunk_norms(pf_trainer *t, int w, pf_lanes_add *add, void *self)
 {
-    pf_trainer *t = self;
     int from, to;
     pf_worker_chunks(t, w, &from, &to);
     for (int k = from; k < to; k++) {
         double lane[PF_LANES] = {0};
-        for (int b = 0; b < pf_exchange_buckets(t->block.exchange); b++) {
-            pf_slice s = pf_chunks(t, b, k, k + 1);
-            const float *g = t->block.gradient + s.first;
-            for (size_t j = 0; j < s.n; j += PF_LANES)
-                for (int l = 0; l < PF_LANES; l++)
-                    lane[l] += (double)g[j + l] * (double)g[j + l];
-        }
+        for (int b = 0; b < pf_exchange_buckets(t->block.exchange); b++)
+            add(self, b, pf_chunks(t, b, k, k + 1), lane);
         t->tally.norm[k] = pf_tree_sum(lane, PF_LANES);
     }
+}
+
+static void add_squares(void *self, int b, pf_slice s, double lane[PF_LANES])
+{
+    const pf_trainer *t = self;
+    const float *g = t->block.gradient + s.first;
+    (void)b;
+    for (size_t j = 0; j < s.n; j += PF_LANES)
+        for (int l = 0; l < PF_LANES; l++) lane[l] += (double)g[j + l] * (double)g[j + l];
+}
+
+static pf_status square_norms(void *self, int w)
+{
+    pf_chunk_norms(self, w, add_squares, self);
     return PF_OK;
 }
 

@@ -20,50 +20,42 @@ typedef struct run {
     int seen;     /* gradients in it */
 } run;
 
+static double *mean_of(const run *r, int b, pf_slice s)
+{
+    return r->mean + pf_piece_at(r->t, b) +
+           (s.first - pf_exchange_piece(r->t->block.exchange, b).first);
+}
+
+static void add_distance(void *self, int b, pf_slice s, double lane[PF_LANES])
+{
+    const run *r = self;
+    double share = 1.0 / (r->seen + 1), *mean = mean_of(r, b, s);
+    const float *g = r->t->block.gradient + s.first;
+    for (size_t j = 0; j < s.n; j += PF_LANES)
+        for (int l = 0; l < PF_LANES; l++) {
+            double d = (double)g[j + l] - mean[j + l];
+            lane[l] += d * d;
+            mean[j + l] += share * d;
+        }
+}
+
 /* Moves the mean by one gradient; norm: squared distance of that gradient from the mean before. */
 static pf_status move_mean(void *self, int w)
 {
-    run *r = self;
-    pf_trainer *t = r->t;
-    double share = 1.0 / (r->seen + 1);
-    int from, to;
-    pf_worker_chunks(t, w, &from, &to);
-    for (int k = from; k < to; k++) {
-        double lane[PF_LANES] = {0};
-        for (int b = 0; b < pf_exchange_buckets(t->block.exchange); b++) {
-            pf_slice s = pf_chunks(t, b, k, k + 1);
-            const float *g = t->block.gradient + s.first;
-            double *mean = r->mean + pf_piece_at(t, b) +
-                           (s.first - pf_exchange_piece(t->block.exchange, b).first);
-            for (size_t j = 0; j < s.n; j += PF_LANES)
-                for (int l = 0; l < PF_LANES; l++) {
-                    double d = (double)g[j + l] - mean[j + l];
-                    lane[l] += d * d;
-                    mean[j + l] += share * d;
-                }
-        }
-        t->tally.norm[k] = pf_tree_sum(lane, PF_LANES);
-    }
+    pf_chunk_norms(((run *)self)->t, w, add_distance, self);
     return PF_OK;
+}
+
+static void add_squares(void *self, int b, pf_slice s, double lane[PF_LANES])
+{
+    const double *mean = mean_of(self, b, s);
+    for (size_t j = 0; j < s.n; j += PF_LANES)
+        for (int l = 0; l < PF_LANES; l++) lane[l] += mean[j + l] * mean[j + l];
 }
 
 static pf_status square_mean(void *self, int w)
 {
-    run *r = self;
-    pf_trainer *t = r->t;
-    int from, to;
-    pf_worker_chunks(t, w, &from, &to);
-    for (int k = from; k < to; k++) {
-        double lane[PF_LANES] = {0};
-        for (int b = 0; b < pf_exchange_buckets(t->block.exchange); b++) {
-            pf_slice s = pf_chunks(t, b, k, k + 1);
-            const double *mean = r->mean + pf_piece_at(t, b) +
-                                 (s.first - pf_exchange_piece(t->block.exchange, b).first);
-            for (size_t j = 0; j < s.n; j += PF_LANES)
-                for (int l = 0; l < PF_LANES; l++) lane[l] += mean[j + l] * mean[j + l];
-        }
-        t->tally.norm[k] = pf_tree_sum(lane, PF_LANES);
-    }
+    pf_chunk_norms(((run *)self)->t, w, add_squares, self);
     return PF_OK;
 }
 
