@@ -39,6 +39,22 @@ typedef struct pf_scorer {
         *hint; /* what a failed solve may come from, said after the path; NULL: nothing */
 } pf_scorer;
 
+/* How far an evaluation is: groups of this part that are done; rows of it and of the whole file; their
+ * mean and the sum of their squared distances from it. */
+typedef struct pf_scored_sum {
+    int64_t done, mine, scored;
+    double mean, spread;
+} pf_scored_sum;
+
+/* What an evaluation runs on. */
+typedef struct pf_scoring_own {
+    struct pf_seat *seats; /* [threads], each made by its worker */
+    int threads;
+    int created;         /* the results file was not there before */
+    pf_control *control; /* made by the first worker that needs it */
+    pthread_mutex_t io;  /* HDF5 is not thread-safe */
+} pf_scoring_own;
+
 typedef struct pf_scoring {
     /* Given; borrowed. */
     const char *verb, *unit; /* "bpd", "images" */
@@ -61,17 +77,10 @@ typedef struct pf_scoring {
 
     /* Rank 0, once it runs. */
     pf_results *results;
-    int64_t done, fresh;  /* groups of this part; of them by this call */
-    int64_t mine, scored; /* rows of this part; of the whole file */
-    double mean, spread;  /* of all scored rows; squared distances from it */
-    double started;       /* see pf_seconds */
-    int created;          /* the results file was not there before */
-
-    /* Private. */
-    struct pf_seat *seats; /* [threads], each made by its worker */
-    int threads;
-    pf_control *control; /* made by the first worker that needs it */
-    pthread_mutex_t io;  /* HDF5 is not thread-safe */
+    pf_scored_sum sum;
+    int64_t fresh;      /* groups done by this call */
+    double started;     /* see pf_seconds */
+    pf_scoring_own own; /* private */
 } pf_scoring;
 
 /* Was the model trained where opt, which may be another model's, scores it?  Fails PF_EARG.  Local. */

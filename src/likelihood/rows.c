@@ -43,9 +43,9 @@ static PF_MUST_USE pf_status open_set(pf_scoring *s, pf_rows *r)
     else g->pixels = r->values;
     if (is_told(s, "label")) g->label = r->labels;
     g->condition = r->conditions;
-    pthread_mutex_lock(&s->io);
+    pthread_mutex_lock(&s->own.io);
     pf_status st = read_set(s, r);
-    pthread_mutex_unlock(&s->io);
+    pthread_mutex_unlock(&s->own.io);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 

@@ -77,11 +77,11 @@ static int is_one_of(const pf_scoring *s, int64_t n, int64_t group)
  * workers wait, having nothing to do without it. */
 static pf_status share_control(pf_scoring *s, const pf_control **out)
 {
-    pthread_mutex_lock(&s->io);
+    pthread_mutex_lock(&s->own.io);
     pf_status st =
-        s->control ? PF_OK : pf_control_of_split(s->train, s->model.data, &s->control);
-    *out = s->control;
-    pthread_mutex_unlock(&s->io);
+        s->own.control ? PF_OK : pf_control_of_split(s->train, s->model.data, &s->own.control);
+    *out = s->own.control;
+    pthread_mutex_unlock(&s->own.io);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -89,7 +89,7 @@ static pf_status share_control(pf_scoring *s, const pf_control **out)
 static pf_status open_seat(const pf_scoring *s, struct pf_seat *k)
 {
     int64_t group = s->opt->group, n = s->data->n;
-    const pf_score *with = k == s->seats ? NULL : &s->seats[0].score;
+    const pf_score *with = k == s->own.seats ? NULL : &s->own.seats[0].score;
     int batch = (int)(n < group ? n : group);
     k->view.sde = s->model.net->sde;
     if (needs_of(s->opt) & PF_NEEDS_SCORE) {
@@ -101,7 +101,7 @@ static pf_status open_seat(const pf_scoring *s, struct pf_seat *k)
         PF_REQUIRE(s->model.net->method.ops->chain, PF_EARG,
                    "likelihood.estimand: %s needs a chain of steps, which %s does not have",
                    pf_estimand_asked(s->opt, 0)->name, s->model.path);
-        const pf_chain *first = k == s->seats ? NULL : &s->seats[0].chain;
+        const pf_chain *first = k == s->own.seats ? NULL : &s->own.seats[0].chain;
         pf_view_opt view = {.batch = batch, .with = first ? first->self : NULL};
         PF_TRY(pf_net_chain(s->model.net, &view, &k->chain));
         k->view.chain = &k->chain;
@@ -112,8 +112,8 @@ static pf_status open_seat(const pf_scoring *s, struct pf_seat *k)
 
 static void close_seats(pf_scoring *s)
 {
-    for (int i = 0; s->seats && i < s->threads; i++) {
-        struct pf_seat *k = &s->seats[i];
+    for (int i = 0; s->own.seats && i < s->own.threads; i++) {
+        struct pf_seat *k = &s->own.seats[i];
         pf_score_free(&k->score);
         pf_chain_free(&k->chain);
         *k = (struct pf_seat){0};
@@ -180,7 +180,7 @@ static pf_status score_rows(pf_scoring *s, const pf_view *view, int64_t group,
 static pf_status work(void *self, int worker, int64_t item, void *result)
 {
     pf_scoring *s = self;
-    struct pf_seat *seat = &s->seats[worker];
+    struct pf_seat *seat = &s->own.seats[worker];
     PF_REQUIRE(!pf_stop_asked(), PF_ESTOP, "stopped before group %lld", (long long)item);
     if (!seat->open) PF_TRY(open_seat(s, seat));
     pf_rows r;
@@ -214,13 +214,13 @@ static void account(pf_scoring *s, const double *cells, int64_t n, int64_t image
 {
     int width = columns(s), total = pf_estimand_asked(s->opt, 0)->total;
     for (int64_t i = 0; i < n; i++, cells += image_step * width) {
-        double v = 0.0, before = s->mean;
+        double v = 0.0, before = s->sum.mean;
         for (int d = 0; d < s->opt->draws; d++)
             v += cells[d * draw_step * width + total] / s->opt->draws;
-        s->scored++;
-        s->mean += (v - before) / (double)s->scored;
-        s->spread += (v - before) * (v - s->mean);
-        s->mine += is_mine(s, (int64_t)cells[PF_AT_IMAGE] / s->opt->group);
+        s->sum.scored++;
+        s->sum.mean += (v - before) / (double)s->sum.scored;
+        s->sum.spread += (v - before) * (v - s->sum.mean);
+        s->sum.mine += is_mine(s, (int64_t)cells[PF_AT_IMAGE] / s->opt->group);
     }
 }
 
@@ -233,15 +233,15 @@ const char *pf_error_bar(double se, int digits, char buf[32])
 
 void pf_scoring_report(const pf_scoring *s, int last)
 {
-    double n = (double)s->scored, se = n > 1 ? sqrt(s->spread / (n - 1) / n) : NAN;
-    double left =
-        (pf_seconds() - s->started) * (double)(s->last - s->first - s->done) / (double)s->fresh;
+    double n = (double)s->sum.scored, se = n > 1 ? sqrt(s->sum.spread / (n - 1) / n) : NAN;
+    double left = (pf_seconds() - s->started) * (double)(s->last - s->first - s->sum.done) /
+                  (double)s->fresh;
     int64_t end = s->last * s->opt->group, begin = s->first * s->opt->group;
     char eta[32], error[32];
     double per = s->nats != 0.0 ? s->nats : 1.0;
-    pf_progress(last, "%s %lld/%lld %s  %.4f +- %s %s  eta %s", s->verb, (long long)s->mine,
+    pf_progress(last, "%s %lld/%lld %s  %.4f +- %s %s  eta %s", s->verb, (long long)s->sum.mine,
                 (long long)((end < s->data->n ? end : s->data->n) - begin), s->unit,
-                per * s->mean, pf_error_bar(fabs(per) * se, 4, error),
+                per * s->sum.mean, pf_error_bar(fabs(per) * se, 4, error),
                 s->nats != 0.0 ? "nats" : "bits/dim", pf_duration(left, eta, sizeof eta));
 }
 
@@ -249,12 +249,12 @@ static pf_status done(void *self, int64_t item, const void *result)
 {
     pf_scoring *s = self;
     int n = pf_scoring_draws(s) * pf_scoring_group(s, item);
-    pthread_mutex_lock(&s->io);
+    pthread_mutex_lock(&s->own.io);
     pf_status st = pf_results_put(s->results, item, result, n);
-    pthread_mutex_unlock(&s->io);
+    pthread_mutex_unlock(&s->own.io);
     PF_TRY(st);
     account(s, result, pf_scoring_group(s, item), 1, pf_scoring_group(s, item));
-    s->done++;
+    s->sum.done++;
     s->fresh++;
     if (pf_progress_due()) pf_scoring_report(s, 0);
     return PF_OK;
@@ -319,7 +319,7 @@ static pf_status open_file(pf_scoring *s)
     if (!st && s->data->name) st = define(s, 1, &before);
     info.config = t.s;
     info.before = before.s;
-    s->created = access(s->path, F_OK) != 0;
+    s->own.created = access(s->path, F_OK) != 0;
     if (!st) st = pf_results_open(s->path, &info, &s->results);
     if (st == PF_EARG)
         st = pf_raise(st, PF_WHERE, "%s; name another file with --out%s", pf_error_message(),
@@ -367,9 +367,9 @@ static pf_status open_results(pf_scoring *s)
     int draws = pf_scoring_draws(s);
     account(s, rows.cell, rows.rows / draws, draws, 1); /* sorted by image */
     pf_free(rows.cell);
-    for (int64_t g = s->first; g < s->last; g++) s->done += pf_results_done(s->results, g);
-    if (s->done)
-        pf_log("%s: continues, %lld of %lld groups are done", s->path, (long long)s->done,
+    for (int64_t g = s->first; g < s->last; g++) s->sum.done += pf_results_done(s->results, g);
+    if (s->sum.done)
+        pf_log("%s: continues, %lld of %lld groups are done", s->path, (long long)s->sum.done,
                (long long)(s->last - s->first));
     return PF_OK;
 }
@@ -381,10 +381,10 @@ static pf_status open_seats(pf_scoring *s, int workers)
 {
     size_t model = pf_alloc_live(), first, other = 0;
     size_t libraries = pf_resident_bytes() > model ? pf_resident_bytes() - model : 0;
-    PF_TRY(open_seat(s, &s->seats[0]));
+    PF_TRY(open_seat(s, &s->own.seats[0]));
     first = pf_alloc_live() - model;
     if (workers > 1) {
-        PF_TRY(open_seat(s, &s->seats[1]));
+        PF_TRY(open_seat(s, &s->own.seats[1]));
         other = pf_alloc_live() - model - first;
     }
     double mb = 1e-6, n = workers, scores = (double)first + (n - 1) * (double)other;
@@ -402,24 +402,24 @@ static pf_status open_seats(pf_scoring *s, int workers)
 static pf_status open_all(pf_comm *c, pf_scoring *s)
 {
     int64_t groups = pf_scoring_groups(s);
-    s->threads = pf_comm_threads(c);
-    s->seats = pf_zalloc(sizeof *s->seats * (size_t)s->threads);
-    PF_REQUIRE(s->seats, PF_EMEM, "no memory for %d workers", s->threads);
+    s->own.threads = pf_comm_threads(c);
+    s->own.seats = pf_zalloc(sizeof *s->own.seats * (size_t)s->own.threads);
+    PF_REQUIRE(s->own.seats, PF_EMEM, "no memory for %d workers", s->own.threads);
     if (pf_comm_rank(c) == 0) PF_TRY(open_results(s));
-    PF_TRY(open_seats(s, (int)(s->threads < groups ? s->threads : groups)));
+    PF_TRY(open_seats(s, (int)(s->own.threads < groups ? s->own.threads : groups)));
     return PF_OK;
 }
 
 pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
 {
-    pthread_mutex_init(&s->io, NULL);
+    pthread_mutex_init(&s->own.io, NULL);
     PF_TRY(pf_comm_agree(c, open_all(c, s)));
     s->started = pf_seconds();
     size_t rows = (size_t)pf_scoring_draws(s) * (size_t)s->opt->group;
     pf_queue_job q = {
         .n = pf_scoring_groups(s),
         .result_bytes = sizeof(double) * rows * (size_t)columns(s),
-        .threads = s->threads,
+        .threads = s->own.threads,
         .self = s,
         .work = work,
         .done = done,
@@ -429,7 +429,7 @@ pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
     close_seats(s);
     PF_REQUIRE(st != PF_ESTOP, PF_ESTOP,
                "stopped with %lld of %lld groups done; the same command continues",
-               (long long)s->done, (long long)(s->last - s->first));
+               (long long)s->sum.done, (long long)(s->last - s->first));
     PF_TRY(st);
     return PF_OK;
 }
@@ -437,15 +437,15 @@ pf_status pf_scoring_run(pf_comm *c, pf_scoring *s)
 pf_status pf_scoring_end(pf_scoring *s, pf_status st)
 {
     if (s->results) {
-        if (st && st != PF_ESTOP && s->created && !s->scored) unlink(s->path);
+        if (st && st != PF_ESTOP && s->own.created && !s->sum.scored) unlink(s->path);
         pf_status closed = pf_results_close(s->results);
         if (!st) st = closed;
     }
     close_seats(s);
-    pf_free(s->seats);
-    pf_control_free(s->control);
+    pf_free(s->own.seats);
+    pf_control_free(s->own.control);
     s->results = NULL;
-    s->seats = NULL;
-    s->control = NULL;
+    s->own.seats = NULL;
+    s->own.control = NULL;
     return st;
 }
