@@ -266,7 +266,7 @@ const pf_command pf_command_bpd = {
         "and\n"
         "                SIGINT: exit status 75, and the same command continues\n"
         "  --set K=V     likelihood options, for example --set "
-        "likelihood.estimand=nll_and_bound,\n"
+        "likelihood.estimand=nll_ode,bound,\n"
         "                likelihood.probes=4, likelihood.rtol=1e-6,\n"
         "                likelihood.check_groups=1000000 (every group is solved twice)",
     .run = run,

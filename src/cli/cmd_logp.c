@@ -131,7 +131,7 @@ const pf_command pf_command_logp = {
         "parameters themselves\n"
         "  --max-minutes M  stops in time for a batch system's limit: exit status 75\n"
         "  --set K=V     likelihood options, for example --set likelihood.probes=4,\n"
-        "                likelihood.estimand=nll_and_bound, likelihood.check_groups=1 (the "
+        "                likelihood.estimand=nll_ode,bound, likelihood.check_groups=1 (the "
         "solver's error\n"
         "                of one group instead of each point, in half the time)\n\n"
         "Columns of TABLE [nats, unless the name says bits_per_dim]:\n\n"
