@@ -15,10 +15,11 @@ typedef struct pf_comm pf_comm;
 int pf_comm_launched(void);
 
 /* Collective.  Duplicates the world with MPI_ERRORS_RETURN.  Thread level multiple is asked for.
- * When the ranks have met and one of them cannot go on, all fail, and tell (NULL: nobody) is called
- * with the status on rank 0 before they part: a launcher ends the job, and with it the rank that
- * would speak, as soon as a rank has left with an error.  The calling thread may then run on all
- * CPUs of the process, and OpenMP starts one thread where a program does not say how many.
+ * Afterwards the calling thread may run on all CPUs of the process, and OpenMP starts one thread where a
+ * program does not say how many.
+ * tell (NULL: nobody) is called on rank 0 with the status when the ranks have met and one of them cannot go
+ * on.  Then all ranks fail, but only after that call: a launcher ends the job as soon as one rank has left
+ * with an error, and rank 0 could no longer speak.
  * Errors: PF_EEXT, PF_EMEM. */
 PF_MUST_USE pf_status pf_comm_open(pf_comm **out, void (*tell)(pf_status));
 /* Collective.  NULL allowed.  Finalises MPI. */

@@ -11,8 +11,8 @@ typedef struct pf_estimand_ops {
     const pf_ledger_column *columns;
     int n;
     int total; /* its column */
-    /* In a table of points, whose numbers are log-likelihoods: the column; what stands before the names
-     * of what belongs to it; on its page. */
+    /* Names in a table of points, which holds log-likelihoods: of its column, what the names of its errors
+     * and parts begin with, and on the page. */
     const char *table, *prefix, *page;
     /* Do these options suit the data and the view?  Fails PF_EARG. */
     pf_status (*check)(const pf_likelihood_opt *opt, const pf_view *view,

@@ -16,14 +16,14 @@ typedef struct pf_train_opt {
     int64_t steps;
     int batch; /* global */
     double lr, beta1, beta2, eps;
-    int64_t warmup,
-        decay;      /* first steps of linear growth, last ones of linear fall, of the rate */
+    int64_t warmup; /* first steps, over which the rate grows linearly */
+    int64_t decay;  /* last steps, over which it falls linearly */
     double clip;    /* global gradient norm; 0: off */
     double ema;     /* decay; checkpoint /ema is what is evaluated */
     int ema_warmup; /* the decay of the first updates is smaller: pf_ema_decay */
     int64_t eval_every, log_every, checkpoint_every;
-    char eval_split
-        [PF_STR_MAX];   /* of the evaluation loss; "": valid where there is one, else test */
+    /* of the evaluation loss; "": valid where there is one, else test */
+    char eval_split[PF_STR_MAX];
     int eval_images;    /* its first images */
     int keep;           /* newest checkpoints kept */
     int64_t keep_every; /* checkpoints of every n-th step are kept too; 0: none */

@@ -66,8 +66,8 @@ typedef struct pf_difference {
     struct pf_paired {
         int column;
         double mean, se; /* standard error of the difference itself */
-        double
-            alone_se; /* root of the sum of squares of the two standard errors: what two separate numbers give */
+        /* root of the sum of squares of the two standard errors: what two separate numbers give */
+        double alone_se;
     } total[PF_LEDGER_MAX];
 } pf_difference;
 

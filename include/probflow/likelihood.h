@@ -71,8 +71,9 @@ void pf_control_free(pf_control *c); /* NULL allowed */
 int pf_control_dim(const pf_control *c);
 /* Bytes it holds while it is made; about a third of them later. */
 size_t pf_control_bytes(int dim);
-/* How a solve from t_min to 1 uses it: from t0 on, before as its mean over directions, without the `subspace` eigenvectors whose integral is farthest
- * from the mean. */
+/* How a solve from t_min to 1 uses it.  From t0 on the Gaussian's own integral of each direction counts;
+ * before t0 all directions have the mean of theirs.  The `subspace` eigenvectors whose integrals are farthest
+ * from that mean are left out: their divergence is exact. */
 typedef struct pf_control_use {
     const pf_control *control;
     const pf_sde *sde;
@@ -105,8 +106,8 @@ typedef struct pf_group {
     const int32_t *label;    /* [B], -1: none; NULL: the model is not told */
     const double *condition; /* [B,C]; NULL: the model is not told */
     int repeat;              /* 1: also by a better solve, for the columns of errors */
-    const pf_control
-        *control; /* borrowed; wanted where pf_likelihood_has_control says so; NULL: none */
+    /* borrowed; wanted where pf_likelihood_has_control says so; NULL: none */
+    const pf_control *control;
 } pf_group;
 
 /* The columns of the ledger that these options give.  Returns how many; 0: their estimands have none in

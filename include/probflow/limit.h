@@ -8,12 +8,12 @@
 typedef struct pf_limit pf_limit;
 
 /* Every convolution, linear map and product of attention of one forward and one backward of p, in
- * their order, as oneDNN's own primitives on NHWC activations and nothing else: the same shapes
- * and gradients, convolutions by the direct sum, weights packed beforehand in the layout oneDNN
- * prefers, gradients left in it.  bf16 = 0: all in f32; 1: activations and weights in bf16.
- * Inputs that a pass has just written are read from memory that stays warm; what backward reads
- * of the forward pass, and everything that is written, wanders through a pool as large as the
- * plan, 256 MiB at most; each weight has its own memory.
+ * their order, as oneDNN's own primitives on NHWC activations and nothing else.  Shapes and gradients are
+ * those of p.  Convolutions are direct sums.  Weights are packed beforehand in the layout oneDNN prefers, and
+ * their gradients stay in it.  bf16 = 0: all in f32; 1: activations and weights in bf16.
+ * Memory is as cold as in a plan: each weight has its own; what backward reads of the forward pass, and
+ * everything that is written, lies in a pool as large as the plan (256 MiB at most) that is gone through in
+ * turn.  Only an input that a pass has just written is read from the place where it was written.
  * Owned.  p is needed only here.  Fails PF_EMEM, PF_EEXT, and PF_ENOSUPP in a build without oneDNN
  * or on a processor it has no bf16 products for.
  * Test   the_limit_is_the_matrix_work_of_the_pass */

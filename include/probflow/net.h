@@ -13,10 +13,10 @@ struct pf_net {
     const pf_sde *sde; /* of the method; NULL: it has none */
     pf_space space;
     pf_ports offered;
-    int input
-        [PF_PORTS_MAX]; /* of each port offered: which input of the network; -1: not read */
-    pf_graph *graph;    /* networks; NULL for analytic models */
-    void *state;        /* analytic models, after pf_net_set_params */
+    /* of each port offered: which input of the network; -1: not read */
+    int input[PF_PORTS_MAX];
+    pf_graph *graph; /* networks; NULL for analytic models */
+    void *state;     /* analytic models, after pf_net_set_params */
     int n_views;
     const pf_param *views;
     pf_param *own_views; /* analytic models: owned */

@@ -44,8 +44,8 @@ typedef struct pf_opt {
     const char *name;
     pf_opt_kind kind;
     size_t offset;
-    double def, lo,
-        hi; /* numbers; for PF_ENUM def is the default's index; PF_INTS: lo, hi bound each entry */
+    /* numbers; for PF_ENUM def is the default's index; PF_INTS: lo, hi bound each entry */
+    double def, lo, hi;
     const char *text;         /* default of PF_STR and PF_INTS */
     const char *const *words; /* PF_ENUM, PF_SET: NULL-terminated */
     const char *help;

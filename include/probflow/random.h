@@ -21,12 +21,12 @@ typedef enum pf_stream {
     PF_STREAM_DEQUANT,   /* dequantisation noise, training                              */
     PF_STREAM_FLIP,      /* horizontal flips                                            */
     PF_STREAM_DROPOUT,   /* element = position in the operator, see pf_run              */
-    PF_STREAM_EVAL_TIME, /* evaluation loss and bound                                   */
+    PF_STREAM_EVAL_TIME, /* evaluation loss, bound, steps of vlb                         */
     PF_STREAM_EVAL_NOISE,
     PF_STREAM_EVAL_DEQUANT, /* likelihood: sample = image, step = draw                   */
-    PF_STREAM_PROBE,        /* likelihood: sample = image, step = draw * K + probe         */
+    PF_STREAM_PROBE,        /* likelihood: sample = image, step = draw * sets + set       */
     PF_STREAM_PRIOR,        /* samplers: x at t = 1                                        */
-    PF_STREAM_SAMPLE,       /* samplers: step = solver step                                */
+    PF_STREAM_SAMPLE,       /* samplers: step = its step                                  */
     PF_STREAM_DATA,         /* points of a density: sample = point, step = split    */
     PF_STREAM_TEST,
     PF_STREAM_WITHHOLD /* training: sample = global number, what is not told of it      */

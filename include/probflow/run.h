@@ -66,9 +66,8 @@ typedef struct pf_load_opt {
     const char *from;    /* run directory or checkpoint, as in pf_checkpoint_find */
     const pf_held *held; /* of `from`; NULL or zeroed: it is looked for */
     int n_sets;
-    const char *const
-        *sets; /* "likelihood.group=64": keys of the stored experiment, in order; they
-                              * may not change the network */
+    /* "likelihood.group=64": keys of the stored experiment, in order; they may not change the network */
+    const char *const *sets;
     int params; /* pf_which_params; best: the average where there is one, with a word when it is still
                  * mostly initial values */
 } pf_load_opt;

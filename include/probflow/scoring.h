@@ -35,8 +35,7 @@ typedef struct pf_scorer {
     const char *file;        /* the same file, to be read for its digest */
     int64_t step;            /* of the training */
     int raw;                 /* 1: parameters, though there is an average */
-    const char
-        *hint; /* what a failed solve may come from, said after the path; NULL: nothing */
+    const char *hint;        /* where a solve fails: why, said after the path; NULL: nothing */
 } pf_scorer;
 
 /* How far an evaluation is: groups of this part that are done; rows of it and of the whole file; their
@@ -70,9 +69,9 @@ typedef struct pf_scoring {
      * rows of the first draw say what another probe alone changes; 0: none.  The ledger then has
      * two draws a row at least, and those that were not made are NaN. */
     int64_t pilots;
-    const char *path; /* results file */
-    const char *const *inputs,
-        *const *from; /* never replaced; result files whose groups are taken over */
+    const char *path;          /* results file */
+    const char *const *inputs; /* [n_inputs] never replaced */
+    const char *const *from;   /* [n_from] result files whose groups are taken over */
     int n_inputs, n_from;
 
     /* Rank 0, once it runs. */

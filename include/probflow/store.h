@@ -22,18 +22,17 @@ typedef struct pf_dataset_info {
     pf_space space;             /* its classes are told by pf_dataset_classes alone */
     int64_t n;                  /* of this split */
     int has_labels, has_coarse; /* of this split, only read */
-    const char
-        *classes; /* names of the labels 0, 1, .., a line each; NULL: not known.  Borrowed by
-                            pf_dataset_write; owned by an open dataset */
+    /* names of the labels 0, 1, .., a line each; NULL: not known.  Borrowed by pf_dataset_write; owned by
+     * an open dataset */
+    const char *classes;
     const char *coarse_classes; /* the same of coarse labels; only written */
-    char converted
-        [256];  /* what became of the pixels on their way, in words; "": they are as in the
-                            source; only written */
+    /* what became of the pixels on their way, in words; "": they are as in the source; only written */
+    char converted[256];
     int shrink; /* pixels are means over squares of this side; 0 and 1: as in the source */
     int has_entropy;
     double entropy; /* of the density the rows were drawn from [nats]; only written */
-    char vocabulary
-        [1025]; /* tokens: hex of the byte each value stands for, two digits a value */
+    /* tokens: hex of the byte each value stands for, two digits a value */
+    char vocabulary[1025];
 } pf_dataset_info;
 
 /* Opens one split.  Fails PF_EIO (missing, truncated), PF_EFORMAT (not a dataset, another type of value
@@ -69,8 +68,8 @@ PF_MUST_USE pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n);
 typedef struct pf_dataset_split {
     const char *split; /* "train", "test" */
     int64_t n;
-    const void
-        *values; /* uint8 [n,h,w,c], int32 [n,c] or double [n,h*w*c] by info->space.kind */
+    /* uint8 [n,h,w,c], int32 [n,c] or double [n,h*w*c] by info->space.kind */
+    const void *values;
     const int32_t *labels;    /* NULL: none */
     const double *logp;       /* [n] log-density of each row [nats]; NULL: not known */
     const int32_t *coarse;    /* [n] labels of larger classes; NULL: none */
@@ -89,8 +88,8 @@ typedef struct pf_checkpoint {
     int64_t step;
     uint64_t seed;
     int shards;
-    pf_space
-        space; /* of the data this model was made for; of older files the shape alone: real */
+    /* of the data this model was made for; of older files the shape alone: real */
+    pf_space space;
     char *config;          /* canonical YAML */
     char data_content[65]; /* pf_dataset_content of the training split; "": not known */
 } pf_checkpoint;

@@ -22,9 +22,8 @@ PF_MUST_USE pf_status pf_logp_points(pf_comm *c, const pf_logp *a);
 typedef struct pf_logp_table {
     int64_t n;
     int D, pixels;
-    double
-        offset; /* beside that of the estimates, log-likelihood in the units of the input less that in
-                               model scale [nats] */
+    /* beside that of the estimates, log-likelihood in the units of the input less that in model scale [nats] */
+    double offset;
     const int32_t *labels; /* NULL: none */
     const pf_likelihood_opt *opt;
     const pf_estimates *first, *second, *difference; /* the last two NULL without --against */

@@ -13,7 +13,7 @@ static const char *const control_words[] = {"none", "gaussian", NULL};
     { #field, kind, offsetof(pf_likelihood_opt, trace.field), def, lo, hi, NULL, words, help }
 
 const pf_opt pf_likelihood_opts[] = {
-    PF_OPT_SET(pf_likelihood_opt, estimand, PF_NLL_ODE, pf_estimand_words, "what is computed: the likelihood of the probability flow, the bound of the SDE, both, or the bound of a chain"),
+    PF_OPT_SET(pf_likelihood_opt, estimand, PF_NLL_ODE, pf_estimand_words, "what is computed, a word or several as in nll_ode,bound: the likelihood of the probability flow, the bound of the SDE, the bound of a chain"),
     PF_OPT_ENUM(pf_likelihood_opt, dequantisation, PF_DEQUANT_UNIFORM, pf_dequant_words, "noise that makes pixels continuous"),
     PF_OPT(pf_likelihood_opt, draws, PF_INT, 1, 1, 10000, "dequantisation draws an image"),
     TRACE(probe, PF_ENUM, PF_RADEMACHER, 0, 0, probe_words, "noise of the divergence estimate; exact: D products an evaluation"),
@@ -88,7 +88,7 @@ static PF_MUST_USE pf_status check_view(const pf_estimand_ops *e, const pf_view 
                e->name);
     int most = e->needs & PF_NEEDS_SCORE ? v->score->batch : v->chain->batch;
     PF_REQUIRE(g->B > 0 && g->B <= most, PF_EARG,
-               "a group of %d images for a score of at most %d", g->B, most);
+               "a group of %d images for a view of the model that takes at most %d", g->B, most);
     return PF_OK;
 }
 
