@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "convert.h"
-#include "../ledger_rows.h"
+#include "results.h"
 #include "store/h5.h"
 
 static void look(const char *path)
@@ -69,24 +69,17 @@ static inline void read_checkpoint(const char *path)
     pf_checkpoint_free(&c);
 }
 
-/* The same definition as that of the seeds. */
 static inline void read_results(const char *path)
 {
-    const pf_results_info info = {.images = 6,
-                                  .draws = 1,
-                                  .group = 2,
-                                  .config = "seed: 1\n",
-                                  .columns = ROW_CELLS,
-                                  .column = row_columns};
     pf_results *r = NULL;
-    if (!pf_results_open(path, &info, &r)) {
+    if (!pf_results_open(path, &fuzz_results, &r)) {
         pf_ledger rows = {0};
         (void)!pf_results_rows(r, &rows);
         pf_free(rows.cell);
         (void)!pf_results_close(r);
     }
     fuzz_begin_step();
-    if (!pf_results_open(fuzz_path("own.h5"), &info, &r)) {
+    if (!pf_results_open(fuzz_path("own.h5"), &fuzz_results, &r)) {
         int64_t adopted = 0;
         (void)!pf_results_adopt(r, path, &adopted);
         (void)!pf_results_close(r);

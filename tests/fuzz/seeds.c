@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <jpeglib.h>
+#include "results.h"
 
 static const char *root;
 
@@ -55,6 +56,16 @@ static void put_parts(const char *path, int flags, const unsigned char *b, size_
     const unsigned char head[3] = {(unsigned char)flags, (unsigned char)cut,
                                    (unsigned char)(cut >> 8)};
     put(path, head, 3, b, n);
+}
+
+/* Texts behind a byte of flags each. */
+static void put_texts(const char *target, const char *const *texts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%zu", i);
+        put(place(target, name), texts[i], 1, texts[i] + 1, strlen(texts[i] + 1));
+    }
 }
 
 static void idx(void)
@@ -238,11 +249,7 @@ static void yaml(void)
         "\6yes",
         "\7/a b:#c",
         "\10[1,2,3]"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "t%zu", i);
-        put(place("yaml", name), texts[i], 1, texts[i] + 1, strlen(texts[i] + 1));
-    }
+    put_texts("yaml", texts, sizeof texts / sizeof *texts);
 }
 
 static void csv(void)
@@ -256,11 +263,7 @@ static void csv(void)
                                         "\20"
                                         "1,2\n3,4\n",
                                         "\40u,v\n1,0.5\n"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "t%zu", i);
-        put(place("csv", name), texts[i], 1, texts[i] + 1, strlen(texts[i] + 1));
-    }
+    put_texts("csv", texts, sizeof texts / sizeof *texts);
 }
 
 static void datasets(void)
@@ -319,16 +322,10 @@ static void checkpoints(void)
 
 static void results(void)
 {
-    const pf_results_info info = {.images = 6,
-                                  .draws = 1,
-                                  .group = 2,
-                                  .config = "seed: 1\n",
-                                  .columns = ROW_CELLS,
-                                  .column = row_columns};
     for (int done = 0; done <= 3; done += 3) {
         pf_results *r = NULL;
         pf_summary s = {.images = 6, .rows = 6, .n = 1, .figure = {{"nll", 3}}};
-        must(!pf_results_open(place("h5_results", done ? "done" : "begun"), &info, &r),
+        must(!pf_results_open(place("h5_results", done ? "done" : "begun"), &fuzz_results, &r),
              "results");
         for (int g = 0; g < done; g++) {
             row rows[2] = {{.image = 2 * g, .nll = 3}, {.image = 2 * g + 1, .nll = 3}};
