@@ -2,21 +2,13 @@
 #include <probflow/data.h>
 #include <probflow/memory.h>
 
-/* k [n,dim], u [dim]: scratch. */
-static PF_MUST_USE pf_status read_levels(pf_dataset *d, pf_grid grid, const pf_draw *draw,
-                                         int64_t first, int64_t n, uint8_t *k, float *u,
-                                         double *x)
+/* x [dim] <- a row of levels k [dim]; u [dim] is scratch. */
+static void place(const pf_space *s, pf_grid grid, pf_draw of_row, const uint8_t *k, float *u,
+                  double *x)
 {
-    const pf_space *s = &pf_dataset_about(d)->space;
     size_t dim = (size_t)pf_space_dim(s);
-    pf_draw of_row = *draw;
-    PF_TRY(pf_dataset_images(d, first, n, k));
-    for (int64_t i = 0; i < n; i++, k += dim, x += dim) {
-        of_row.sample = (uint64_t)(first + i);
-        if (grid == PF_GRID_DEQUANTISED) pf_draw_uniform(&of_row, 0, dim, u);
-        pf_to_model(s, grid, dim, k, u, x);
-    }
-    return PF_OK;
+    if (grid == PF_GRID_DEQUANTISED) pf_draw_uniform(&of_row, 0, dim, u);
+    pf_to_model(s, grid, dim, k, u, x);
 }
 
 pf_status pf_rows_read(pf_dataset *d, pf_grid grid, const pf_draw *draw, int64_t first,
@@ -34,8 +26,13 @@ pf_status pf_rows_read(pf_dataset *d, pf_grid grid, const pf_draw *draw, int64_t
     uint8_t *k = pf_zalloc((size_t)n * dim);
     float *u = pf_zalloc(dim * sizeof *u);
     pf_status st = k && u
-                       ? read_levels(d, grid, draw, first, n, k, u, x)
+                       ? pf_dataset_images(d, first, n, k)
                        : pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)n);
+    for (int64_t i = 0; !st && i < n; i++) {
+        pf_draw of_row = *draw;
+        of_row.sample = (uint64_t)(first + i);
+        place(&a->space, grid, of_row, k + (size_t)i * dim, u, x + (size_t)i * dim);
+    }
     pf_free(k);
     pf_free(u);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

@@ -26,15 +26,22 @@ static pf_status grow(void **p, int64_t n, int64_t *cap, int64_t want, size_t it
     return PF_OK;
 }
 
-/* Room for n more items of `item` bytes behind the *used ones, which are then theirs too. */
-static PF_MUST_USE pf_status more(void **p, int64_t *used, int64_t *cap, int64_t n, size_t item,
-                                  const char *what, const char *path, void *room)
+/* What grows: *used items of `item` bytes at *at, with room for *cap. */
+typedef struct heap {
+    void **at;
+    int64_t *used, *cap;
+    size_t item;
+    const char *what;
+} heap;
+
+/* Room for n more items behind the used ones, which are then theirs too. */
+static PF_MUST_USE pf_status more(heap h, int64_t n, const char *path, void *room)
 {
-    PF_REQUIRE(!grow(p, *used, cap, *used + n, item), PF_EMEM, "no memory for the %s of %s",
-               what, path);
-    void *first = (unsigned char *)*p + (size_t)*used * item;
+    PF_REQUIRE(!grow(h.at, *h.used, h.cap, *h.used + n, h.item), PF_EMEM,
+               "no memory for the %s of %s", h.what, path);
+    void *first = (unsigned char *)*h.at + (size_t)*h.used * h.item;
     memcpy(room, &first, sizeof first);
-    *used += n;
+    *h.used += n;
     return PF_OK;
 }
 
@@ -74,8 +81,8 @@ pf_status pf_table_room(pf_table *t, const char *path, int split, int64_t n, pf_
 {
     pf_rows *r = &t->split[split];
     PF_TRY(fits(t, path, space));
-    PF_TRY(more((void **)&r->values, &r->n, &r->cap, n, pf_table_row_bytes(t), "rows", path,
-                values));
+    heap h = {(void **)&r->values, &r->n, &r->cap, pf_table_row_bytes(t), "rows"};
+    PF_TRY(more(h, n, path, values));
     r->of_rows = path;
     return PF_OK;
 }
@@ -88,8 +95,8 @@ pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n, p
                "%s has classes by %s, the sources before it by %s", path,
                how == PF_BY_NAME ? "name" : "number", how == PF_BY_NAME ? "number" : "name");
     t->labelling = how;
-    PF_TRY(more((void **)&r->labels, &r->n_labels, &r->cap_labels, n, sizeof *r->labels,
-                "labels", path, labels));
+    heap h = {(void **)&r->labels, &r->n_labels, &r->cap_labels, sizeof *r->labels, "labels"};
+    PF_TRY(more(h, n, path, labels));
     r->of_labels = path;
     return PF_OK;
 }
@@ -97,8 +104,8 @@ pf_status pf_table_labels(pf_table *t, const char *path, int split, int64_t n, p
 pf_status pf_table_coarse(pf_table *t, const char *path, int split, int64_t n, int32_t **coarse)
 {
     pf_rows *r = &t->split[split];
-    PF_TRY(more((void **)&r->coarse, &r->n_coarse, &r->cap_coarse, n, sizeof *r->coarse,
-                "labels", path, coarse));
+    heap h = {(void **)&r->coarse, &r->n_coarse, &r->cap_coarse, sizeof *r->coarse, "labels"};
+    PF_TRY(more(h, n, path, coarse));
     r->of_labels = path;
     return PF_OK;
 }
@@ -113,8 +120,9 @@ pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t 
     PF_REQUIRE(t->conditions == width, PF_EFORMAT,
                "%s has %d conditions a row, the sources before it %d", path, width,
                t->conditions);
-    PF_TRY(more((void **)&r->conditions, &r->n_conditioned, &r->cap_conditioned, n,
-                (size_t)width * sizeof *r->conditions, "conditions", path, conditions));
+    heap h = {(void **)&r->conditions, &r->n_conditioned, &r->cap_conditioned,
+              (size_t)width * sizeof *r->conditions, "conditions"};
+    PF_TRY(more(h, n, path, conditions));
     r->of_labels = path;
     return PF_OK;
 }

@@ -67,11 +67,18 @@ typedef struct found {
     int gone; /* a run that goes on has removed it meanwhile */
 } found;
 
-static PF_MUST_USE pf_status look_at(const char *path, int64_t step, int with_state,
-                                     pf_usable usable, void *self, found *f)
+/* Which checkpoint is looked for. */
+typedef struct search {
+    const char *dir;
+    int with_state;
+    pf_usable usable;
+    void *self;
+} search;
+
+static PF_MUST_USE pf_status look_at(const search *s, const char *path, int64_t step, found *f)
 {
     pf_checkpoint c = {0};
-    pf_status st = pf_checkpoint_read(path, with_state, &c);
+    pf_status st = pf_checkpoint_read(path, s->with_state, &c);
     *f = (found){0};
     PF_REQUIRE(st != PF_EMEM, PF_EMEM, "no memory to read %s", path);
     f->gone = st && access(path, F_OK) && errno == ENOENT;
@@ -87,28 +94,29 @@ static PF_MUST_USE pf_status look_at(const char *path, int64_t step, int with_st
                       "%s holds step %lld, another one than its name tells; take it out of the "
                       "run directory",
                       path, (long long)c.step);
-    if (!st && usable) st = usable(self, &c, &f->usable);
+    if (!st && s->usable) st = s->usable(s->self, &c, &f->usable);
     pf_checkpoint_free(&c);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static PF_MUST_USE pf_status newest_of(const steps *s, const char *dir, int with_state,
-                                       pf_usable usable, void *self, char *path, size_t n,
+/* path [n] <- the first of these that will do; "" when all are gone or unusable. */
+static PF_MUST_USE pf_status newest_of(const search *want, const steps *s, char *path, size_t n,
                                        int *gone)
 {
     int bad = 0;
     *gone = 0;
     for (int i = 0; i < s->n; i++) {
         found f;
-        pf_checkpoint_path(dir, s->v[i], path, n);
-        PF_TRY(look_at(path, s->v[i], with_state, usable, self, &f));
+        pf_checkpoint_path(want->dir, s->v[i], path, n);
+        PF_TRY(look_at(want, path, s->v[i], &f));
         if (f.usable) return PF_OK;
         bad += f.damaged;
         *gone += f.gone;
     }
     path[0] = 0;
     PF_REQUIRE(s->n == *gone || bad < s->n - *gone, PF_EFORMAT,
-               "no checkpoint of %s can be read, the oldest for: %s", dir, pf_error_message());
+               "no checkpoint of %s can be read, the oldest for: %s", want->dir,
+               pf_error_message());
     return PF_OK;
 }
 
@@ -122,11 +130,12 @@ pf_status pf_checkpoint_newest(const char *dir, int with_state, pf_usable usable
 {
     pf_status st = PF_OK;
     int gone = 1;
+    search want = {dir, with_state, usable, self};
     path[0] = 0;
     for (int tries = 0; !st && gone && !path[0] && tries < 100; tries++) {
         steps s = {0};
         st = list(dir, &s);
-        if (!st) st = newest_of(&s, dir, with_state, usable, self, path, n, &gone);
+        if (!st) st = newest_of(&want, &s, path, n, &gone);
         pf_free(s.v);
     }
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

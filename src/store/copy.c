@@ -94,10 +94,18 @@ static PF_MUST_USE pf_status copy_attrs(const walk *w, hid_t from, hid_t to)
 
 /* ---- datasets -------------------------------------------------------------------------------- */
 
-/* Rows [at, at+n) of the first axis, or the one value of a dataset of rank 0. */
-static herr_t move_rows(hid_t from, hid_t to, hid_t type, pf_h5_shape s, hsize_t at, hsize_t n,
-                        void *v)
+/* The values of a dataset on their way from one file to the other. */
+typedef struct values {
+    hid_t from, to, type;
+    pf_h5_shape shape;
+    size_t elements;
+} values;
+
+/* Rows [at, at+n) of the first axis, or the one value of a dataset of rank 0; v: room for them. */
+static herr_t move_rows(const values *m, hsize_t at, hsize_t n, void *v)
 {
+    hid_t from = m->from, to = m->to, type = m->type;
+    pf_h5_shape s = m->shape;
     hsize_t start[5] = {at};
     if (s.rank == 0)
         return H5Dread(from, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, v) < 0
@@ -130,18 +138,18 @@ static hsize_t rows_at_once(hid_t from, const pf_h5_shape *s, size_t row)
     return n < s->dim[0] ? n : s->dim[0];
 }
 
-static PF_MUST_USE pf_status move_values(const walk *w, const char *name, hid_t from, hid_t to,
-                                         hid_t type, const pf_h5_shape *s, size_t elements)
+static PF_MUST_USE pf_status move_values(const walk *w, const char *name, const values *m)
 {
-    if (elements == 0) return PF_OK;
+    const pf_h5_shape *s = &m->shape;
+    if (m->elements == 0) return PF_OK;
     hsize_t all = s->rank ? s->dim[0] : 1;
-    size_t row = elements / all * type_size(type);
-    hsize_t step = s->rank ? rows_at_once(from, s, row) : 1;
+    size_t row = m->elements / all * type_size(m->type);
+    hsize_t step = s->rank ? rows_at_once(m->from, s, row) : 1;
     void *v = pf_zalloc(step * row);
     PF_REQUIRE(v, PF_EMEM, "no memory to read %s", w->path);
     herr_t bad = 0;
     for (hsize_t at = 0; at < all && bad >= 0; at += step)
-        bad = move_rows(from, to, type, *s, at, all - at < step ? all - at : step, v);
+        bad = move_rows(m, at, all - at < step ? all - at : step, v);
     pf_free(v);
     PF_REQUIRE(bad >= 0, PF_EIO, "%s is damaged: cannot read the dataset %s", w->path, name);
     return PF_OK;
@@ -187,7 +195,7 @@ static PF_MUST_USE pf_status copy_opened(walk *w, const char *full, const char *
                w->path, full);
     hid_t d = create_like(to, name, type, &s, filled);
     PF_REQUIRE(d > 0, PF_EFORMAT, "%s is damaged: cannot copy the dataset %s", w->path, full);
-    if (filled) PF_TRY(move_values(w, full, from, d, type, &s, elements));
+    if (filled) PF_TRY(move_values(w, full, &(values){from, d, type, s, elements}));
     if (w->what != PF_H5_LIST) PF_TRY(copy_attrs(w, from, d));
     H5Dclose(d);
     H5Tclose(type);

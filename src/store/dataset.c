@@ -169,9 +169,14 @@ static PF_MUST_USE pf_status read_block(const pf_dataset *d, hid_t from, hid_t t
     return PF_OK;
 }
 
-/* size: bytes of a row as type. */
-static PF_MUST_USE pf_status read_rows(const pf_dataset *d, hid_t from, hid_t type, size_t size,
-                                       int64_t first, int64_t n, void *out)
+/* A column of the split, as what it is read, and the bytes of its row then. */
+typedef struct column {
+    hid_t from, type;
+    size_t row;
+} column;
+
+static PF_MUST_USE pf_status read_rows(const pf_dataset *d, column c, int64_t first, int64_t n,
+                                       void *out)
 {
     enum { BLOCK = 1024 };
     PF_REQUIRE(first >= 0 && n >= 0 && first <= d->about.n - n, PF_EARG,
@@ -179,7 +184,7 @@ static PF_MUST_USE pf_status read_rows(const pf_dataset *d, hid_t from, hid_t ty
                (long long)(first + n - 1), (long long)d->about.n);
     for (int64_t at = 0; at < n; at += BLOCK) {
         hsize_t range[2] = {(hsize_t)(first + at), (hsize_t)(n - at < BLOCK ? n - at : BLOCK)};
-        PF_TRY(read_block(d, from, type, range, (char *)out + (size_t)at * size));
+        PF_TRY(read_block(d, c.from, c.type, range, (char *)out + (size_t)at * c.row));
     }
     return PF_OK;
 }
@@ -213,21 +218,26 @@ static PF_MUST_USE pf_status check_numbers(const pf_dataset *d, int64_t first, s
     PF_FAIL(PF_EFORMAT, "%s: row %lld holds a value that is not finite", d->path, row);
 }
 
+static column conditions_of(const pf_dataset *d)
+{
+    return (column){d->conditions, H5T_NATIVE_DOUBLE,
+                    (size_t)d->about.space.conditions * sizeof(double)};
+}
+
 /* ---- content ---- */
 
-static PF_MUST_USE pf_status add_rows(const pf_dataset *d, hid_t from, hid_t type, size_t row,
-                                      pf_sha256 *sum)
+static PF_MUST_USE pf_status add_rows(const pf_dataset *d, column c, pf_sha256 *sum)
 {
     enum { BLOCK_BYTES = 1 << 22, BLOCK_ROWS = 1024 };
-    int64_t many = (int64_t)(BLOCK_BYTES / row);
+    int64_t many = (int64_t)(BLOCK_BYTES / c.row);
     many = many < 1 ? 1 : many > BLOCK_ROWS ? BLOCK_ROWS : many;
-    char *block = pf_zalloc((size_t)many * row);
+    char *block = pf_zalloc((size_t)many * c.row);
     PF_REQUIRE(block, PF_EMEM, "no memory to read %s", d->path);
     pf_status st = PF_OK;
     for (int64_t at = 0; !st && at < d->about.n; at += many) {
         int64_t n = d->about.n - at < many ? d->about.n - at : many;
-        st = read_rows(d, from, type, row, at, n, block);
-        if (!st) pf_sha256_add(sum, block, (size_t)n * row);
+        st = read_rows(d, c, at, n, block);
+        if (!st) pf_sha256_add(sum, block, (size_t)n * c.row);
     }
     pf_free(block);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -243,15 +253,13 @@ pf_status pf_dataset_content(pf_dataset *d, char hex[65])
     if (!d->summed && !(large && d->content[0])) {
         pf_sha256 sum;
         pf_dataset_begin_content(&sum, a);
-        PF_TRY(add_rows(d, d->values, pf_dataset_type(a->space.kind), pf_dataset_row_bytes(a),
-                        &sum));
-        if (a->has_labels)
-            PF_TRY(add_rows(d, d->labels, H5T_NATIVE_INT32, sizeof(int32_t), &sum));
-        if (a->has_coarse)
-            PF_TRY(add_rows(d, d->coarse, H5T_NATIVE_INT32, sizeof(int32_t), &sum));
-        if (a->space.conditions)
-            PF_TRY(add_rows(d, d->conditions, H5T_NATIVE_DOUBLE,
-                            (size_t)a->space.conditions * sizeof(double), &sum));
+        column values = {d->values, pf_dataset_type(a->space.kind), pf_dataset_row_bytes(a)};
+        column labels = {d->labels, H5T_NATIVE_INT32, sizeof(int32_t)};
+        column coarse = {d->coarse, H5T_NATIVE_INT32, sizeof(int32_t)};
+        PF_TRY(add_rows(d, values, &sum));
+        if (a->has_labels) PF_TRY(add_rows(d, labels, &sum));
+        if (a->has_coarse) PF_TRY(add_rows(d, coarse, &sum));
+        if (a->space.conditions) PF_TRY(add_rows(d, conditions_of(d), &sum));
         pf_sha256_hex(&sum, d->content);
         d->summed = 1;
     }
@@ -292,14 +300,15 @@ const pf_dataset_info *pf_dataset_about(const pf_dataset *d)
 pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out)
 {
     PF_REQUIRE(d->about.space.kind == PF_LEVELS, PF_EARG, "%s holds no images", d->path);
-    PF_TRY(read_rows(d, d->values, H5T_NATIVE_UINT8, d->row, first, n, out));
+    PF_TRY(read_rows(d, (column){d->values, H5T_NATIVE_UINT8, d->row}, first, n, out));
     PF_TRY(check_levels(d, first, (size_t)n * d->row, out));
     return PF_OK;
 }
 
 pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out)
 {
-    PF_TRY(read_rows(d, d->values, H5T_NATIVE_DOUBLE, d->row * sizeof *out, first, n, out));
+    column c = {d->values, H5T_NATIVE_DOUBLE, d->row * sizeof *out};
+    PF_TRY(read_rows(d, c, first, n, out));
     PF_TRY(check_numbers(d, first, (size_t)n * d->row, out));
     return PF_OK;
 }
@@ -309,7 +318,7 @@ static PF_MUST_USE pf_status read_integers(pf_dataset *d, hid_t from, int64_t fi
 {
     int64_t *wide = pf_zalloc((size_t)(n > 0 ? n : 0) * sizeof *wide), bad = -1;
     PF_REQUIRE(wide, PF_EMEM, "no memory for %lld labels", (long long)n);
-    pf_status st = read_rows(d, from, H5T_NATIVE_INT64, sizeof *wide, first, n, wide);
+    pf_status st = read_rows(d, (column){from, H5T_NATIVE_INT64, sizeof *wide}, first, n, wide);
     for (int64_t i = 0; !st && i < n && bad < 0; i++) {
         out[i] = (int32_t)wide[i];
         if (out[i] != wide[i]) bad = i;
@@ -377,7 +386,7 @@ pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_t n, double 
 {
     size_t width = (size_t)d->about.space.conditions;
     PF_REQUIRE(width, PF_EARG, "%s holds no conditions", d->path);
-    PF_TRY(read_rows(d, d->conditions, H5T_NATIVE_DOUBLE, width * sizeof *out, first, n, out));
+    PF_TRY(read_rows(d, conditions_of(d), first, n, out));
     for (size_t i = 0; i < (size_t)n * width; i++)
         PF_REQUIRE(isfinite(out[i]), PF_EFORMAT,
                    "%s: row %lld has a condition that is not finite", d->path,
