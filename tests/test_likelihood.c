@@ -116,14 +116,23 @@ static void truncated_normal_dequantisation_bounds_the_code_length_from_above(vo
     dequantised("subvp", PF_DEQUANT_TRUNCATED_NORMAL, 0.2, 0.0, 0.12);
 }
 
+enum { N = 20000 };
+
+/* N draws within the lowest of 256 levels. */
+static void dequantise_zeros(const pf_sde *sde, const pf_likelihood_opt *o, const pf_draw *d,
+                             double x[N], double *log_q)
+{
+    static const unsigned char k[N];
+    pf_space space = {.levels = 256};
+    pf_dequantise(&(pf_dequantiser){sde, o, &space, N}, d, k, x, log_q);
+}
+
 static void log_q_is_a_density_that_its_draws_follow(void **state)
 {
     (void)state;
-    enum { N = 20000 };
     pf_sde sde;
     pf_likelihood_opt o = options();
     static double x[N];
-    static unsigned char k[N];
     double log_q, mean, std;
     must(pf_sde_init("vp", &sde));
     o.dequantisation = PF_DEQUANT_TRUNCATED_NORMAL;
@@ -133,7 +142,7 @@ static void log_q_is_a_density_that_its_draws_follow(void **state)
         double s = 128.0 * std / mean, tau = 0.5 / s, z = erf(tau * M_SQRT1_2);
         double e2 = 1.0 - 2.0 * tau * exp(-0.5 * tau * tau) / sqrt(2.0 * M_PI) / z;
         pf_draw d = {3, PF_STREAM_EVAL_DEQUANT, (uint64_t)c, 0};
-        pf_dequantise(&sde, &o, &d, N, &(pf_space){.levels = 256}, k, x, &log_q);
+        dequantise_zeros(&sde, &o, &d, x, &log_q);
         double m1 = 0.0, m2 = 0.0;
         for (int i = 0; i < N; i++) {
             double u = (x[i] + 1.0) * 128.0;
@@ -153,11 +162,9 @@ static void log_q_is_a_density_that_its_draws_follow(void **state)
 static void truncated_normal_gives_the_published_constant(void **state)
 {
     (void)state;
-    enum { N = 20000 };
     pf_sde sde;
     pf_likelihood_opt o = options();
     static double x[N];
-    static unsigned char k[N];
     double lo = 1e-9, hi = 1.0, mean, std, log_q;
     must(pf_sde_init("vp", &sde));
     for (int i = 0; i < 200; i++) {
@@ -169,7 +176,7 @@ static void truncated_normal_gives_the_published_constant(void **state)
     o.dequantisation = PF_DEQUANT_TRUNCATED_NORMAL;
     o.ode.t_min = lo;
     pf_draw d = {5, PF_STREAM_EVAL_DEQUANT, 0, 0};
-    pf_dequantise(&sde, &o, &d, N, &(pf_space){.levels = 256}, k, x, &log_q);
+    dequantise_zeros(&sde, &o, &d, x, &log_q);
     double h = -log_q / N + log(2.0 * mean / 256.0);      /* from u to z */
     assert_true(fabs(h + 5.24628) < 5.0 * sqrt(0.5 / N)); /* sd of e^2/2 is at most sqrt(1/2) */
 }

@@ -195,10 +195,16 @@ typedef struct pf_dequant_ops {
 extern const pf_dequant_ops *const pf_dequants[]; /* by pf_dequant, NULL-terminated */
 extern const char *const pf_dequant_words[];      /* their names, NULL-terminated */
 
+/* How levels are dequantised.  Borrowed. */
+typedef struct pf_dequantiser {
+    const pf_sde *sde;
+    const pf_likelihood_opt *opt;
+    const pf_space *space; /* of the levels */
+    int dim;               /* D */
+} pf_dequantiser;
 /* Dequantises levels k of a space into model scale [-1,1]: x = 2 (k + u)/levels - 1.
  * Writes x [D] and log q(u|x) summed over the D entries [nats, in units of u]. */
-void pf_dequantise(const pf_sde *sde, const pf_likelihood_opt *opt, const pf_draw *draw,
-                   int dim, const pf_space *space, const unsigned char *pixels, double *x,
-                   double *log_q);
+void pf_dequantise(const pf_dequantiser *q, const pf_draw *draw, const unsigned char *pixels,
+                   double *x, double *log_q);
 
 #endif

@@ -264,7 +264,7 @@ static double place(const job *j, int64_t first, int B, double *x)
     for (int b = 0; b < B; b++) {
         pf_draw d = {(uint64_t)j->opt.seed, PF_STREAM_EVAL_DEQUANT, (uint64_t)(first + b), 0};
         double *to = x + (size_t)b * D;
-        pf_dequantise(sde, &j->opt, &d, j->D, &j->p.space,
+        pf_dequantise(&(pf_dequantiser){sde, &j->opt, &j->p.space, j->D}, &d,
                       j->p.pixels + ((size_t)first + (size_t)b) * D, to, &log_q);
         for (size_t i = 0; i < D; i++) to[i] *= mean;
     }

@@ -74,12 +74,11 @@ static const pf_dequant_ops truncated_normal = {"truncated_normal", draw_truncat
 const pf_dequant_ops *const pf_dequants[] = {&none, &uniform, &truncated_normal, NULL};
 const char *const pf_dequant_words[] = {"none", "uniform", "truncated_normal", NULL};
 
-void pf_dequantise(const pf_sde *sde, const pf_likelihood_opt *opt, const pf_draw *draw,
-                   int dim, const pf_space *space, const unsigned char *pixels, double *x,
-                   double *log_q)
+void pf_dequantise(const pf_dequantiser *q, const pf_draw *draw, const unsigned char *pixels,
+                   double *x, double *log_q)
 {
-    int levels = space->levels;
-    *log_q = pf_dequants[opt->dequantisation]->draw(sde, opt->ode.t_min, draw, dim, levels, x);
-    for (int d = 0; d < dim; d++) x[d] += pixels[d];
-    pf_bins_to_model(space, (size_t)dim, x);
+    const pf_dequant_ops *ops = pf_dequants[q->opt->dequantisation];
+    *log_q = ops->draw(q->sde, q->opt->ode.t_min, draw, q->dim, q->space->levels, x);
+    for (int d = 0; d < q->dim; d++) x[d] += pixels[d];
+    pf_bins_to_model(q->space, (size_t)q->dim, x);
 }

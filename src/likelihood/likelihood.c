@@ -88,7 +88,8 @@ static PF_MUST_USE pf_status check_view(const pf_estimand_ops *e, const pf_view 
                e->name);
     int most = e->needs & PF_NEEDS_SCORE ? v->score->batch : v->chain->batch;
     PF_REQUIRE(g->B > 0 && g->B <= most, PF_EARG,
-               "a group of %d images for a view of the model that takes at most %d", g->B, most);
+               "a group of %d images for a view of the model that takes at most %d", g->B,
+               most);
     return PF_OK;
 }
 

@@ -55,14 +55,13 @@ void pf_place_data(const pf_likelihood_opt *opt, const pf_view *view, const pf_g
     int dim = view->score->dim;
     size_t D = (size_t)dim;
     double offset;
+    pf_dequantiser q = {view->sde, opt, &group->space, dim};
     pf_place_mean(opt, view->sde, group, &offset);
     for (int b = 0; b < group->B; b++, cells += PF_FLOW_COLUMNS) {
         pf_draw d = {(uint64_t)opt->seed, PF_STREAM_EVAL_DEQUANT, (uint64_t)(group->first + b),
                      (uint32_t)draw};
         double log_q = 0.0;
-        if (group->pixels)
-            pf_dequantise(view->sde, opt, &d, dim, &group->space, group->pixels + b * D,
-                          x + b * D, &log_q);
+        if (group->pixels) pf_dequantise(&q, &d, group->pixels + b * D, x + b * D, &log_q);
         else memcpy(x + b * D, group->x + b * D, D * sizeof *x);
         cells[PF_FLOW_DEQUANTISATION] = log_q / (dim * M_LN2);
         cells[PF_FLOW_OFFSET] = offset;
