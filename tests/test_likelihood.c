@@ -123,8 +123,7 @@ static void dequantise_zeros(const pf_sde *sde, const pf_likelihood_opt *o, cons
                              double x[N], double *log_q)
 {
     static const unsigned char k[N];
-    pf_space space = {.levels = 256};
-    pf_dequantise(&(pf_dequantiser){sde, o, &space, N}, d, k, x, log_q);
+    pf_dequantise(&(pf_dequantiser){sde, o, &(pf_space){.levels = 256}, N}, d, k, x, log_q);
 }
 
 static void log_q_is_a_density_that_its_draws_follow(void **state)
