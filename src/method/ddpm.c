@@ -17,14 +17,13 @@
 
 #include <math.h>
 
-enum { PIECE = 256 };
-enum { PORT_X, PORT_COND, PORT_SIGMA, PORT_MEAN, PORTS };
 enum { LOSS_SIMPLE, LOSS_KL };
 
-typedef struct ddpm_opt {
-    int steps, schedule, predicts, variance, loss, clip, cdf;
-    double beta_start, beta_end;
-} ddpm_opt;
+/* What see keeps of a sample for loss. */
+typedef struct seen {
+    int64_t index;
+    float noise[]; /* [D] */
+} seen;
 
 static const char *const predictions[] = {"noise", "data", "mean", NULL};
 static const char *const variances[] = {"fixed_small", "fixed_large", NULL};
@@ -33,46 +32,31 @@ static const char *const cdfs[] = {"tanh", "exact", NULL};
 
 /* clang-format off */
 static const pf_opt opts[] = {
-    PF_OPT(ddpm_opt, steps, PF_INT, 1000, 2, 1e6, "length T of the chain"),
-    PF_OPT_ENUM(ddpm_opt, schedule, PF_SCHEDULE_LINEAR, pf_schedule_words, "variances beta of the steps; jsd is 1/(T - i), const is beta_end"),
-    PF_OPT(ddpm_opt, beta_start, PF_F64, 1e-4, 0.0, 1.0, "first beta of linear, quad and warmup"),
-    PF_OPT(ddpm_opt, beta_end, PF_F64, 0.02, 0.0, 1.0, "last beta of linear, quad, const and warmup"),
-    PF_OPT_ENUM(ddpm_opt, predicts, PF_PREDICTS_NOISE, predictions, "what the network returns: the noise, the data, or the mean of the step before"),
-    PF_OPT_ENUM(ddpm_opt, variance, PF_VARIANCE_FIXED_LARGE, variances, "of the model's steps: fixed_small, the posterior's; fixed_large, beta"),
-    PF_OPT_ENUM(ddpm_opt, loss, LOSS_SIMPLE, losses, "simple: mean squared error; kl: a term of the bound, bits/dim"),
-    PF_OPT(ddpm_opt, clip, PF_BOOL, 1, 0, 1, "predictions of the data are cut to [-1, 1] in the bound and in samples"),
-    PF_OPT_ENUM(ddpm_opt, cdf, PF_CDF_TANH, cdfs, "of the decoder: tanh, as published; exact, the normal distribution"),
+    PF_OPT(pf_ddpm_opt, steps, PF_INT, 1000, 2, 1e6, "length T of the chain"),
+    PF_OPT_ENUM(pf_ddpm_opt, schedule, PF_SCHEDULE_LINEAR, pf_schedule_words, "variances beta of the steps; jsd is 1/(T - i), const is beta_end"),
+    PF_OPT(pf_ddpm_opt, beta_start, PF_F64, 1e-4, 0.0, 1.0, "first beta of linear, quad and warmup"),
+    PF_OPT(pf_ddpm_opt, beta_end, PF_F64, 0.02, 0.0, 1.0, "last beta of linear, quad, const and warmup"),
+    PF_OPT_ENUM(pf_ddpm_opt, predicts, PF_PREDICTS_NOISE, predictions, "what the network returns: the noise, the data, or the mean of the step before"),
+    PF_OPT_ENUM(pf_ddpm_opt, variance, PF_VARIANCE_FIXED_LARGE, variances, "of the model's steps: fixed_small, the posterior's; fixed_large, beta"),
+    PF_OPT_ENUM(pf_ddpm_opt, loss, LOSS_SIMPLE, losses, "simple: mean squared error; kl: a term of the bound, bits/dim"),
+    PF_OPT(pf_ddpm_opt, clip, PF_BOOL, 1, 0, 1, "predictions of the data are cut to [-1, 1] in the bound and in samples"),
+    PF_OPT_ENUM(pf_ddpm_opt, cdf, PF_CDF_TANH, cdfs, "of the decoder: tanh, as published; exact, the normal distribution"),
     { 0 }
 };
 /* clang-format on */
 
-/* What see keeps of a sample for loss. */
-typedef struct seen {
-    int64_t index;
-    float noise[]; /* [D] */
-} seen;
-
-typedef struct ddpm {
-    ddpm_opt opt;
-    pf_space space;
-    pf_decoder decoder;
-    size_t D, bytes; /* of a sample's scratch, a `seen` */
-    pf_gauss *gauss;
-    pf_gauss_at *at; /* [T] */
-} ddpm;
-
 static void close_all(void *self)
 {
-    ddpm *m = self;
+    pf_ddpm *m = self;
     if (!m) return;
     pf_gauss_free(m->gauss);
     pf_free(m->at);
     pf_free(m);
 }
 
-static PF_MUST_USE pf_status make_tables(ddpm *m)
+static PF_MUST_USE pf_status make_tables(pf_ddpm *m)
 {
-    const ddpm_opt *o = &m->opt;
+    const pf_ddpm_opt *o = &m->opt;
     double *beta = pf_zalloc((size_t)o->steps * sizeof *beta);
     PF_REQUIRE(beta, PF_EMEM, "no memory for a schedule of %d steps", o->steps);
     pf_status st =
@@ -88,7 +72,7 @@ static PF_MUST_USE pf_status make_tables(ddpm *m)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status check(const ddpm_opt *o, const pf_space *s)
+static PF_MUST_USE pf_status check(const pf_ddpm_opt *o, const pf_space *s)
 {
     PF_REQUIRE(s->kind == PF_LEVELS && s->levels >= 2, PF_EARG,
                "ddpm is a method for images of levels; its decoder needs their grid");
@@ -101,9 +85,9 @@ static PF_MUST_USE pf_status check(const ddpm_opt *o, const pf_space *s)
 static pf_status open(const void *opt, const pf_space *space, void **self)
 {
     PF_TRY(check(opt, space));
-    ddpm *m = pf_zalloc(sizeof *m);
+    pf_ddpm *m = pf_zalloc(sizeof *m);
     PF_REQUIRE(m, PF_EMEM, "no memory for the method ddpm");
-    m->opt = *(const ddpm_opt *)opt;
+    m->opt = *(const pf_ddpm_opt *)opt;
     m->space = *space;
     m->decoder = (pf_decoder){(pf_cdf)m->opt.cdf, space->levels};
     m->D = (size_t)space->shape.h * (size_t)space->shape.w * (size_t)space->shape.c;
@@ -119,85 +103,37 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
 
 static void ports(const void *self, pf_ports *offered)
 {
-    const ddpm *m = self;
+    const pf_ddpm *m = self;
     const pf_shape one = {1, 1, 1};
-    *offered = (pf_ports){.n = PORTS,
-                          .port = {[PORT_X] = {"x", m->space.shape, 0},
-                                   [PORT_COND] = {"cond", one, 0},
-                                   [PORT_SIGMA] = {"sigma", one, 0},
-                                   [PORT_MEAN] = {"mean", one, 0}},
+    *offered = (pf_ports){.n = PF_DDPM_PORTS,
+                          .port = {[PF_DDPM_X] = {"x", m->space.shape, 0},
+                                   [PF_DDPM_COND] = {"cond", one, 0},
+                                   [PF_DDPM_SIGMA] = {"sigma", one, 0},
+                                   [PF_DDPM_MEAN] = {"mean", one, 0}},
                           .out = m->space.shape};
 }
 
 static size_t scratch_bytes(const void *self)
 {
-    return ((const ddpm *)self)->bytes;
+    return ((const pf_ddpm *)self)->bytes;
 }
 
-/* Pieces of the rows of B samples, one after another: entries from .. from+n-1 of [B,D], which are at ..
- * at+n-1 of sample s.  Begins with a zeroed one. */
-typedef struct piece {
-    int s;
-    size_t at, from, n;
-} piece;
-
-static int next(const ddpm *m, int B, piece *p)
-{
-    p->at += p->n;
-    p->from += p->n;
-    if (p->at == m->D) {
-        p->s++;
-        p->at = 0;
-    }
-    p->n = m->D - p->at < PIECE ? m->D - p->at : PIECE;
-    return p->s < B;
-}
-
-static void widen(size_t n, const float *from, double *to)
-{
-    for (size_t j = 0; j < n; j++) to[j] = (double)from[j];
-}
-
-static void draw_normals(const pf_draw *d, const piece *p, double *z)
-{
-    float narrow[PIECE];
-    pf_draw_normal(d, p->at, p->n, narrow);
-    widen(p->n, narrow, z);
-}
-
-/* The levels' own numbers: the floats nearest to them are off by up to 6e-8. */
-static void on_grid(const ddpm *m, size_t n, const float *from, double *to)
-{
-    double top = m->space.levels - 1;
-    for (size_t j = 0; j < n; j++)
-        to[j] = 2.0 * nearbyint(0.5 * ((double)from[j] + 1.0) * top) / top - 1.0;
-}
-
-static int time_of(const ddpm *m, const pf_batch *b, int s, double u0)
+static int time_of(const pf_ddpm *m, const pf_batch *b, int s, double u0)
 {
     double u = u0 + (double)(b->first + s) / (double)b->total;
     int i = (int)((u - floor(u)) * m->opt.steps);
     return i < m->opt.steps ? i : m->opt.steps - 1;
 }
 
-/* What the network reads of sample s besides x. */
-static void show_index(const ddpm *m, int s, int i, void *const *in)
-{
-    const pf_gauss_at *a = &m->at[i];
-    if (in[PORT_COND]) ((float *)in[PORT_COND])[s] = (float)i;
-    if (in[PORT_SIGMA]) ((float *)in[PORT_SIGMA])[s] = (float)(a->std / a->root);
-    if (in[PORT_MEAN]) ((float *)in[PORT_MEAN])[s] = (float)a->root;
-}
-
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
 {
-    const ddpm *m = self;
+    const pf_ddpm *m = self;
     pf_draw time = {b->seed, b->eval ? PF_STREAM_EVAL_TIME : PF_STREAM_TIME,
                     b->eval ? 0 : b->step, 0};
     double u0 = pf_draw_uniform_f64(&time, 0);
     for (int s = 0; s < b->B; s++) {
         seen *r = (seen *)((char *)scratch + (size_t)s * m->bytes);
-        float *x = in[PORT_X];
+        float *x = in[PF_DDPM_X];
         pf_draw noise = {b->seed, b->eval ? PF_STREAM_EVAL_NOISE : PF_STREAM_NOISE,
                          b->sample[s], 0};
         r->index = time_of(m, b, s, u0);
@@ -205,19 +141,20 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
         const pf_gauss_at *a = &m->at[r->index];
         for (size_t j = 0, at = (size_t)s * m->D; x && j < m->D; j++)
             x[at + j] = (float)(a->root * (double)b->x[at + j] + a->std * (double)r->noise[j]);
-        show_index(m, s, (int)r->index, in);
+        pf_ddpm_show_index(m, s, (int)r->index, in);
     }
 }
 
 /* One piece of a sample's loss, before it is reduced; d [n] its derivative. */
-static double piece_loss(const ddpm *m, const seen *r, const piece *p, const float *x,
-                         const float *net, double *d)
+static double piece_loss(const pf_ddpm *m, const seen *r, const pf_ddpm_piece *p,
+                         const float *x, const float *net, double *d)
 {
     const pf_gauss_at *a = &m->at[r->index];
-    double x0[PIECE], z[PIECE], xi[PIECE], out[PIECE], data[PIECE], mean[PIECE];
-    on_grid(m, p->n, x + p->from, x0);
-    widen(p->n, r->noise + p->at, z);
-    widen(p->n, net + p->from, out);
+    double x0[PF_DDPM_PIECE], z[PF_DDPM_PIECE], xi[PF_DDPM_PIECE], out[PF_DDPM_PIECE],
+        data[PF_DDPM_PIECE], mean[PF_DDPM_PIECE];
+    pf_ddpm_on_grid(m, p->n, x + p->from, x0);
+    pf_ddpm_widen(p->n, r->noise + p->at, z);
+    pf_ddpm_widen(p->n, net + p->from, out);
     pf_gauss_noised(a, p->n, x0, z, xi);
     if (m->opt.loss == LOSS_SIMPLE) return pf_gauss_squares(a, p->n, x0, xi, z, out, d);
     pf_gauss_predict(a, 0, p->n, xi, out, data, mean);
@@ -229,91 +166,15 @@ static double piece_loss(const ddpm *m, const seen *r, const piece *p, const flo
 static void loss(const void *self, const pf_batch *b, const void *scratch, const float *net,
                  double scale, double *term, float *gout)
 {
-    const ddpm *m = self;
-    double d[PIECE], reduce = 1.0 / ((double)m->D * (m->opt.loss == LOSS_KL ? M_LN2 : 1.0));
+    const pf_ddpm *m = self;
+    double d[PF_DDPM_PIECE],
+        reduce = 1.0 / ((double)m->D * (m->opt.loss == LOSS_KL ? M_LN2 : 1.0));
     for (int s = 0; s < b->B; s++) term[s] = 0.0;
-    for (piece p = {0}; next(m, b->B, &p);) {
+    for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
         const seen *r = (const seen *)((const char *)scratch + (size_t)p.s * m->bytes);
         term[p.s] += reduce * piece_loss(m, r, &p, b->x, net, d);
         for (size_t j = 0; gout && j < p.n; j++)
             gout[p.from + j] = (float)(scale * reduce * d[j]);
-    }
-}
-
-int pf_ddpm_steps(const void *self)
-{
-    return ((const ddpm *)self)->opt.steps;
-}
-
-void pf_ddpm_noised(const void *self, const pf_batch *b, const int *i, double *xi)
-{
-    const ddpm *m = self;
-    double x0[PIECE], z[PIECE];
-    for (piece p = {0}; next(m, b->B, &p);) {
-        uint32_t number = b->step * (uint32_t)m->opt.steps + (uint32_t)i[p.s];
-        pf_draw draw = {b->seed, PF_STREAM_EVAL_NOISE, b->sample[p.s], number};
-        draw_normals(&draw, &p, z);
-        on_grid(m, p.n, b->x + p.from, x0);
-        pf_gauss_noised(&m->at[i[p.s]], p.n, x0, z, xi + p.from);
-    }
-}
-
-void pf_ddpm_show(const void *self, int B, const int *i, const double *xi, void *const *in)
-{
-    const ddpm *m = self;
-    float *x = in[PORT_X];
-    for (size_t j = 0; x && j < (size_t)B * m->D; j++) x[j] = (float)xi[j];
-    for (int s = 0; s < B; s++) show_index(m, s, i[s], in);
-}
-
-void pf_ddpm_term(const void *self, const pf_batch *b, const int *i, const double *xi,
-                  const float *net, double *nats)
-{
-    const ddpm *m = self;
-    double x0[PIECE], out[PIECE], data[PIECE], mean[PIECE];
-    for (int s = 0; s < b->B; s++) nats[s] = 0.0;
-    for (piece p = {0}; next(m, b->B, &p);) {
-        const pf_gauss_at *a = &m->at[i[p.s]];
-        on_grid(m, p.n, b->x + p.from, x0);
-        widen(p.n, net + p.from, out);
-        pf_gauss_predict(a, m->opt.clip, p.n, xi + p.from, out, data, mean);
-        nats[p.s] += pf_gauss_term(a, &m->decoder, p.n, x0, xi + p.from, mean, NULL);
-    }
-}
-
-void pf_ddpm_prior(const void *self, const pf_batch *b, double *nats)
-{
-    const ddpm *m = self;
-    double x0[PIECE];
-    for (int s = 0; s < b->B; s++) nats[s] = 0.0;
-    for (piece p = {0}; next(m, b->B, &p);) {
-        on_grid(m, p.n, b->x + p.from, x0);
-        nats[p.s] += pf_gauss_prior(m->gauss, p.n, x0);
-    }
-}
-
-void pf_ddpm_start(const void *self, const pf_batch *b, double *x)
-{
-    const ddpm *m = self;
-    for (piece p = {0}; next(m, b->B, &p);) {
-        pf_draw draw = {b->seed, PF_STREAM_PRIOR, b->sample[p.s], 0};
-        draw_normals(&draw, &p, x + p.from);
-    }
-}
-
-void pf_ddpm_step(const void *self, const pf_batch *b, int i, const float *net, double *x,
-                  double *x0)
-{
-    const ddpm *m = self;
-    const pf_gauss_at *a = &m->at[i];
-    double z[PIECE], out[PIECE], data[PIECE], mean[PIECE];
-    for (piece p = {0}; next(m, b->B, &p);) {
-        pf_draw draw = {b->seed, PF_STREAM_SAMPLE, b->sample[p.s], (uint32_t)i};
-        draw_normals(&draw, &p, z);
-        widen(p.n, net + p.from, out);
-        pf_gauss_predict(a, m->opt.clip, p.n, x + p.from, out, data, mean);
-        pf_gauss_step(a, p.n, mean, z, x + p.from);
-        for (size_t j = 0; x0 && j < p.n; j++) x0[p.from + j] = data[j];
     }
 }
 
@@ -323,7 +184,7 @@ static const char *const free_keys[] = {"variance", "clip", "cdf", NULL};
 const pf_method_ops pf_method_ddpm = {
     .name = "ddpm",
     .help = "denoising diffusion: a chain of Gaussian steps (Ho et al. 2020)",
-    .size = sizeof(ddpm_opt),
+    .size = sizeof(pf_ddpm_opt),
     .opts = opts,
     .kinds = 1u << PF_LEVELS,
     .grids = 1u << PF_GRID_PUBLISHED,

@@ -16,7 +16,45 @@
 
 #include <probflow/net.h>
 
+#include "method/gauss.h"
+
 extern const pf_method_ops pf_method_ddpm;
+
+enum { PF_DDPM_X, PF_DDPM_COND, PF_DDPM_SIGMA, PF_DDPM_MEAN, PF_DDPM_PORTS };
+
+typedef struct pf_ddpm_opt {
+    int steps, schedule, predicts, variance, loss, clip, cdf;
+    double beta_start, beta_end;
+} pf_ddpm_opt;
+
+/* What open makes. */
+typedef struct pf_ddpm {
+    pf_ddpm_opt opt;
+    pf_space space;
+    pf_decoder decoder;
+    size_t D, bytes; /* of a sample's scratch, a `seen` */
+    pf_gauss *gauss;
+    pf_gauss_at *at; /* [T] */
+} pf_ddpm;
+
+/* ---- rows in pieces that stay on the stack ---- */
+
+enum { PF_DDPM_PIECE = 256 };
+/* Pieces of the rows of B samples, one after another: entries from .. from+n-1 of [B,D], which are at ..
+ * at+n-1 of sample s.  Begins with a zeroed one. */
+typedef struct pf_ddpm_piece {
+    int s;
+    size_t at, from, n;
+} pf_ddpm_piece;
+/* The next one; 0: there is none. */
+int pf_ddpm_next(const pf_ddpm *m, int B, pf_ddpm_piece *p);
+void pf_ddpm_widen(size_t n, const float *from, double *to);
+/* The levels' own numbers: the floats nearest to them are off by up to 6e-8. */
+void pf_ddpm_on_grid(const pf_ddpm *m, size_t n, const float *from, double *to);
+/* What the network reads of sample s at index i besides x. */
+void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in);
+
+/* ---- one index of the chain ---- */
 
 int pf_ddpm_steps(const void *self);
 
