@@ -5,6 +5,17 @@
 
 #include <math.h>
 
+int64_t pf_scoring_groups(const pf_scoring *s)
+{
+    return (s->data->n + s->opt->group - 1) / s->opt->group;
+}
+
+int pf_scoring_group(const pf_scoring *s, int64_t group)
+{
+    int64_t left = s->data->n - group * s->opt->group;
+    return (int)(left < s->opt->group ? left : s->opt->group);
+}
+
 int pf_rows_are_told(const pf_scorer *model)
 {
     return pf_net_reads(model->net, "label") || pf_net_reads(model->net, "condition");

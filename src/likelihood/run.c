@@ -45,21 +45,10 @@ pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *op
     return PF_OK;
 }
 
-int64_t pf_scoring_groups(const pf_scoring *s)
-{
-    return (s->data->n + s->opt->group - 1) / s->opt->group;
-}
-
 int pf_scoring_draws(const pf_scoring *s)
 {
     return s->pilots && s->opt->draws < 2 ? 1 + pf_likelihood_repeats(s->data->n)
                                           : s->opt->draws;
-}
-
-int pf_scoring_group(const pf_scoring *s, int64_t group)
-{
-    int64_t left = s->data->n - group * s->opt->group;
-    return (int)(left < s->opt->group ? left : s->opt->group);
 }
 
 /* The last of each of n equal ranges of the groups, since the last of all is the one that may be
