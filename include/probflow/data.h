@@ -66,6 +66,7 @@ typedef struct pf_points {
     uint8_t *pixels;    /* [n,h,w,c], owned; NULL when continuous */
     double *x;          /* [n,h*w*c], owned; NULL for pixels */
     int32_t *labels;    /* [n], owned; NULL: none */
+    int named;          /* 1: the labels number names, in an order that is this source's own */
     double *conditions; /* [n,space.conditions], owned; NULL: none */
 } pf_points;
 /* Reads any source that pf_data_convert does, and a PNG file too, but no text and no density.  Local.

@@ -15,6 +15,7 @@ typedef struct pf_scored {
     const char *file; /* for sentences */
     pf_space space;
     int has_labels;
+    int named; /* 1: the labels of points number names, in an order of their own */
     int64_t n;
     char content[65];      /* digest of the rows */
     pf_dataset *set;       /* borrowed; NULL: points, */

@@ -174,6 +174,7 @@ static PF_MUST_USE pf_status read_points(job *j)
                             .x = j->p.x,
                             .pixels = j->p.pixels,
                             .labels = j->p.labels,
+                            .named = j->p.named,
                             .conditions = j->p.conditions};
     for (int i = 0; i < j->sides; i++) {
         pf_scorer m = pf_side_scorer(&j->side[i].model);

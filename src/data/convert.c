@@ -345,6 +345,7 @@ static PF_MUST_USE pf_status take_points(work *w, pf_points *out)
     if (out->space.kind == PF_LEVELS) out->pixels = r->values;
     else out->x = (double *)(void *)r->values;
     out->labels = r->labels;
+    out->named = w->t.n_classes > 0;
     out->conditions = r->conditions;
     r->values = NULL;
     r->labels = NULL;

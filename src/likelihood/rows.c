@@ -103,6 +103,10 @@ static PF_MUST_USE pf_status check_classes(const pf_scorer *m, const pf_scored *
 {
     int n = m->net->space.classes;
     if (!d->set) {
+        PF_REQUIRE(!d->named, PF_EARG,
+                   "the classes of %s are names, whose numbers in the training of %s are not "
+                   "known; give them as numbers from 0 to %d",
+                   d->file, m->path, n - 1);
         PF_TRY(check_labels(m, d, d->labels));
         return PF_OK;
     }

@@ -44,6 +44,21 @@ assert a["previews"].shape[:2] == (5, 3)
 assert (a["previews"][:, 2] == a["x"][:]).all()  # the last one is the sample itself: the mean of the last step
 P
 
+# classes reach the network of a chain
+told=(--set model.label=true --set train.drop_conditions=0.2 --set train.steps=3 --quiet)
+"$probflow" train "$tmp/chain.yaml" --run "$tmp/told" "${told[@]}" || fail "training with labels"
+for o in label unconditional; do
+    "$probflow" bpd "$tmp/told" --limit 8 --out "$tmp/$o.h5" --quiet $([ $o = label ] || echo --$o) >/dev/null || fail "bpd, $o"
+done
+"$probflow" sample "$tmp/told" -n 4 --label all --out "$tmp/classes.h5" --quiet >/dev/null || fail "sampling with labels"
+"$probflow" sample "$tmp/told" -n 4 --label 0 --out "$tmp/zeros.h5" --quiet >/dev/null || fail "sampling of a class"
+/usr/bin/python3 - "$tmp/label.h5" "$tmp/unconditional.h5" "$tmp/classes.h5" "$tmp/zeros.h5" <<'P' || fail "labels change nothing"
+import h5py, sys
+a, b, c, d = (h5py.File(p, "r") for p in sys.argv[1:])
+assert (a["vlb"][()] != b["vlb"][()]).all()
+assert [bool((p == q).all()) for p, q in zip(c["x"], d["x"])] == [True, False, False, False]
+P
+
 refuses 'data.grid is dequantised, but method ddpm' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set data.grid=dequantised
 refuses 'sde.name has no use here' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set sde.name=vp
 refuses 'nll_ode|has no score' "$probflow" bpd "$tmp/one" --set likelihood.estimand=nll_ode --out "$tmp/x.h5"

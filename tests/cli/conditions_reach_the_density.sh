@@ -75,5 +75,20 @@ import h5py
 a, b = (h5py.File(f)["x"][()] for f in ("all.h5", "zero.h5"))
 same = [bool((p == q).all()) for p, q in zip(a, b)]
 assert same == [i % 10 == 0 for i in range(11)], same' || fail "not the classes in turn"
+# classes that are names have numbers of their own in each file
+for i in $(seq 40); do echo "0.$i,1.$((i % 7)),$((i % 2))"; done | { echo a,b,label; cat; } >classes.csv
+awk -F, 'NR > 1 { $3 = $3 ? "dog" : "cat" } { print $1 "," $2 "," $3 }' classes.csv >names.csv
+"$probflow" data classes.csv classes.h5 --quiet >/dev/null || fail "classes"
+cat >classes.yaml <<'YAML'
+shards: 1
+data: {path: classes.h5}
+sde: {name: vp}
+model: {name: mlp, width: 8, depth: 1, label: true}
+train: {steps: 2, batch: 4, eval_every: 0}
+likelihood: {dequantisation: none, probe: exact, rtol: 1.0e-2, atol: 1.0e-2, div_tol: 1.0e-2}
+YAML
+"$probflow" train classes.yaml --run classes --quiet >/dev/null 2>&1 || fail "does not train with classes of points"
+"$probflow" logp classes --in classes.csv --out classes-logp.csv --quiet >/dev/null || fail "logp with classes"
+refuses 'the classes of names.csv are names, whose numbers' "$probflow" logp classes --in names.csv --out names-logp.csv
 refuses "label: '10'|--label" "$probflow" sample one -n 2 --label 10 --out s3.h5
 echo ok
