@@ -80,6 +80,11 @@ typedef struct pf_row {
     pf_status (*backward)(void *ctx, const pf_call *c); /* all wanted gradients in one call */
 } pf_row;
 
+/* The functions of a file that prepares parameters, by the names that such files give them. */
+#define PF_ROW_PREPARED                                                       \
+    .open = open, .close = pf_free, .prepared = prepared, .prepare = prepare, \
+    .scratch = scratch, .forward = forward, .backward = backward
+
 typedef struct pf_kernel {
     pf_op op;
     const pf_row *row; /* NULL ends a list */

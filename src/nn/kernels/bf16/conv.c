@@ -286,11 +286,5 @@ static pf_status backward(void *ctx, const pf_call *call)
 
 const pf_row pf_bf16_conv = {
     .backend = "bf16",
-    .open = open,
-    .close = pf_free,
-    .prepared = prepared,
-    .prepare = prepare,
-    .scratch = scratch,
-    .forward = forward,
-    .backward = backward,
+    PF_ROW_PREPARED,
 };

@@ -210,11 +210,5 @@ static pf_status backward(void *ctx, const pf_call *c)
 const pf_row pf_bf16_winograd = {
     .backend = "bf16",
     .applies = applies,
-    .open = open,
-    .close = pf_free,
-    .prepared = prepared,
-    .prepare = prepare,
-    .scratch = scratch,
-    .forward = forward,
-    .backward = backward,
+    PF_ROW_PREPARED,
 };

@@ -267,11 +267,5 @@ static pf_status backward(void *ctx, const pf_call *call)
 const pf_row pf_fused_few = {
     .backend = "fused",
     .applies = applies,
-    .open = open,
-    .close = pf_free,
-    .prepared = prepared,
-    .prepare = prepare,
-    .scratch = scratch,
-    .forward = forward,
-    .backward = backward,
+    PF_ROW_PREPARED,
 };

@@ -197,11 +197,5 @@ static pf_status backward(void *ctx, const pf_call *c)
 const pf_row pf_fused_winograd = {
     .backend = "fused",
     .applies = pf_wg_applies,
-    .open = open,
-    .close = pf_free,
-    .prepared = prepared,
-    .prepare = prepare,
-    .scratch = scratch,
-    .forward = forward,
-    .backward = backward,
+    PF_ROW_PREPARED,
 };
