@@ -327,6 +327,8 @@ class Twin(nn.Module):
 # Options of src/model/ddpmpp.c: a new one must be written above before this twin is the same network.
 KNOWN = {"width", "multipliers", "blocks", "attention", "dropout", "fir", "skip_rescale", "init_scale", "embedding",
          "fourier_scale", "progressive_input", "input_fourier", "levels", "centered", "scale_by_sigma"}
+# Those that the networks of the comparison leave at their defaults, and only so.
+LEFT = {"label": False, "condition": False, "grid": "dequantised"}
 
 
 def numbers(v):
@@ -338,6 +340,9 @@ def model_options(config):
     o = dict({"levels": 0}, **config["model"])
     if o.pop("name") != "ddpmpp":
         raise ValueError("the twin is of model ddpmpp")
+    for name, default in LEFT.items():
+        if o.pop(name, default) != default:
+            raise ValueError("the twin has no model.%s" % name)
     if set(o) - KNOWN:
         raise ValueError("the twin does not know model.%s" % sorted(set(o) - KNOWN)[0])
     for name in ("multipliers", "attention", "input_fourier"):

@@ -121,7 +121,9 @@ assert figures.table(dict((k, dict(r, others=[0])) for k, r in own.items())).cou
 with open(root + "/src/model/ddpmpp.c") as f:
     options = set(re.findall(r"PF_OPT\w*\(ddpmpp, (\w+),", f.read()))
 with open(root + "/experiments/peer/twin.py") as f:
-    known = set(re.findall(r'"(\w+)"', re.search(r"KNOWN = \{(.*?)\}", f.read(), re.S).group(1)))
+    twin = f.read()
+known = set(re.findall(r'"(\w+)"', re.search(r"KNOWN = \{(.*?)\}", twin, re.S).group(1)))
+known |= set(re.findall(r'"(\w+)":', re.search(r"LEFT = \{(.*?)\}", twin, re.S).group(1)))
 assert options and options == known, "the twin lacks or invents: %s" % (options ^ known)
 PY
 
