@@ -82,7 +82,7 @@ PF_MUST_USE pf_status pf_method_init(const char *name, pf_method *out);
 PF_MUST_USE pf_status pf_method_read(pf_config *c, pf_method *out);
 /* Canonical text of its sections; see pf_method_ops.write. */
 PF_MUST_USE pf_status pf_method_write(const pf_method *m, int loss, pf_text *t);
-/* 1 when this key of section `method` may be set for a trained network. */
+/* 1 when this key of section `method`, "KEY" or "KEY=VALUE", may be set for a trained network. */
 int pf_method_is_free(const pf_method *m, const char *key);
 /* Score matching under this SDE, its loss at the defaults. */
 pf_method pf_method_of_sde(const pf_sde *sde);

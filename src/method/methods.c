@@ -47,8 +47,9 @@ pf_status pf_method_write(const pf_method *m, int loss, pf_text *t)
 
 int pf_method_is_free(const pf_method *m, const char *key)
 {
+    size_t n = strcspn(key, "=");
     for (const char *const *k = m->ops->free_keys; k && *k; k++)
-        if (!strcmp(*k, key)) return 1;
+        if (strlen(*k) == n && !strncmp(*k, key, n)) return 1;
     return 0;
 }
 

@@ -13,12 +13,10 @@
 /* The network is what its checkpoint says; only how it is used may change. */
 static PF_MUST_USE pf_status check_override(const pf_method *m, const char *set)
 {
-    char key[64];
-    snprintf(key, sizeof key, "%.*s", (int)strcspn(set, "="), set);
-    int of_method = !strncmp(key, "method.", 7) && !pf_method_is_free(m, key + 7);
-    PF_REQUIRE(strncmp(set, "model.", 6) && strncmp(set, "sde.", 4) && !of_method, PF_EARG,
-               "%.*s is fixed by the checkpoint and cannot be set here", (int)strcspn(set, "="),
-               set);
+    const char *key = strncmp(set, "method.", 7) ? "" : set + 7;
+    int length = (int)strcspn(set, "="), fixed = *key && !pf_method_is_free(m, key);
+    PF_REQUIRE(strncmp(set, "model.", 6) && strncmp(set, "sde.", 4) && !fixed, PF_EARG,
+               "%.*s is fixed by the checkpoint and cannot be set here", length, set);
     return PF_OK;
 }
 
