@@ -48,11 +48,10 @@ size_t pf_inputs_bytes(const pf_net *n, int batch);
 void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inputs *to);
 /* 1 when the network reads the port of this name; 0 also of analytic models. */
 int pf_net_reads(const pf_net *n, const char *port);
-/* Fills the ports `label` and `condition` of samples 0 .. B-1 where the network reads them; both are as in
- * pf_batch.  Without a call they are withheld.
- * Test  what_is_withheld_is_as_none */
-void pf_net_give(const pf_net *n, int B, const int32_t *label, const float *condition,
-                 const pf_inputs *to);
+/* Fills the ports `label` and `condition` of `batch` samples where the network reads them.  label [B] and
+ * condition [B,C+1] are as in pf_batch; samples from B on are as the last.  Without a call they are withheld.
+ * Test  what_is_withheld_is_as_none, a_label_and_a_condition_change_the_output */
+void pf_net_give(const pf_net *n, int batch, const pf_batch *told, const pf_inputs *to);
 /* in[i] of the port offered as number i; NULL where the network does not read it. */
 void pf_net_ports(const pf_net *n, const pf_inputs *from, void *in[PF_PORTS_MAX]);
 /* The run's inputs are these. */

@@ -4,13 +4,14 @@
  *     simple   mean_D (net - target)^2
  *     kl       term i of the bound in bits a dimension, not times T, without clipping
  *
- * Indices of the global batch are one shifted grid, i = floor(T ((u0 + position/total) mod 1)).  A row is
- * worked on in pieces that stay on the stack, so nothing is allocated after open.
+ * Indices are floor(T u), u the shifted grid of time.h.  A row is worked on in pieces that stay on the stack, so
+ * nothing is allocated after open.
  *
- * Source: Ho et al. 2020 and its published code; the grid is Kingma et al. 2021, appendix I. */
+ * Source: Ho et al. 2020 and its published code. */
 #include "method/ddpm.h"
 
 #include "method/gauss.h"
+#include "method/time.h"
 
 #include <probflow/memory.h>
 #include <probflow/random.h>
@@ -120,17 +121,14 @@ static size_t scratch_bytes(const void *self)
 
 static int time_of(const pf_ddpm *m, const pf_batch *b, int s, double u0)
 {
-    double u = u0 + (double)(b->first + s) / (double)b->total;
-    int i = (int)((u - floor(u)) * m->opt.steps);
+    int i = (int)(pf_time_share(u0, b->first + s, b->total) * m->opt.steps);
     return i < m->opt.steps ? i : m->opt.steps - 1;
 }
 
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
 {
     const pf_ddpm *m = self;
-    pf_draw time = {b->seed, b->eval ? PF_STREAM_EVAL_TIME : PF_STREAM_TIME,
-                    b->eval ? 0 : b->step, 0};
-    double u0 = pf_draw_uniform_f64(&time, 0);
+    double u0 = pf_time_shift(b);
     for (int s = 0; s < b->B; s++) {
         seen *r = (seen *)((char *)scratch + (size_t)s * m->bytes);
         float *x = in[PF_DDPM_X];

@@ -19,8 +19,6 @@ typedef struct chain {
     size_t D;
     int *i;           /* [batch] */
     uint64_t *sample; /* [batch] */
-    int32_t *label;   /* [batch] */
-    float *condition; /* [batch,C+1] */
     float *x, *out;   /* [batch,D] */
     double *xi;       /* [batch,D] */
 } chain;
@@ -28,21 +26,14 @@ typedef struct chain {
 /* The samples of b, in model scale, with the last one repeated up to the plan's batch. */
 static pf_batch whole(chain *c, const pf_batch *b)
 {
-    size_t C = (size_t)c->net->space.conditions + 1;
     pf_batch all = *b;
     all.B = c->batch;
     all.x = c->x;
     all.sample = c->sample;
-    all.label = b->label ? c->label : NULL;
-    all.condition = b->condition ? c->condition : NULL;
     for (int s = 0; s < c->batch; s++) {
         int from = s < b->B ? s : b->B - 1;
         float *x = c->x + (size_t)s * c->D;
         c->sample[s] = b->sample[from];
-        if (b->label) c->label[s] = b->label[from];
-        if (b->condition)
-            memcpy(c->condition + (size_t)s * C, b->condition + (size_t)from * C,
-                   C * sizeof *c->condition);
         if (b->k)
             pf_to_model_f32(b->space, PF_GRID_PUBLISHED, c->D,
                             (const uint8_t *)b->k + (size_t)from * c->D, NULL, x);
@@ -58,11 +49,11 @@ static PF_MUST_USE pf_status check(const chain *c, const pf_batch *b)
     return PF_OK;
 }
 
-/* The network at c->xi and c->i, for the samples of `all`. */
-static PF_MUST_USE pf_status evaluate(chain *c, const pf_batch *all)
+/* The network at c->xi and c->i, for the samples of b. */
+static PF_MUST_USE pf_status evaluate(chain *c, const pf_batch *b)
 {
     pf_ddpm_show(c->net->self, c->batch, c->i, c->xi, c->in);
-    pf_net_give(c->net, c->batch, all->label, all->condition, &c->inputs);
+    pf_net_give(c->net, c->batch, b, &c->inputs);
     PF_TRY(pf_plan_forward(c->plan, &c->run, c->out));
     return PF_OK;
 }
@@ -80,7 +71,7 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
     }
     if (network) {
         pf_ddpm_noised(c->net->self, &all, c->i, c->xi);
-        PF_TRY(evaluate(c, &all));
+        PF_TRY(evaluate(c, b));
         all.B = b->B;
         pf_ddpm_term(c->net->self, &all, c->i, c->xi, c->out, nats);
     }
@@ -105,13 +96,12 @@ static pf_status step(void *self, const pf_batch *b, int i, double *x, double *x
 {
     chain *c = self;
     PF_TRY(check(c, b));
-    pf_batch all = whole(c, b);
     for (int s = 0; s < c->batch; s++) {
         int from = s < b->B ? s : b->B - 1;
         memcpy(c->xi + (size_t)s * c->D, x + (size_t)from * c->D, c->D * sizeof *x);
         c->i[s] = i - 1;
     }
-    PF_TRY(evaluate(c, &all));
+    PF_TRY(evaluate(c, b));
     pf_ddpm_step(c->net->self, b, i - 1, c->out, x, x0);
     return PF_OK;
 }
@@ -130,8 +120,6 @@ static void release(void *self)
     pf_inputs_free(&c->inputs);
     pf_free(c->i);
     pf_free(c->sample);
-    pf_free(c->label);
-    pf_free(c->condition);
     pf_free(c->x);
     pf_free(c->out);
     pf_free(c->xi);
@@ -154,13 +142,11 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     pf_net_ports(n, &c->inputs, c->in);
     c->i = pf_zalloc(B * sizeof *c->i);
     c->sample = pf_zalloc(B * sizeof *c->sample);
-    c->label = pf_zalloc(B * sizeof *c->label);
-    c->condition = pf_zalloc(B * ((size_t)n->space.conditions + 1) * sizeof *c->condition);
     c->x = pf_zalloc(values * sizeof *c->x);
     c->out = pf_zalloc(values * sizeof *c->out);
     c->xi = pf_zalloc(values * sizeof *c->xi);
-    PF_REQUIRE(c->i && c->sample && c->label && c->condition && c->x && c->out && c->xi,
-               PF_EMEM, "no memory for a chain of %d samples", o->batch);
+    PF_REQUIRE(c->i && c->sample && c->x && c->out && c->xi, PF_EMEM,
+               "no memory for a chain of %d samples", o->batch);
     PF_TRY(pf_plan_create(n->graph, &po, &c->plan));
     if (!o->with) PF_TRY(pf_plan_set_params(c->plan, n->params));
     return PF_OK;

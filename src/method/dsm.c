@@ -7,11 +7,10 @@
  * the score, so the score is never divided by s and nothing blows up as t -> 0.  The likelihood weight is
  * g^2/s^2 on r^2, or 1 when the times are drawn in proportion to it.
  *
- * Times of the global batch are one shifted grid, u_i = (u0 + i/total) mod 1, mapped through the
- * inverse distribution: each part of a batch takes its own i, so the cut does not matter.
- * Source: Song et al. 2021, eq. 7; Song et al. 2021b, eq. 7 and section 4; the grid is Kingma et
- * al. 2021, appendix I. */
+ * Times are the shifted grid of time.h, mapped through the inverse distribution.
+ * Source: Song et al. 2021, eq. 7; Song et al. 2021b, eq. 7 and section 4. */
 #include "method/dsm.h"
+#include "method/time.h"
 
 #include <math.h>
 
@@ -65,8 +64,7 @@ void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64
     double t0 = m->objective.t_min, all = sde->ops->mass(&sde->opt, t0, 1.0);
 
     for (int b = 0; b < B; b++) {
-        double u = u0 + (double)(first + b) / (double)total;
-        u -= floor(u);
+        double u = pf_time_share(u0, first + b, total);
         double s = m->objective.time == PF_TIME_IMPORTANCE
                        ? sde->ops->mass_inverse(&sde->opt, t0, u * all)
                        : t0 + u * (1.0 - t0);

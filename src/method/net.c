@@ -126,15 +126,17 @@ int pf_net_reads(const pf_net *n, const char *port)
     return n->graph && pf_graph_port(n->graph, port) >= 0;
 }
 
-void pf_net_give(const pf_net *n, int B, const int32_t *label, const float *condition,
-                 const pf_inputs *to)
+void pf_net_give(const pf_net *n, int batch, const pf_batch *told, const pf_inputs *to)
 {
     int at = pf_graph_port(n->graph, "label"), with = pf_graph_port(n->graph, "condition");
-    size_t bytes = (size_t)B * (size_t)(n->space.conditions + 1) * sizeof *condition;
-    for (int b = 0; at >= 0 && b < B; b++) ((int32_t *)to->in[at])[b] = label ? label[b] : -1;
-    if (with < 0) return;
-    if (condition) memcpy(to->in[with], condition, bytes);
-    else memset(to->in[with], 0, bytes);
+    size_t C = (size_t)n->space.conditions + 1;
+    for (int b = 0; b < batch; b++) {
+        int from = b < told->B ? b : told->B - 1;
+        if (at >= 0) ((int32_t *)to->in[at])[b] = told->label ? told->label[from] : -1;
+        float *c = with >= 0 ? (float *)to->in[with] + (size_t)b * C : NULL;
+        if (c && told->condition) memcpy(c, told->condition + (size_t)from * C, C * sizeof *c);
+        else if (c) memset(c, 0, C * sizeof *c);
+    }
 }
 
 pf_status pf_inputs_create(const pf_net *n, int batch, pf_inputs *out)
@@ -147,7 +149,7 @@ pf_status pf_inputs_create(const pf_net *n, int batch, pf_inputs *out)
         pf_inputs_free(out);
         PF_FAIL(PF_EMEM, "no memory for the inputs of %d samples", batch);
     }
-    pf_net_give(n, batch, NULL, NULL, out);
+    pf_net_give(n, batch, &(pf_batch){.B = batch}, out);
     return PF_OK;
 }
 
@@ -181,7 +183,7 @@ void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inpu
     void *in[PF_PORTS_MAX];
     pf_net_ports(n, to, in);
     n->method.ops->see(n->self, b, scratch, in);
-    pf_net_give(n, b->B, b->label, b->condition, to);
+    pf_net_give(n, b->B, b, to);
 }
 
 /* ---- views ---- */

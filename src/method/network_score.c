@@ -22,6 +22,7 @@ typedef struct net_score {
     float *v, *jv;            /* [batch,D] one probe and its product; NULL without vjp */
     float *gin[PF_PORTS_MAX]; /* jv in the place of x */
     pf_affine_score *scale;   /* [batch] */
+    float *condition;         /* [batch,C+1] */
 } net_score;
 
 static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const double *x)
@@ -84,19 +85,11 @@ static pf_status vjp(void *self, int B, const double *t, const double *x, int K,
 static pf_status give(void *self, int B, const int32_t *label, const double *condition)
 {
     net_score *s = self;
-    const pf_graph *g = s->net->graph;
-    int at = pf_graph_port(g, "label"), with = pf_graph_port(g, "condition");
-    int C = s->net->space.conditions;
+    pf_batch told = {.B = B, .label = label, .condition = condition ? s->condition : NULL};
     PF_REQUIRE(B > 0 && B <= s->batch, PF_EARG, "labels of %d samples, made for 1 to %d", B,
                s->batch);
-    pf_net_give(s->net, s->batch, NULL, NULL, &s->inputs);
-    for (int b = 0; b < s->batch; b++) {
-        int from = b < B ? b : B - 1;
-        if (at >= 0 && label) ((int32_t *)s->inputs.in[at])[b] = label[from];
-        if (with >= 0 && condition)
-            pf_conditions_known(C, 1, condition + (size_t)from * (size_t)C,
-                                (float *)s->inputs.in[with] + (size_t)b * (size_t)(C + 1));
-    }
+    if (condition) pf_conditions_known(s->net->space.conditions, B, condition, s->condition);
+    pf_net_give(s->net, s->batch, &told, &s->inputs);
     return PF_OK;
 }
 
@@ -116,6 +109,7 @@ static void release(void *self)
     pf_free(s->v);
     pf_free(s->jv);
     pf_free(s->scale);
+    pf_free(s->condition);
     pf_free(s);
 }
 
@@ -139,7 +133,9 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_view
     pf_net_ports(n, &s->inputs, s->in);
     s->out = pf_zalloc(floats);
     s->scale = pf_zalloc(rows * sizeof *s->scale);
-    PF_REQUIRE(s->out && s->scale, PF_EMEM, "no memory for the buffers of a score function");
+    s->condition = pf_zalloc(rows * ((size_t)n->space.conditions + 1) * sizeof *s->condition);
+    PF_REQUIRE(s->out && s->scale && s->condition, PF_EMEM,
+               "no memory for the buffers of a score function");
     if (o->with_vjp) {
         s->v = pf_zalloc(floats);
         s->gin[x] = s->jv = pf_zalloc(floats);

@@ -3,6 +3,7 @@
  * network returns and how it is told the time. */
 #include "method/dsm.h"
 #include "method/network_score.h"
+#include "method/time.h"
 
 #include <probflow/memory.h>
 #include <probflow/random.h>
@@ -70,8 +71,6 @@ static pf_dsm of_batch(const bound *s, const pf_batch *b, const void *scratch)
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
 {
     const bound *s = self;
-    pf_draw u = {b->seed, b->eval ? PF_STREAM_EVAL_TIME : PF_STREAM_TIME, b->eval ? 0 : b->step,
-                 0};
     double *t = scratch;
     float *z = (float *)(t + b->B);
     for (int i = 0; i < b->B; i++) {
@@ -79,7 +78,7 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
                      0};
         pf_draw_normal(&d, 0, s->D, z + (size_t)i * s->D);
     }
-    pf_dsm_times(&s->m, pf_draw_uniform_f64(&u, 0), b->first, b->B, b->total, t);
+    pf_dsm_times(&s->m, pf_time_shift(b), b->first, b->B, b->total, t);
     pf_dsm d = of_batch(s, b, scratch);
     pf_dsm_show(&d, in);
 }

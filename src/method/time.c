@@ -1,0 +1,19 @@
+/* The shifted grid of a batch's times; see time.h. */
+#include "method/time.h"
+
+#include <probflow/random.h>
+
+#include <math.h>
+
+double pf_time_shift(const pf_batch *b)
+{
+    pf_draw d = {b->seed, b->eval ? PF_STREAM_EVAL_TIME : PF_STREAM_TIME, b->eval ? 0 : b->step,
+                 0};
+    return pf_draw_uniform_f64(&d, 0);
+}
+
+double pf_time_share(double u0, int64_t position, int64_t total)
+{
+    double u = u0 + (double)position / (double)total;
+    return u - floor(u);
+}
