@@ -125,7 +125,7 @@ static PF_MUST_USE pf_status fill(call *c, const pf_view *view, const pf_group *
                                   double *cells)
 {
     double offset =
-        g->pixels ? log2(0.5 * g->space.levels) : 0.0; /* of x itself, not of mean x */
+        g->pixels ? pf_space_offset(&g->space, 1.0) : 0.0; /* of x itself, not of mean x */
     double per = c->score->dim * M_LN2;
     PF_REQUIRE(w->t && w->xt && w->s && w->z && w->x && w->nats, PF_EMEM,
                "no memory for the bound of %d images", c->B);

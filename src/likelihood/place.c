@@ -45,7 +45,7 @@ double pf_place_mean(const pf_likelihood_opt *opt, const pf_sde *sde, const pf_g
     *offset = 0.0;
     if (!group->pixels) return 1.0;
     double mean = pf_dequants[opt->dequantisation]->placement(sde, opt->ode.t_min);
-    *offset = log2(0.5 * group->space.levels / mean);
+    *offset = pf_space_offset(&group->space, mean);
     return mean;
 }
 

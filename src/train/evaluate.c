@@ -93,10 +93,10 @@ static PF_MUST_USE pf_status read_images(pf_trainer *t, pf_dataset *d, const cha
 {
     const pf_experiment *e = t->e;
     int64_t n = pf_dataset_about(d)->n;
-    const pf_shape s = pf_dataset_about(d)->space.shape;
-    PF_REQUIRE(pf_shape_same(s, t->net->space.shape), PF_ESHAPE,
-               "the %s split of %s holds %dx%dx%d values a row, the training split %d", split,
-               e->data.path, s.h, s.w, s.c, t->dim);
+    char why[128];
+    PF_REQUIRE(pf_space_same(&pf_dataset_about(d)->space, &t->net->space, why, sizeof why),
+               PF_ESHAPE, "the %s split of %s holds %s as the training split", split,
+               e->data.path, why);
     t->eval.n = n < e->train.eval_images ? n : e->train.eval_images;
     t->eval.first = cut(t, t->cut.first);
     int64_t mine = cut(t, t->cut.first + t->cut.own) - t->eval.first;
