@@ -18,7 +18,7 @@ typedef struct pf_plan pf_plan;
  * where pixels and kernels are rounded after their transforms.  All else stays in float:
  * parameters, biases, values between operators, norms, softmax, gradients of the parameters.  The
  * bits are the same on CPUs with and without bf16 instructions.
- * Test  every_row_agrees_with_ref_on_rounded_numbers, with_and_without_instructions_the_bits_agree */
+ * Test  every_convolution_agrees_with_ref_on_rounded_numbers, with_any_instructions_the_bits_agree */
 typedef enum pf_precision { PF_F32, PF_BF16 } pf_precision;
 
 /* What backward computes again instead of keeping it: a plan whose backward runs once trades time
