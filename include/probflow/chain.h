@@ -25,6 +25,29 @@ typedef struct pf_batch {
     int eval; /* 1: the draws of evaluation */
 } pf_batch;
 
+/* The gradient of log p(y | x) of a classifier that knows the chain's noise, for classifier guidance. */
+typedef struct pf_guide {
+    void *self; /* owned */
+    int batch;
+    /* g [B,D] = scale grad_x log p(label | x) at x [B,D], which is noised by `number` steps of the chain that was
+     * trained. */
+    pf_status (*gradient)(void *self, const pf_batch *b, int number, const double *x,
+                          double *g);
+    void (*free)(void *self);
+} pf_guide;
+
+/* How a step is taken. */
+typedef enum pf_move_kind {
+    PF_MOVE_ANCESTRAL, /* x_i -> x_(i-1) drawn from the model */
+    PF_MOVE_DDIM, /* x_i -> x_(i-1), with eta of that noise: 0, none (Song, Meng and Ermon 2021) */
+    PF_MOVE_ENCODE /* x_i -> x_(i+1) without noise, the data taken for x_1 */
+} pf_move_kind;
+typedef struct pf_move {
+    pf_move_kind kind;
+    double eta;            /* of PF_MOVE_DDIM */
+    const pf_guide *guide; /* ancestral: its mean is guided; else its noise.  NULL: none */
+} pf_move;
+
 typedef struct pf_chain {
     void *self;   /* owned */
     int dim;      /* D */
@@ -36,9 +59,10 @@ typedef struct pf_chain {
      * order of the terms changes a bit. */
     pf_status (*term)(void *self, const pf_batch *b, const int *i, double *nats);
     pf_status (*prior)(void *self, const pf_batch *b, double *x); /* x_T [B,state] */
-    /* x_i -> x_(i-1), in place, i = steps .. 1.  x0 [B,state] (NULL: unwanted): what is expected of the end,
+    /* A step from x_i, in place, i = 1 .. steps.  x0 [B,state] (NULL: unwanted): what is expected of the end,
      * on the way. */
-    pf_status (*step)(void *self, const pf_batch *b, int i, double *x, double *x0);
+    pf_status (*step)(void *self, const pf_batch *b, const pf_move *how, int i, double *x,
+                      double *x0);
     pf_status (*datum)(void *self, int B, const double *x,
                        double *out); /* state -> model scale [B,D] */
     void (*free)(void *self);

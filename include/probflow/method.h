@@ -21,11 +21,22 @@
 
 typedef struct pf_net pf_net; /* probflow/net.h */
 
+typedef enum pf_clip {
+    PF_CLIP_METHOD,
+    PF_CLIP_NO,
+    PF_CLIP_YES
+} pf_clip;                                /* method: as it says */
+extern const char *const pf_clip_words[]; /* of PF_ENUM */
+
 /* How a trained model is to be seen. */
 typedef struct pf_view_opt {
     int batch;           /* samples of a call, at most */
     int with_vjp;        /* of a score: vector-Jacobian products too; 0 saves memory */
     const char *backend; /* as in pf_plan_opt */
+    /* Of a chain: which of its steps are kept, as its method writes it; NULL and "": all.  Are predictions of the
+     * data cut to their range? */
+    const char *respacing;
+    pf_clip clip;
     /* `self` of a view of the same net with the same options, whose prepared parameters serve this one too
      * and which must live as long as this one is used; NULL: own ones. */
     const void *with;

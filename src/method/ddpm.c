@@ -1,13 +1,15 @@
 /* Denoising diffusion probabilistic models.
  *
  *     x_i = sqrt(abar_i) x_0 + sqrt(1 - abar_i) z,     i uniform on 0 .. T-1
- *     simple   mean_D (net - target)^2
- *     kl       term i of the bound in bits a dimension, not times T, without clipping
+ *     vb                term i of the bound in bits a dimension, not times T, without clipping
+ *     simple            mean_D (net - target)^2; where the variance is learned + vb, in which the mean is held fixed
+ *     rescaled_simple   the same with vb T/1000
+ *     kl, rescaled_kl   vb, T vb
  *
  * Indices are floor(T u), u the shifted grid of time.h.  A row is worked on in pieces that stay on the stack, so
  * nothing is allocated after open.
  *
- * Source: Ho et al. 2020 and its published code. */
+ * Source: Ho et al. 2020, Nichol and Dhariwal 2021, and their published code. */
 #include "method/ddpm.h"
 
 #include "method/gauss.h"
@@ -18,8 +20,6 @@
 
 #include <math.h>
 
-enum { LOSS_SIMPLE, LOSS_KL };
-
 /* What see keeps of a sample for loss. */
 typedef struct seen {
     int64_t index;
@@ -27,49 +27,74 @@ typedef struct seen {
 } seen;
 
 static const char *const predictions[] = {"noise", "data", "mean", NULL};
-static const char *const variances[] = {"fixed_small", "fixed_large", NULL};
-static const char *const losses[] = {"simple", "kl", NULL};
+static const char *const variances[] = {"fixed_small", "fixed_large", "learned",
+                                        "learned_range", NULL};
+static const char *const losses[] = {"simple", "kl", "rescaled_simple", "rescaled_kl", NULL};
 static const char *const cdfs[] = {"tanh", "exact", NULL};
 
 /* clang-format off */
 static const pf_opt opts[] = {
     PF_OPT(pf_ddpm_opt, steps, PF_INT, 1000, 2, 1e6, "length T of the chain"),
-    PF_OPT_ENUM(pf_ddpm_opt, schedule, PF_SCHEDULE_LINEAR, pf_schedule_words, "variances beta of the steps; jsd is 1/(T - i), const is beta_end"),
+    PF_OPT_ENUM(pf_ddpm_opt, schedule, PF_SCHEDULE_LINEAR, pf_schedule_words, "variances beta of the steps; jsd is 1/(T - i), const is beta_end, linear_scaled is 0.1/T to 20/T"),
     PF_OPT(pf_ddpm_opt, beta_start, PF_F64, 1e-4, 0.0, 1.0, "first beta of linear, quad and warmup"),
     PF_OPT(pf_ddpm_opt, beta_end, PF_F64, 0.02, 0.0, 1.0, "last beta of linear, quad, const and warmup"),
     PF_OPT_ENUM(pf_ddpm_opt, predicts, PF_PREDICTS_NOISE, predictions, "what the network returns: the noise, the data, or the mean of the step before"),
-    PF_OPT_ENUM(pf_ddpm_opt, variance, PF_VARIANCE_FIXED_LARGE, variances, "of the model's steps: fixed_small, the posterior's; fixed_large, beta"),
-    PF_OPT_ENUM(pf_ddpm_opt, loss, LOSS_SIMPLE, losses, "simple: mean squared error; kl: a term of the bound, bits/dim"),
-    PF_OPT(pf_ddpm_opt, clip, PF_BOOL, 1, 0, 1, "predictions of the data are cut to [-1, 1] in the bound and in samples"),
+    PF_OPT_ENUM(pf_ddpm_opt, variance, PF_VARIANCE_FIXED_LARGE, variances, "of the model's steps: fixed_small, the posterior's; fixed_large, beta; learned, the network's; learned_range, between the fixed two"),
+    PF_OPT_ENUM(pf_ddpm_opt, loss, PF_LOSS_SIMPLE, losses, "simple: mean squared error, of a learned variance the bound too; kl: a term of the bound, bits/dim; rescaled: the bound times T/1000 and T"),
+    PF_OPT(pf_ddpm_opt, clip, PF_BOOL, 1, 0, 1, "predictions of the data are cut to [-1, 1] in the bound and in samples, where these do not say"),
     PF_OPT_ENUM(pf_ddpm_opt, cdf, PF_CDF_TANH, cdfs, "of the decoder: tanh, as published; exact, the normal distribution"),
+    PF_OPT_QUIET(pf_ddpm_opt, rescale_timesteps, PF_BOOL, 0, 0, 1, "the network is told 1000 i/T in place of i"),
     { 0 }
 };
 /* clang-format on */
 
-static void close_all(void *self)
+void pf_ddpm_close(pf_ddpm *m)
 {
-    pf_ddpm *m = self;
     if (!m) return;
     pf_gauss_free(m->gauss);
+    pf_free(m->number);
     pf_free(m->at);
     pf_free(m);
 }
 
-static PF_MUST_USE pf_status make_tables(pf_ddpm *m)
+static void close_all(void *self)
+{
+    pf_ddpm_close(self);
+}
+
+/* The whole chain, and then the steps of it that are kept. */
+static PF_MUST_USE pf_status make_chain(pf_ddpm *m, const char *respacing)
 {
     const pf_ddpm_opt *o = &m->opt;
+    pf_gauss *whole = NULL;
     double *beta = pf_zalloc((size_t)o->steps * sizeof *beta);
-    PF_REQUIRE(beta, PF_EMEM, "no memory for a schedule of %d steps", o->steps);
+    m->number = pf_zalloc((size_t)o->steps * sizeof *m->number);
     pf_status st =
-        pf_gauss_betas((pf_schedule)o->schedule, o->beta_start, o->beta_end, o->steps, beta);
-    if (!st) st = pf_gauss_create(o->steps, beta, &m->gauss);
+        beta && m->number
+            ? PF_OK
+            : pf_raise(PF_EMEM, PF_WHERE, "no memory for a schedule of %d steps", o->steps);
+    if (!st)
+        st = pf_gauss_betas((pf_schedule)o->schedule, o->beta_start, o->beta_end, o->steps,
+                            beta);
+    if (!st) st = pf_gauss_create(o->steps, beta, &whole);
+    if (!st) st = pf_gauss_spacing(respacing, o->steps, m->number, &m->T);
+    if (!st) st = pf_gauss_respace(whole, m->number, m->T, &m->gauss);
+    pf_gauss_free(whole);
     pf_free(beta);
-    if (st) return pf_trail(st, PF_WHERE);
-    m->at = pf_zalloc((size_t)o->steps * sizeof *m->at);
-    PF_REQUIRE(m->at, PF_EMEM, "no memory for a chain of %d steps", o->steps);
-    for (int i = 0; i < o->steps; i++)
-        m->at[i] =
-            pf_gauss_index(m->gauss, (pf_predicts)o->predicts, (pf_variance)o->variance, i);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status make_tables(pf_ddpm *m, const char *respacing)
+{
+    const pf_ddpm_opt *o = &m->opt;
+    const pf_gauss_opt g = {.predicts = (pf_predicts)o->predicts,
+                            .variance = (pf_variance)o->variance,
+                            .loss = (pf_gauss_loss_kind)o->loss,
+                            .decoder = {(pf_cdf)o->cdf, m->space.levels}};
+    PF_TRY(make_chain(m, respacing));
+    m->at = pf_zalloc((size_t)m->T * sizeof *m->at);
+    PF_REQUIRE(m->at, PF_EMEM, "no memory for a chain of %d steps", m->T);
+    for (int i = 0; i < m->T; i++) m->at[i] = pf_gauss_index(m->gauss, &g, i);
     return PF_OK;
 }
 
@@ -83,21 +108,31 @@ static PF_MUST_USE pf_status check(const pf_ddpm_opt *o, const pf_space *s)
     return PF_OK;
 }
 
-static pf_status open(const void *opt, const pf_space *space, void **self)
+pf_status pf_ddpm_open(const pf_ddpm_opt *opt, const pf_space *space, const char *respacing,
+                       pf_ddpm **out)
 {
     PF_TRY(check(opt, space));
     pf_ddpm *m = pf_zalloc(sizeof *m);
     PF_REQUIRE(m, PF_EMEM, "no memory for the method ddpm");
-    m->opt = *(const pf_ddpm_opt *)opt;
+    m->opt = *opt;
     m->space = *space;
-    m->decoder = (pf_decoder){(pf_cdf)m->opt.cdf, space->levels};
+    m->clip = opt->clip;
     m->D = (size_t)space->shape.h * (size_t)space->shape.w * (size_t)space->shape.c;
+    m->out = m->D << pf_gauss_learns((pf_variance)opt->variance);
     m->bytes = sizeof(seen) + (m->D * sizeof(float) + 7) / 8 * 8;
-    pf_status st = make_tables(m);
+    pf_status st = make_tables(m, respacing);
     if (st) {
-        close_all(m);
+        pf_ddpm_close(m);
         return pf_trail(st, PF_WHERE);
     }
+    *out = m;
+    return PF_OK;
+}
+
+static pf_status open(const void *opt, const pf_space *space, void **self)
+{
+    pf_ddpm *m;
+    PF_TRY(pf_ddpm_open(opt, space, "", &m));
     *self = m;
     return PF_OK;
 }
@@ -106,12 +141,14 @@ static void ports(const void *self, pf_ports *offered)
 {
     const pf_ddpm *m = self;
     const pf_shape one = {1, 1, 1};
+    pf_shape out = m->space.shape;
+    out.c <<= pf_gauss_learns((pf_variance)m->opt.variance);
     *offered = (pf_ports){.n = PF_DDPM_PORTS,
                           .port = {[PF_DDPM_X] = {"x", m->space.shape, 0},
                                    [PF_DDPM_COND] = {"cond", one, 0},
                                    [PF_DDPM_SIGMA] = {"sigma", one, 0},
                                    [PF_DDPM_MEAN] = {"mean", one, 0}},
-                          .out = m->space.shape};
+                          .out = out};
 }
 
 static size_t scratch_bytes(const void *self)
@@ -121,8 +158,8 @@ static size_t scratch_bytes(const void *self)
 
 static int time_of(const pf_ddpm *m, const pf_batch *b, int s, double u0)
 {
-    int i = (int)(pf_time_share(u0, b->first + s, b->total) * m->opt.steps);
-    return i < m->opt.steps ? i : m->opt.steps - 1;
+    int i = (int)(pf_time_share(u0, b->first + s, b->total) * m->T);
+    return i < m->T ? i : m->T - 1;
 }
 
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
@@ -143,36 +180,34 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
     }
 }
 
-/* One piece of a sample's loss, before it is reduced; d [n] its derivative. */
-static double piece_loss(const pf_ddpm *m, const seen *r, const pf_ddpm_piece *p,
-                         const float *x, const float *net, double *d)
+/* One piece of a sample's loss, before it is reduced; d its derivatives. */
+static double piece_loss(const pf_ddpm *m, const pf_batch *b, const seen *r,
+                         const pf_ddpm_piece *p, const float *net, pf_ddpm_rows *d)
 {
     const pf_gauss_at *a = &m->at[r->index];
-    double x0[PF_DDPM_PIECE], z[PF_DDPM_PIECE], xi[PF_DDPM_PIECE], out[PF_DDPM_PIECE],
-        data[PF_DDPM_PIECE], mean[PF_DDPM_PIECE];
-    pf_ddpm_on_grid(m, p->n, x + p->from, x0);
+    double x0[PF_DDPM_PIECE], z[PF_DDPM_PIECE], xi[PF_DDPM_PIECE];
+    const pf_gauss_seen s = {x0, xi, z};
+    const pf_gauss_slope slope = {d->mean, d->variance};
+    pf_gauss_sums sums;
+    pf_ddpm_rows out;
+    pf_ddpm_on_grid(m, p->n, b->x + p->from, x0);
     pf_ddpm_widen(p->n, r->noise + p->at, z);
-    pf_ddpm_widen(p->n, net + p->from, out);
     pf_gauss_noised(a, p->n, x0, z, xi);
-    if (m->opt.loss == LOSS_SIMPLE) return pf_gauss_squares(a, p->n, x0, xi, z, out, d);
-    pf_gauss_predict(a, 0, p->n, xi, out, data, mean);
-    double sum = pf_gauss_term(a, &m->decoder, p->n, x0, xi, mean, d);
-    for (size_t j = 0; j < p->n; j++) d[j] *= a->slope;
-    return sum;
+    const pf_gauss_net given = pf_ddpm_take(m, p, net, &out);
+    return pf_gauss_loss(a, p->n, &s, &given, &slope, &sums);
 }
 
 static void loss(const void *self, const pf_batch *b, const void *scratch, const float *net,
                  double scale, double *term, float *gout)
 {
     const pf_ddpm *m = self;
-    double d[PF_DDPM_PIECE],
-        reduce = 1.0 / ((double)m->D * (m->opt.loss == LOSS_KL ? M_LN2 : 1.0));
+    double reduce = 1.0 / ((double)m->D * m->at[0].unit);
+    pf_ddpm_rows d;
     for (int s = 0; s < b->B; s++) term[s] = 0.0;
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
         const seen *r = (const seen *)((const char *)scratch + (size_t)p.s * m->bytes);
-        term[p.s] += reduce * piece_loss(m, r, &p, b->x, net, d);
-        for (size_t j = 0; gout && j < p.n; j++)
-            gout[p.from + j] = (float)(scale * reduce * d[j]);
+        term[p.s] += reduce * piece_loss(m, b, r, &p, net, &d);
+        if (gout) pf_ddpm_put(m, &p, scale * reduce, &d, gout);
     }
 }
 
@@ -181,7 +216,8 @@ static const char *const free_keys[] = {"variance", "clip", "cdf", NULL};
 
 const pf_method_ops pf_method_ddpm = {
     .name = "ddpm",
-    .help = "denoising diffusion: a chain of Gaussian steps (Ho et al. 2020)",
+    .help = "denoising diffusion: a chain of Gaussian steps (Ho et al. 2020; Nichol and "
+            "Dhariwal 2021)",
     .size = sizeof(pf_ddpm_opt),
     .opts = opts,
     .kinds = 1u << PF_LEVELS,

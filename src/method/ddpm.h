@@ -1,5 +1,5 @@
-/* Denoising diffusion probabilistic models (Ho et al. 2020) on data of levels, on the grid
- * x = 2k/(L-1) - 1.
+/* Denoising diffusion probabilistic models (Ho et al. 2020; Nichol and Dhariwal 2021) on data of levels, on the
+ * grid x = 2k/(L-1) - 1.
  *
  * pf_method_ddpm trains.  The functions below it evaluate and sample a trained network, one index i of the
  * chain at a time:
@@ -23,19 +23,28 @@ extern const pf_method_ops pf_method_ddpm;
 enum { PF_DDPM_X, PF_DDPM_COND, PF_DDPM_SIGMA, PF_DDPM_MEAN, PF_DDPM_PORTS };
 
 typedef struct pf_ddpm_opt {
-    int steps, schedule, predicts, variance, loss, clip, cdf;
+    int steps, schedule, predicts, variance, loss, clip, cdf, rescale_timesteps;
     double beta_start, beta_end;
 } pf_ddpm_opt;
 
-/* What open makes. */
+/* What open makes: the chain that is trained, or the part of its steps that a view keeps. */
 typedef struct pf_ddpm {
     pf_ddpm_opt opt;
     pf_space space;
-    pf_decoder decoder;
-    size_t D, bytes; /* of a sample's scratch, a `seen` */
+    size_t D, out,
+        bytes; /* entries of a datum, of the network's output; bytes of a sample's scratch, a `seen` */
+    int T;    /* steps */
+    int clip; /* predictions of the data are cut */
+    int *
+        number; /* [T] of these steps in the chain that is trained, which the network is told */
     pf_gauss *gauss;
     pf_gauss_at *at; /* [T] */
 } pf_ddpm;
+
+/* respacing: as pf_gauss_spacing, "": all steps.  Owned; pf_ddpm_close, NULL allowed.  Fails PF_EARG, PF_EMEM. */
+PF_MUST_USE pf_status pf_ddpm_open(const pf_ddpm_opt *opt, const pf_space *space,
+                                   const char *respacing, pf_ddpm **out);
+void pf_ddpm_close(pf_ddpm *m);
 
 /* ---- rows in pieces that stay on the stack ---- */
 
@@ -49,6 +58,19 @@ typedef struct pf_ddpm_piece {
 /* The next one; 0: there is none. */
 int pf_ddpm_next(const pf_ddpm *m, int B, pf_ddpm_piece *p);
 void pf_ddpm_widen(size_t n, const float *from, double *to);
+/* A piece of what the network returned, net [B,out], and of derivatives with respect to it: of each pixel the
+ * channels of the mean come first, then those of the variance where it is learned. */
+typedef struct pf_ddpm_rows {
+    double mean[PF_DDPM_PIECE], variance[PF_DDPM_PIECE];
+} pf_ddpm_rows;
+pf_gauss_net pf_ddpm_take(const pf_ddpm *m, const pf_ddpm_piece *p, const float *net,
+                          pf_ddpm_rows *to);
+void pf_ddpm_put(const pf_ddpm *m, const pf_ddpm_piece *p, double scale,
+                 const pf_ddpm_rows *from, float *net);
+/* A piece of the model. */
+typedef struct pf_ddpm_model {
+    double x0[PF_DDPM_PIECE], mean[PF_DDPM_PIECE], log_variance[PF_DDPM_PIECE];
+} pf_ddpm_model;
 /* The levels' own numbers: the floats nearest to them are off by up to 6e-8. */
 void pf_ddpm_on_grid(const pf_ddpm *m, size_t n, const float *from, double *to);
 /* What the network reads of sample s at index i besides x. */
@@ -56,23 +78,27 @@ void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in);
 
 /* ---- one index of the chain ---- */
 
-int pf_ddpm_steps(const void *self);
-
 /* x_i [B,D] of the bound at index i [B] of each sample: one draw an image, draw and index, f(seed, EVAL_NOISE,
- * sample, step T + i). */
-void pf_ddpm_noised(const void *self, const pf_batch *b, const int *i, double *xi);
+ * sample, step T + i), T and i those of the chain that is trained: steps that are kept have the noise they had. */
+void pf_ddpm_noised(const pf_ddpm *m, const pf_batch *b, const int *i, double *xi);
 /* What the network reads at x_i [B,D]: fills in[p] of each port p that is not NULL. */
-void pf_ddpm_show(const void *self, int B, const int *i, const double *xi, void *const *in);
-/* nats [B]: term i [B] of the bound, from the network's output net [B,D] at x_i. */
-void pf_ddpm_term(const void *self, const pf_batch *b, const int *i, const double *xi,
+void pf_ddpm_show(const pf_ddpm *m, int B, const int *i, const double *xi, void *const *in);
+/* nats [B]: term i [B] of the bound, from the network's output net [B,out] at x_i. */
+void pf_ddpm_term(const pf_ddpm *m, const pf_batch *b, const int *i, const double *xi,
                   const float *net, double *nats);
 /* nats [B]: what the last x_i knows of x_0. */
-void pf_ddpm_prior(const void *self, const pf_batch *b, double *nats);
+void pf_ddpm_prior(const pf_ddpm *m, const pf_batch *b, double *nats);
 /* x [B,D]: the standard normal draw that sampling begins with, f(seed, PRIOR, sample). */
-void pf_ddpm_start(const void *self, const pf_batch *b, double *x);
-/* x_i -> x_(i-1) in place, with f(seed, SAMPLE, sample, i); x0 [B,D] (NULL: unwanted) the prediction of x_0 on
- * the way. */
-void pf_ddpm_step(const void *self, const pf_batch *b, int i, const float *net, double *x,
+void pf_ddpm_start(const pf_ddpm *m, const pf_batch *b, double *x);
+/* One step in place at index i, from the network's output net [B,out]; see pf_move.  Noise is f(seed, SAMPLE, sample,
+ * i).  g [B,D] the gradient of guidance, NULL: none.  x0 [B,D] (NULL: unwanted) the prediction of x_0 on the way. */
+typedef struct pf_ddpm_here {
+    int i;
+    const pf_move *how;
+    const float *net;
+    const double *g;
+} pf_ddpm_here;
+void pf_ddpm_step(const pf_ddpm *m, const pf_batch *b, const pf_ddpm_here *at, double *x,
                   double *x0);
 
 /* The chain of a trained network, by these; see pf_method_ops.chain. */

@@ -11,16 +11,18 @@
 
 typedef struct chain {
     const pf_net *net;
+    pf_ddpm *m; /* the steps of this view; owned */
     pf_plan *plan;
     pf_run run;
     pf_inputs inputs;
     void *in[PF_PORTS_MAX]; /* of the method's ports */
-    int T, batch;
+    int batch;
     size_t D;
     int *i;           /* [batch] */
     uint64_t *sample; /* [batch] */
-    float *x, *out;   /* [batch,D] */
-    double *xi;       /* [batch,D] */
+    float *x;         /* [batch,D] */
+    float *out;       /* [batch,out] */
+    double *xi, *g;   /* [batch,D] */
 } chain;
 
 /* The samples of b, in model scale, with the last one repeated up to the plan's batch. */
@@ -52,7 +54,7 @@ static PF_MUST_USE pf_status check(const chain *c, const pf_batch *b)
 /* The network at c->xi and c->i, for the samples of b. */
 static PF_MUST_USE pf_status evaluate(chain *c, const pf_batch *b)
 {
-    pf_ddpm_show(c->net->self, c->batch, c->i, c->xi, c->in);
+    pf_ddpm_show(c->m, c->batch, c->i, c->xi, c->in);
     pf_net_give(c->net, c->batch, b, &c->inputs);
     PF_TRY(pf_plan_forward(c->plan, &c->run, c->out));
     return PF_OK;
@@ -66,20 +68,20 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
     pf_batch all = whole(c, b), one;
     for (int s = 0; s < c->batch; s++) {
         int at = i[s < b->B ? s : b->B - 1];
-        network |= at < c->T;
-        c->i[s] = at < c->T ? at : 0;
+        network |= at < c->m->T;
+        c->i[s] = at < c->m->T ? at : 0;
     }
     if (network) {
-        pf_ddpm_noised(c->net->self, &all, c->i, c->xi);
+        pf_ddpm_noised(c->m, &all, c->i, c->xi);
         PF_TRY(evaluate(c, b));
         all.B = b->B;
-        pf_ddpm_term(c->net->self, &all, c->i, c->xi, c->out, nats);
+        pf_ddpm_term(c->m, &all, c->i, c->xi, c->out, nats);
     }
     for (int s = 0; s < b->B; s++) {
         one = all;
         one.B = 1;
         one.x = all.x + (size_t)s * c->D;
-        if (i[s] == c->T) pf_ddpm_prior(c->net->self, &one, nats + s);
+        if (i[s] == c->m->T) pf_ddpm_prior(c->m, &one, nats + s);
     }
     return PF_OK;
 }
@@ -88,13 +90,15 @@ static pf_status prior(void *self, const pf_batch *b, double *x)
 {
     chain *c = self;
     PF_TRY(check(c, b));
-    pf_ddpm_start(c->net->self, b, x);
+    pf_ddpm_start(c->m, b, x);
     return PF_OK;
 }
 
-static pf_status step(void *self, const pf_batch *b, int i, double *x, double *x0)
+static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, double *x,
+                      double *x0)
 {
     chain *c = self;
+    const pf_guide *guide = how->guide;
     PF_TRY(check(c, b));
     for (int s = 0; s < c->batch; s++) {
         int from = s < b->B ? s : b->B - 1;
@@ -102,7 +106,9 @@ static pf_status step(void *self, const pf_batch *b, int i, double *x, double *x
         c->i[s] = i - 1;
     }
     PF_TRY(evaluate(c, b));
-    pf_ddpm_step(c->net->self, b, i - 1, c->out, x, x0);
+    if (guide) PF_TRY(guide->gradient(guide->self, b, c->m->number[i - 1], c->xi, c->g));
+    const pf_ddpm_here here = {i - 1, how, c->out, guide ? c->g : NULL};
+    pf_ddpm_step(c->m, b, &here, x, x0);
     return PF_OK;
 }
 
@@ -123,7 +129,19 @@ static void release(void *self)
     pf_free(c->x);
     pf_free(c->out);
     pf_free(c->xi);
+    pf_free(c->g);
+    pf_ddpm_close(c->m);
     pf_free(c);
+}
+
+/* The steps that the view keeps. */
+static PF_MUST_USE pf_status choose_steps(chain *c, const pf_view_opt *o)
+{
+    const pf_ddpm *trained = c->net->self;
+    PF_TRY(
+        pf_ddpm_open(&trained->opt, &trained->space, o->respacing ? o->respacing : "", &c->m));
+    if (o->clip != PF_CLIP_METHOD) c->m->clip = o->clip == PF_CLIP_YES;
+    return PF_OK;
 }
 
 static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt *o)
@@ -134,7 +152,7 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     size_t B = (size_t)o->batch, values;
     c->net = n;
     c->batch = o->batch;
-    c->T = pf_ddpm_steps(n->self);
+    PF_TRY(choose_steps(c, o));
     c->D = (size_t)pf_space_dim(&n->space);
     values = B * c->D;
     PF_TRY(pf_inputs_create(n, o->batch, &c->inputs));
@@ -143,9 +161,10 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     c->i = pf_zalloc(B * sizeof *c->i);
     c->sample = pf_zalloc(B * sizeof *c->sample);
     c->x = pf_zalloc(values * sizeof *c->x);
-    c->out = pf_zalloc(values * sizeof *c->out);
+    c->out = pf_zalloc(B * c->m->out * sizeof *c->out);
     c->xi = pf_zalloc(values * sizeof *c->xi);
-    PF_REQUIRE(c->i && c->sample && c->x && c->out && c->xi, PF_EMEM,
+    c->g = pf_zalloc(values * sizeof *c->g);
+    PF_REQUIRE(c->i && c->sample && c->x && c->out && c->xi && c->g, PF_EMEM,
                "no memory for a chain of %d samples", o->batch);
     PF_TRY(pf_plan_create(n->graph, &po, &c->plan));
     if (!o->with) PF_TRY(pf_plan_set_params(c->plan, n->params));
@@ -163,7 +182,7 @@ pf_status pf_ddpm_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
     }
     *out = (pf_chain){.self = c,
                       .dim = (int)c->D,
-                      .steps = c->T,
+                      .steps = c->m->T,
                       .batch = c->batch,
                       .state = c->D,
                       .term = term,

@@ -22,6 +22,39 @@ void pf_ddpm_widen(size_t n, const float *from, double *to)
     for (size_t j = 0; j < n; j++) to[j] = (double)from[j];
 }
 
+/* Where entry `at` of a datum has its mean in the network's output; its variance is one datum's channels on. */
+static size_t place(const pf_ddpm *m, size_t at)
+{
+    size_t c = (size_t)m->space.shape.c;
+    return m->out == m->D ? at : at / c * 2 * c + at % c;
+}
+
+pf_gauss_net pf_ddpm_take(const pf_ddpm *m, const pf_ddpm_piece *p, const float *net,
+                          pf_ddpm_rows *to)
+{
+    const float *row = net + (size_t)p->s * m->out;
+    size_t c = (size_t)m->space.shape.c;
+    int learns = m->out != m->D;
+    for (size_t j = 0; j < p->n; j++) {
+        size_t k = place(m, p->at + j);
+        to->mean[j] = (double)row[k];
+        if (learns) to->variance[j] = (double)row[k + c];
+    }
+    return (pf_gauss_net){to->mean, learns ? to->variance : NULL};
+}
+
+void pf_ddpm_put(const pf_ddpm *m, const pf_ddpm_piece *p, double scale,
+                 const pf_ddpm_rows *from, float *net)
+{
+    float *row = net + (size_t)p->s * m->out;
+    size_t c = (size_t)m->space.shape.c;
+    for (size_t j = 0; j < p->n; j++) {
+        size_t k = place(m, p->at + j);
+        row[k] = (float)(scale * from->mean[j]);
+        if (m->out != m->D) row[k + c] = (float)(scale * from->variance[j]);
+    }
+}
+
 static void draw_normals(const pf_draw *d, const pf_ddpm_piece *p, double *z)
 {
     float narrow[PF_DDPM_PIECE];
@@ -39,22 +72,18 @@ void pf_ddpm_on_grid(const pf_ddpm *m, size_t n, const float *from, double *to)
 void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in)
 {
     const pf_gauss_at *a = &m->at[i];
-    if (in[PF_DDPM_COND]) ((float *)in[PF_DDPM_COND])[s] = (float)i;
+    double number = m->number[i];
+    if (m->opt.rescale_timesteps) number *= 1000.0 / m->opt.steps;
+    if (in[PF_DDPM_COND]) ((float *)in[PF_DDPM_COND])[s] = (float)number;
     if (in[PF_DDPM_SIGMA]) ((float *)in[PF_DDPM_SIGMA])[s] = (float)(a->std / a->root);
     if (in[PF_DDPM_MEAN]) ((float *)in[PF_DDPM_MEAN])[s] = (float)a->root;
 }
 
-int pf_ddpm_steps(const void *self)
+void pf_ddpm_noised(const pf_ddpm *m, const pf_batch *b, const int *i, double *xi)
 {
-    return ((const pf_ddpm *)self)->opt.steps;
-}
-
-void pf_ddpm_noised(const void *self, const pf_batch *b, const int *i, double *xi)
-{
-    const pf_ddpm *m = self;
     double x0[PF_DDPM_PIECE], z[PF_DDPM_PIECE];
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
-        uint32_t number = b->step * (uint32_t)m->opt.steps + (uint32_t)i[p.s];
+        uint32_t number = b->step * (uint32_t)m->opt.steps + (uint32_t)m->number[i[p.s]];
         pf_draw draw = {b->seed, PF_STREAM_EVAL_NOISE, b->sample[p.s], number};
         draw_normals(&draw, &p, z);
         pf_ddpm_on_grid(m, p.n, b->x + p.from, x0);
@@ -62,32 +91,32 @@ void pf_ddpm_noised(const void *self, const pf_batch *b, const int *i, double *x
     }
 }
 
-void pf_ddpm_show(const void *self, int B, const int *i, const double *xi, void *const *in)
+void pf_ddpm_show(const pf_ddpm *m, int B, const int *i, const double *xi, void *const *in)
 {
-    const pf_ddpm *m = self;
     float *x = in[PF_DDPM_X];
     for (size_t j = 0; x && j < (size_t)B * m->D; j++) x[j] = (float)xi[j];
     for (int s = 0; s < B; s++) pf_ddpm_show_index(m, s, i[s], in);
 }
 
-void pf_ddpm_term(const void *self, const pf_batch *b, const int *i, const double *xi,
+void pf_ddpm_term(const pf_ddpm *m, const pf_batch *b, const int *i, const double *xi,
                   const float *net, double *nats)
 {
-    const pf_ddpm *m = self;
-    double x0[PF_DDPM_PIECE], out[PF_DDPM_PIECE], data[PF_DDPM_PIECE], mean[PF_DDPM_PIECE];
+    double x0[PF_DDPM_PIECE];
+    pf_ddpm_rows out;
+    pf_ddpm_model q;
+    const pf_gauss_model model = {q.x0, q.mean, q.log_variance};
     for (int s = 0; s < b->B; s++) nats[s] = 0.0;
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
         const pf_gauss_at *a = &m->at[i[p.s]];
         pf_ddpm_on_grid(m, p.n, b->x + p.from, x0);
-        pf_ddpm_widen(p.n, net + p.from, out);
-        pf_gauss_predict(a, m->opt.clip, p.n, xi + p.from, out, data, mean);
-        nats[p.s] += pf_gauss_term(a, &m->decoder, p.n, x0, xi + p.from, mean, NULL);
+        const pf_gauss_net given = pf_ddpm_take(m, &p, net, &out);
+        pf_gauss_predict(a, m->clip, p.n, xi + p.from, &given, &model);
+        nats[p.s] += pf_gauss_term(a, p.n, x0, xi + p.from, &model, NULL);
     }
 }
 
-void pf_ddpm_prior(const void *self, const pf_batch *b, double *nats)
+void pf_ddpm_prior(const pf_ddpm *m, const pf_batch *b, double *nats)
 {
-    const pf_ddpm *m = self;
     double x0[PF_DDPM_PIECE];
     for (int s = 0; s < b->B; s++) nats[s] = 0.0;
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
@@ -96,27 +125,50 @@ void pf_ddpm_prior(const void *self, const pf_batch *b, double *nats)
     }
 }
 
-void pf_ddpm_start(const void *self, const pf_batch *b, double *x)
+void pf_ddpm_start(const pf_ddpm *m, const pf_batch *b, double *x)
 {
-    const pf_ddpm *m = self;
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
         pf_draw draw = {b->seed, PF_STREAM_PRIOR, b->sample[p.s], 0};
         draw_normals(&draw, &p, x + p.from);
     }
 }
 
-void pf_ddpm_step(const void *self, const pf_batch *b, int i, const float *net, double *x,
+/* x [n] at `at` moves as `how` says, with the model of it. */
+static void move(const pf_gauss_at *a, const pf_move *how, size_t n, const pf_gauss_model *q,
+                 const pf_gauss_move *m)
+{
+    switch (how->kind) {
+    case PF_MOVE_ANCESTRAL:
+        pf_gauss_step(a, n, q, m->z, m->x);
+        break;
+    case PF_MOVE_DDIM:
+        pf_gauss_ddim(a, how->eta, n, q->x0, m);
+        break;
+    case PF_MOVE_ENCODE:
+        pf_gauss_encode(a, n, q->x0, m);
+        break;
+    }
+}
+
+void pf_ddpm_step(const pf_ddpm *m, const pf_batch *b, const pf_ddpm_here *at, double *x,
                   double *x0)
 {
-    const pf_ddpm *m = self;
-    const pf_gauss_at *a = &m->at[i];
-    double z[PF_DDPM_PIECE], out[PF_DDPM_PIECE], data[PF_DDPM_PIECE], mean[PF_DDPM_PIECE];
+    const pf_gauss_at *a = &m->at[at->i];
+    double z[PF_DDPM_PIECE];
+    pf_ddpm_rows out;
+    pf_ddpm_model q;
+    const pf_gauss_model model = {q.x0, q.mean, q.log_variance};
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
-        pf_draw draw = {b->seed, PF_STREAM_SAMPLE, b->sample[p.s], (uint32_t)i};
+        pf_draw draw = {b->seed, PF_STREAM_SAMPLE, b->sample[p.s], (uint32_t)at->i};
+        double *here = x + p.from;
+        const pf_gauss_move rows = {here, z, here};
         draw_normals(&draw, &p, z);
-        pf_ddpm_widen(p.n, net + p.from, out);
-        pf_gauss_predict(a, m->opt.clip, p.n, x + p.from, out, data, mean);
-        pf_gauss_step(a, p.n, mean, z, x + p.from);
-        for (size_t j = 0; x0 && j < p.n; j++) x0[p.from + j] = data[j];
+        const pf_gauss_net given = pf_ddpm_take(m, &p, at->net, &out);
+        pf_gauss_predict(a, m->clip, p.n, here, &given, &model);
+        if (at->g && at->how->kind == PF_MOVE_ANCESTRAL)
+            pf_gauss_guide_mean(a, p.n, at->g + p.from, &model);
+        else if (at->g) pf_gauss_guide_noise(a, p.n, here, at->g + p.from, &model);
+        for (size_t j = 0; x0 && j < p.n; j++) x0[p.from + j] = q.x0[j];
+        move(a, at->how, p.n, &model, &rows);
     }
 }

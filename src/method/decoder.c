@@ -69,58 +69,49 @@ static int side_of(const pf_decoder *d, double x)
     return x < -limit ? -1 : x > limit ? 1 : 0;
 }
 
-static double decode_tanh(int side, double lower, double upper, double inverse, double *dmean)
+/* slope: d log p/d upper and minus d log p/d lower, the two ends of the bin in deviations from the mean. */
+static double decode_tanh(int side, double lower, double upper, double slope[2])
 {
-    double p, dp, slope, a; /* dp: -d p/d(mean)/inverse */
+    double p, du = 0.0, dl = 0.0, rise, a;
     if (side > 0) {
-        a = tanh_argument(lower, &slope);
+        a = tanh_argument(lower, &rise);
         p = 1.0 / (1.0 + exp(2.0 * a));
-        dp = -2.0 * slope * p * (1.0 - p);
-    } else if (side < 0) {
-        p = pf_cdf_tanh(upper);
-        dp = density_tanh(upper);
+        dl = 2.0 * rise * p * (1.0 - p);
     } else {
-        p = pf_cdf_tanh(upper) - pf_cdf_tanh(lower);
-        dp = density_tanh(upper) - density_tanh(lower);
+        p = pf_cdf_tanh(upper) - (side < 0 ? 0.0 : pf_cdf_tanh(lower));
+        if (slope) du = density_tanh(upper);
+        if (slope && !side) dl = density_tanh(lower);
     }
-    if (dmean) *dmean = p < FLOOR ? 0.0 : -inverse * dp / p;
+    if (slope) {
+        slope[0] = p < FLOOR ? 0.0 : du / p;
+        slope[1] = p < FLOOR ? 0.0 : dl / p;
+    }
     return log(fmax(p, FLOOR));
 }
 
-static double decode_exact(int side, double lower, double upper, double inverse, double *dmean)
+static double decode_exact(int side, double lower, double upper, double slope[2])
 {
     double lp = side > 0   ? pf_log_cdf(-lower)
                 : side < 0 ? pf_log_cdf(upper)
                            : log_bin(0.5 * (lower + upper), 0.5 * (upper - lower));
-    if (dmean)
-        *dmean = inverse * ((side < 0 ? 0.0 : exp(log_density(lower) - lp)) -
-                            (side > 0 ? 0.0 : exp(log_density(upper) - lp)));
+    if (slope) {
+        slope[0] = side > 0 ? 0.0 : exp(log_density(upper) - lp);
+        slope[1] = side < 0 ? 0.0 : exp(log_density(lower) - lp);
+    }
     return lp;
 }
 
-double pf_decode(const pf_decoder *d, double x, double mean, double log_std, double *dmean)
+double pf_decode(const pf_decoder *d, double x, double mean, double log_std, double slope[2])
 {
     double inverse = exp(-log_std), half = 1.0 / (d->levels - 1);
     double lower = inverse * (x - mean - half), upper = inverse * (x - mean + half);
+    double end[2], *ends = slope ? end : NULL;
     int side = side_of(d, x);
-    return d->cdf == PF_CDF_TANH ? decode_tanh(side, lower, upper, inverse, dmean)
-                                 : decode_exact(side, lower, upper, inverse, dmean);
-}
-
-double pf_gauss_decode(const pf_gauss_at *a, const pf_decoder *d, size_t n, const double *x0,
-                       const double *mean, double *dmean)
-{
-    double sum = 0.0;
-    for (size_t j = 0; j < n; j++) {
-        sum -= pf_decode(d, x0[j], mean[j], 0.5 * a->log_variance, dmean ? &dmean[j] : NULL);
-        if (dmean) dmean[j] = -dmean[j];
+    double lp = d->cdf == PF_CDF_TANH ? decode_tanh(side, lower, upper, ends)
+                                      : decode_exact(side, lower, upper, ends);
+    if (slope) { /* an end of the bin moves by -inverse with the mean, by minus itself with log_std */
+        slope[0] = inverse * (end[1] - end[0]);
+        slope[1] = lower * end[1] - upper * end[0];
     }
-    return sum;
-}
-
-double pf_gauss_term(const pf_gauss_at *a, const pf_decoder *d, size_t n, const double *x0,
-                     const double *xi, const double *mean, double *dmean)
-{
-    return a->i ? pf_gauss_kl(a, n, x0, xi, mean, dmean)
-                : pf_gauss_decode(a, d, n, x0, mean, dmean);
+    return lp;
 }

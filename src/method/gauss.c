@@ -1,48 +1,95 @@
-/* One step of a chain of Gaussians: what is drawn, what the network predicts, and what it costs.
+/* One step of a chain of Gaussians: what a network's output says of it, and how it is taken.
  *
  *     noise   x_0 = x_i / sqrt(abar) - sqrt(1/abar - 1) net      mean = c1 x_0 + c2 x_i
  *     data    x_0 = net                                          mean = c1 x_0 + c2 x_i
  *     mean    x_0 = (net - c2 x_i) / c1                          mean = net
  *
- * Source: Ho et al. 2020, eq. 8 to 12, and its published code. */
+ * Source: Ho et al. 2020, eq. 8 to 12; Nichol and Dhariwal 2021, eq. 15; Song, Meng and Ermon 2021, eq. 12;
+ * Dhariwal and Nichol 2021, algorithms 1 and 2; their published code. */
 #include "method/gauss.h"
 
 #include <math.h>
 
-pf_gauss_at pf_gauss_index(const pf_gauss *g, pf_predicts p, pf_variance v, int i)
+int pf_gauss_learns(pf_variance v)
 {
-    double noise_to_data = sqrt(expm1(-g->log_abar[i])); /* sqrt(1/abar - 1) */
-    pf_gauss_at a = {
-        .i = i,
-        .predicts = p,
-        .root = sqrt(g->abar[i]),
-        .std = sqrt(g->noise[i]),
-        .c1 = g->c1[i],
-        .c2 = g->c2[i],
-        .q_log_variance = g->log_variance[i],
-        .variance = g->variance[i],
-        .log_variance = g->log_variance[i],
-    };
-    if (v == PF_VARIANCE_FIXED_LARGE) {
-        a.variance = i ? g->beta[i] : g->variance[1];
-        a.log_variance = log(a.variance);
-    }
-    switch (p) {
+    return v == PF_VARIANCE_LEARNED || v == PF_VARIANCE_LEARNED_RANGE;
+}
+
+static void set_prediction(pf_gauss_at *a, const pf_gauss *g)
+{
+    double noise_to_data = sqrt(expm1(-g->log_abar[a->i])); /* sqrt(1/abar - 1) */
+    switch (a->opt.predicts) {
     case PF_PREDICTS_NOISE:
-        a.from_x = 1.0 / a.root;
-        a.from_net = -noise_to_data;
-        a.slope = a.c1 * a.from_net;
+        a->from_x = 1.0 / a->root;
+        a->from_net = -noise_to_data;
+        a->slope = a->c1 * a->from_net;
         break;
     case PF_PREDICTS_DATA:
-        a.from_net = 1.0;
-        a.slope = a.c1;
+        a->from_net = 1.0;
+        a->slope = a->c1;
         break;
     case PF_PREDICTS_MEAN:
-        a.from_x = -a.c2 / a.c1;
-        a.from_net = 1.0 / a.c1;
-        a.slope = 1.0;
+        a->from_x = -a->c2 / a->c1;
+        a->from_net = 1.0 / a->c1;
+        a->slope = 1.0;
         break;
     }
+}
+
+static void set_variance(pf_gauss_at *a, const pf_gauss *g)
+{
+    a->variance = g->variance[a->i];
+    a->log_variance = g->log_variance[a->i];
+    a->range = 1.0;
+    if (a->opt.variance == PF_VARIANCE_FIXED_LARGE) {
+        a->variance = a->i ? g->beta[a->i] : g->variance[1];
+        a->log_variance = log(a->variance);
+    }
+    if (a->opt.variance == PF_VARIANCE_LEARNED_RANGE) {
+        double large = log(g->beta[a->i]);
+        a->from = 0.5 * (large + a->log_variance);
+        a->range = 0.5 * (large - a->log_variance);
+    }
+}
+
+static void set_loss(pf_gauss_at *a, int T)
+{
+    int learns = pf_gauss_learns(a->opt.variance);
+    a->unit = 1.0;
+    switch (a->opt.loss) {
+    case PF_LOSS_SIMPLE:
+        a->squares = 1.0;
+        a->nats = learns ? 1.0 / M_LN2 : 0.0;
+        break;
+    case PF_LOSS_RESCALED_SIMPLE:
+        a->squares = 1.0;
+        a->nats = learns ? T / (1000.0 * M_LN2) : 0.0;
+        break;
+    case PF_LOSS_KL:
+        a->nats = 1.0;
+        a->unit = M_LN2;
+        break;
+    case PF_LOSS_RESCALED_KL:
+        a->nats = T;
+        a->unit = M_LN2;
+        break;
+    }
+}
+
+pf_gauss_at pf_gauss_index(const pf_gauss *g, const pf_gauss_opt *o, int i)
+{
+    pf_gauss_at a = {.i = i,
+                     .opt = *o,
+                     .root = sqrt(g->abar[i]),
+                     .std = sqrt(g->noise[i]),
+                     .c1 = g->c1[i],
+                     .c2 = g->c2[i],
+                     .q_log_variance = g->log_variance[i],
+                     .before = pf_gauss_abar_before(g, i),
+                     .after = pf_gauss_abar_after(g, i)};
+    set_prediction(&a, g);
+    set_variance(&a, g);
+    set_loss(&a, g->T);
     return a;
 }
 
@@ -59,13 +106,22 @@ void pf_gauss_posterior(const pf_gauss_at *a, size_t n, const double *x0, const 
 }
 
 void pf_gauss_predict(const pf_gauss_at *a, int clip, size_t n, const double *xi,
-                      const double *net, double *x0, double *mean)
+                      const pf_gauss_net *net, const pf_gauss_model *to)
 {
+    int gives_mean = a->opt.predicts == PF_PREDICTS_MEAN;
     for (size_t j = 0; j < n; j++) {
-        x0[j] = a->from_x * xi[j] + a->from_net * net[j];
-        if (clip) x0[j] = fmin(fmax(x0[j], -1.0), 1.0);
-        mean[j] = a->predicts == PF_PREDICTS_MEAN ? net[j] : a->c1 * x0[j] + a->c2 * xi[j];
+        double y = net->mean[j], x0 = a->from_x * xi[j] + a->from_net * y;
+        if (clip) x0 = fmin(fmax(x0, -1.0), 1.0);
+        to->x0[j] = x0;
+        to->mean[j] = gives_mean ? y : a->c1 * x0 + a->c2 * xi[j];
+        to->log_variance[j] =
+            net->variance ? a->from + a->range * net->variance[j] : a->log_variance;
     }
+}
+
+double pf_gauss_variance(const pf_gauss_at *a, double log_variance)
+{
+    return pf_gauss_learns(a->opt.variance) ? exp(log_variance) : a->variance;
 }
 
 void pf_gauss_noise_of(const pf_gauss_at *a, size_t n, const double *xi, const double *x0,
@@ -74,50 +130,45 @@ void pf_gauss_noise_of(const pf_gauss_at *a, size_t n, const double *xi, const d
     for (size_t j = 0; j < n; j++) noise[j] = (xi[j] - a->root * x0[j]) / a->std;
 }
 
-void pf_gauss_step(const pf_gauss_at *a, size_t n, const double *mean, const double *z,
+void pf_gauss_step(const pf_gauss_at *a, size_t n, const pf_gauss_model *p, const double *z,
                    double *x)
 {
-    double std = a->i ? exp(0.5 * a->log_variance) : 0.0;
-    for (size_t j = 0; j < n; j++) x[j] = mean[j] + std * z[j];
+    for (size_t j = 0; j < n; j++)
+        x[j] = p->mean[j] + (a->i ? exp(0.5 * p->log_variance[j]) : 0.0) * z[j];
 }
 
-double pf_normal_kl(double m1, double lv1, double m2, double lv2)
+void pf_gauss_ddim(const pf_gauss_at *a, double eta, size_t n, const double *x0,
+                   const pf_gauss_move *m)
 {
-    /* expm1(d) - d is the whole of it where the means agree: no difference of ones is left */
-    double d = lv1 - lv2, m = m1 - m2;
-    return 0.5 * (expm1(d) - d + m * m * exp(-lv2));
-}
-
-double pf_gauss_kl(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
-                   const double *mean, double *dmean)
-{
-    double sum = 0.0, precision = exp(-a->log_variance);
+    double noise = a->std * a->std, before = 1.0 - a->before, abar = a->root * a->root;
+    double s = eta * sqrt(before / noise) * sqrt(1.0 - abar / a->before);
+    double root = sqrt(a->before), turn = sqrt(fmax(before - s * s, 0.0));
     for (size_t j = 0; j < n; j++) {
-        double q = a->c1 * x0[j] + a->c2 * xi[j];
-        sum += pf_normal_kl(q, a->q_log_variance, mean[j], a->log_variance);
-        if (dmean) dmean[j] = (mean[j] - q) * precision;
+        double e = (m->xi[j] - a->root * x0[j]) / a->std;
+        m->x[j] = root * x0[j] + turn * e + (a->i && m->z ? s * m->z[j] : 0.0);
     }
-    return sum;
 }
 
-double pf_gauss_prior(const pf_gauss *g, size_t n, const double *x0)
+void pf_gauss_encode(const pf_gauss_at *a, size_t n, const double *x0, const pf_gauss_move *m)
 {
-    double root = sqrt(g->abar[g->T - 1]), lv = log(g->noise[g->T - 1]), sum = 0.0;
-    for (size_t j = 0; j < n; j++) sum += pf_normal_kl(root * x0[j], lv, 0.0, 0.0);
-    return sum;
+    double root = sqrt(a->after), std = sqrt(1.0 - a->after);
+    for (size_t j = 0; j < n; j++)
+        m->x[j] = root * x0[j] + std * (m->xi[j] - a->root * x0[j]) / a->std;
 }
 
-double pf_gauss_squares(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
-                        const double *z, const double *net, double *dnet)
+void pf_gauss_guide_mean(const pf_gauss_at *a, size_t n, const double *g,
+                         const pf_gauss_model *p)
 {
-    double sum = 0.0;
+    for (size_t j = 0; j < n; j++)
+        p->mean[j] += pf_gauss_variance(a, p->log_variance[j]) * g[j];
+}
+
+void pf_gauss_guide_noise(const pf_gauss_at *a, size_t n, const double *xi, const double *g,
+                          const pf_gauss_model *p)
+{
     for (size_t j = 0; j < n; j++) {
-        double want = a->predicts == PF_PREDICTS_NOISE  ? z[j]
-                      : a->predicts == PF_PREDICTS_DATA ? x0[j]
-                                                        : a->c1 * x0[j] + a->c2 * xi[j];
-        double r = net[j] - want;
-        sum += r * r;
-        if (dnet) dnet[j] = 2.0 * r;
+        double e = (xi[j] - a->root * p->x0[j]) / a->std - a->std * g[j];
+        p->x0[j] = (xi[j] - a->std * e) / a->root;
+        p->mean[j] = a->c1 * p->x0[j] + a->c2 * xi[j];
     }
-    return sum;
 }

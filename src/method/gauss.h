@@ -5,10 +5,10 @@
  *     q(x_(i-1) | x_i, x_0) = N(c1_i x_0 + c2_i x_i, btilde_i)
  *
  * The index i is the published code's: 0 is the least noisy.  The model is a Gaussian about a mean that a
- * network predicts.  Everything here is in double, works on rows of n entries of one datum, and is
- * Local.  Bits a dimension are nats/(n ln 2).
+ * network predicts, of a variance that is fixed or predicted too.  Everything here is in double, works on rows of
+ * n entries of one datum, and is Local.  Bits a dimension are nats/(n ln 2).
  *
- * Source  Ho et al. 2020, eq. 5 to 12, and its published code.
+ * Source  Ho et al. 2020, eq. 5 to 12; Nichol and Dhariwal 2021, eq. 15 to 17; their published code.
  * Test    test_gauss; check_vectors on gauss_*.h5 */
 #ifndef PROBFLOW_SRC_METHOD_GAUSS_H
 #define PROBFLOW_SRC_METHOD_GAUSS_H
@@ -18,16 +18,19 @@
 
 /* ---- schedules ---- */
 typedef enum pf_schedule {
-    PF_SCHEDULE_LINEAR,   /* b0 .. b1 in equal steps                       */
-    PF_SCHEDULE_QUAD,     /* squares of sqrt(b0) .. sqrt(b1) in equal steps */
-    PF_SCHEDULE_CONST,    /* b1                                            */
-    PF_SCHEDULE_JSD,      /* 1/(T - i): the last is 1, pure noise          */
-    PF_SCHEDULE_WARMUP10, /* b0 .. b1 over the first tenth, then b1        */
-    PF_SCHEDULE_WARMUP50  /* the same over the first half                  */
+    PF_SCHEDULE_LINEAR,   /* b0 .. b1 in equal steps                                     */
+    PF_SCHEDULE_QUAD,     /* squares of sqrt(b0) .. sqrt(b1) in equal steps              */
+    PF_SCHEDULE_CONST,    /* b1                                                          */
+    PF_SCHEDULE_JSD,      /* 1/(T - i): the last is 1, pure noise                        */
+    PF_SCHEDULE_WARMUP10, /* b0 .. b1 over the first tenth, then b1                      */
+    PF_SCHEDULE_WARMUP50, /* the same over the first half                                */
+    PF_SCHEDULE_COSINE,   /* abar_i ~ cos^2((t + 0.008)/1.008 pi/2), t = (i+1)/T; b <= 0.999 */
+    PF_SCHEDULE_LINEAR_SCALED /* 0.1/T .. 20/T: the noise of T = 1000 for any T > 20         */
 } pf_schedule;
 extern const char *const pf_schedule_words[]; /* in this order, NULL-terminated */
 
-/* beta [T].  Fails PF_EARG: T below 2, or a beta outside (0, 1) but for the last of jsd. */
+/* beta [T].  b0 and b1 are not read by jsd, cosine and linear_scaled.  Fails PF_EARG: T below 2, or a beta
+ * outside (0, 1) but for the last of jsd. */
 PF_MUST_USE pf_status pf_gauss_betas(pf_schedule s, double b0, double b1, int T, double *beta);
 
 /* ---- tables ---- */
@@ -44,59 +47,22 @@ typedef struct pf_gauss {
 /* Owned.  beta [T], T >= 2, as pf_gauss_betas leaves it (checked).  Fails PF_EARG, PF_EMEM. */
 PF_MUST_USE pf_status pf_gauss_create(int T, const double *beta, pf_gauss **out);
 void pf_gauss_free(pf_gauss *g); /* NULL allowed */
+/* The indices that a chain of T steps keeps, keep [T], rising, n of them.  The text is
+ *     "A,B,..":  T is cut into as many sections as there are numbers, the first T mod sections of them longer by
+ *                one; A, B, .. indices of each, from its first to its last in steps as equal as rounding (halves
+ *                to even) lets them
+ *     "ddimN":   every S-th from 0, S the smallest that keeps N
+ *     "":        all
+ * Fails PF_EARG: another text, fewer indices in a section than are to be kept, no such S, fewer than 2 in all.
+ * Source  Nichol and Dhariwal 2021, section 4 and published code; Song, Meng and Ermon 2021. */
+PF_MUST_USE pf_status pf_gauss_spacing(const char *text, int T, int *keep, int *n);
+/* The chain of these indices of another, b_j = 1 - abar_(keep j)/abar_(keep j-1): what is kept has the same
+ * marginals.  Owned.  Fails as pf_gauss_create does. */
+PF_MUST_USE pf_status pf_gauss_respace(const pf_gauss *g, const int *keep, int n,
+                                       pf_gauss **out);
 /* abar_(i-1), 1 at i = 0; abar_(i+1), 0 at i = T-1. */
 double pf_gauss_abar_before(const pf_gauss *g, int i);
 double pf_gauss_abar_after(const pf_gauss *g, int i);
-
-/* ---- one index of the model ---- */
-typedef enum pf_predicts { PF_PREDICTS_NOISE, PF_PREDICTS_DATA, PF_PREDICTS_MEAN } pf_predicts;
-typedef enum pf_variance {
-    PF_VARIANCE_FIXED_SMALL, /* btilde                            */
-    PF_VARIANCE_FIXED_LARGE  /* beta, at i = 0 btilde of i = 1    */
-} pf_variance;
-
-typedef struct pf_gauss_at {
-    int i;
-    pf_predicts predicts;
-    double root, std;              /* x_i = root x_0 + std z */
-    double c1, c2;                 /* mean of q(x_(i-1) | x_i, x_0) */
-    double q_log_variance;         /* its log variance, clipped at i = 0 */
-    double from_x, from_net;       /* x_0 predicted = from_x x_i + from_net net */
-    double slope;                  /* d(mean without clipping)/d net */
-    double variance, log_variance; /* of the model */
-} pf_gauss_at;
-pf_gauss_at pf_gauss_index(const pf_gauss *g, pf_predicts p, pf_variance v, int i);
-
-/* x_i from x_0 and noise z. */
-void pf_gauss_noised(const pf_gauss_at *a, size_t n, const double *x0, const double *z,
-                     double *xi);
-/* Mean of q(x_(i-1) | x_i, x_0). */
-void pf_gauss_posterior(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
-                        double *mean);
-/* The model's prediction of x_0 and its mean.  clip: the prediction is cut to [-1, 1], and the mean follows
- * it unless the network gives the mean itself. */
-void pf_gauss_predict(const pf_gauss_at *a, int clip, size_t n, const double *xi,
-                      const double *net, double *x0, double *mean);
-/* The noise that belongs to a prediction of x_0.  i = 0 .. T-1 with abar_i > 0. */
-void pf_gauss_noise_of(const pf_gauss_at *a, size_t n, const double *xi, const double *x0,
-                       double *noise);
-/* x_(i-1) = mean + std z of the model; the mean itself at i = 0. */
-void pf_gauss_step(const pf_gauss_at *a, size_t n, const double *mean, const double *z,
-                   double *x);
-
-/* ---- terms ---- */
-/* KL(N(m1, exp lv1) || N(m2, exp lv2)) in nats. */
-double pf_normal_kl(double m1, double lv1, double m2, double lv2);
-/* Sum over the row of KL(q(x_(i-1) | x_i, x_0) || model), nats; dmean [n] (NULL: unwanted) its derivative
- * with respect to the mean. */
-double pf_gauss_kl(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
-                   const double *mean, double *dmean);
-/* Sum over the row of KL(q(x_T | x_0) || N(0, 1)), nats. */
-double pf_gauss_prior(const pf_gauss *g, size_t n, const double *x0);
-/* Sum over the row of squared errors of net against what it is asked for; dnet (NULL: unwanted) its
- * derivative. */
-double pf_gauss_squares(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
-                        const double *z, const double *net, double *dnet);
 
 /* ---- discretised Gaussian, the decoder of i = 0 ---- */
 typedef enum pf_cdf {
@@ -112,14 +78,129 @@ typedef struct pf_decoder {
 double pf_cdf_tanh(double z);
 /* log of the standard normal distribution function, for any z. */
 double pf_log_cdf(double z);
-/* Log probability [nats] of the bin of x under N(mean, exp(2 log_std)); *dmean (NULL: unwanted) its
- * derivative with respect to the mean.  x is on the grid. */
-double pf_decode(const pf_decoder *d, double x, double mean, double log_std, double *dmean);
-/* Minus the sum over the row, nats; dmean [n] (NULL: unwanted) its derivative. */
-double pf_gauss_decode(const pf_gauss_at *a, const pf_decoder *d, size_t n, const double *x0,
-                       const double *mean, double *dmean);
-/* Term i of the bound, sum over the row, nats: the decoder at i = 0, else the KL divergence.  dmean as above. */
-double pf_gauss_term(const pf_gauss_at *a, const pf_decoder *d, size_t n, const double *x0,
-                     const double *xi, const double *mean, double *dmean);
+/* Log probability [nats] of the bin of x under N(mean, exp(2 log_std)); d (NULL: unwanted) its derivatives with
+ * respect to the mean and to log_std.  x is on the grid. */
+double pf_decode(const pf_decoder *d, double x, double mean, double log_std, double slope[2]);
+
+/* ---- one index of the model ---- */
+typedef enum pf_predicts { PF_PREDICTS_NOISE, PF_PREDICTS_DATA, PF_PREDICTS_MEAN } pf_predicts;
+typedef enum pf_variance {
+    PF_VARIANCE_FIXED_SMALL,  /* btilde                            */
+    PF_VARIANCE_FIXED_LARGE,  /* beta, at i = 0 btilde of i = 1    */
+    PF_VARIANCE_LEARNED,      /* exp v, v from the network         */
+    PF_VARIANCE_LEARNED_RANGE /* exp(f ln beta + (1 - f) ln btilde), f = (v + 1)/2 */
+} pf_variance;
+/* vb: term i of the bound in bits a dimension. */
+typedef enum pf_gauss_loss_kind {
+    PF_LOSS_SIMPLE, /* squared error; + vb with its mean held fixed where the variance is learned */
+    PF_LOSS_KL,     /* vb                                                                */
+    PF_LOSS_RESCALED_SIMPLE, /* the same as simple, with vb T/1000                                 */
+    PF_LOSS_RESCALED_KL /* T vb                                                               */
+} pf_gauss_loss_kind;
+typedef struct pf_gauss_opt {
+    pf_predicts predicts;
+    pf_variance variance;
+    pf_gauss_loss_kind loss;
+    pf_decoder decoder;
+} pf_gauss_opt;
+int pf_gauss_learns(
+    pf_variance v); /* 1: the network returns a number an entry for the variance too */
+
+typedef struct pf_gauss_at {
+    int i;
+    pf_gauss_opt opt;
+    double root, std;              /* x_i = root x_0 + std z */
+    double c1, c2;                 /* mean of q(x_(i-1) | x_i, x_0) */
+    double q_log_variance;         /* its log variance, clipped at i = 0 */
+    double from_x, from_net;       /* x_0 predicted = from_x x_i + from_net net */
+    double slope;                  /* d(mean without clipping)/d net */
+    double variance, log_variance; /* of the model where it is fixed */
+    double from, range;            /* where it is learned: log variance = from + range v */
+    double before, after;          /* abar_(i-1), abar_(i+1) */
+    double squares, nats; /* weights of the loss: squares sum_squares + nats sum_nats, .. */
+    double unit;          /* .. divided by D unit */
+} pf_gauss_at;
+pf_gauss_at pf_gauss_index(const pf_gauss *g, const pf_gauss_opt *o, int i);
+
+/* Rows [n] of one datum. */
+typedef struct pf_gauss_net { /* what the network returned */
+    const double *mean;       /* as opt.predicts says */
+    const double *variance;   /* NULL where the variance is fixed */
+} pf_gauss_net;
+typedef struct
+    pf_gauss_model { /* filled: the prediction of x_0, mean and log variance of p(x_(i-1) | x_i) */
+    double *x0, *mean, *log_variance;
+} pf_gauss_model;
+typedef struct pf_gauss_slope { /* derivatives */
+    double *mean, *log_variance;
+} pf_gauss_slope;
+
+/* x_i from x_0 and noise z. */
+void pf_gauss_noised(const pf_gauss_at *a, size_t n, const double *x0, const double *z,
+                     double *xi);
+/* Mean of q(x_(i-1) | x_i, x_0). */
+void pf_gauss_posterior(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
+                        double *mean);
+/* The model.  clip: the prediction of x_0 is cut to [-1, 1], and the mean follows it unless the network gives the
+ * mean itself. */
+void pf_gauss_predict(const pf_gauss_at *a, int clip, size_t n, const double *xi,
+                      const pf_gauss_net *net, const pf_gauss_model *to);
+/* Its variance, given its log variance: fixed_small has none at i = 0. */
+double pf_gauss_variance(const pf_gauss_at *a, double log_variance);
+/* The noise that belongs to a prediction of x_0.  i = 0 .. T-1 with abar_i < 1. */
+void pf_gauss_noise_of(const pf_gauss_at *a, size_t n, const double *xi, const double *x0,
+                       double *noise);
+
+/* ---- steps; x may be xi ---- */
+/* x_(i-1) = mean + std z of the model; the mean itself at i = 0. */
+void pf_gauss_step(const pf_gauss_at *a, size_t n, const pf_gauss_model *p, const double *z,
+                   double *x);
+/* x_(i-1) = sqrt(abar_(i-1)) x_0 + sqrt(1 - abar_(i-1) - s^2) noise + [i > 0] s z, the noise that of the predicted x_0,
+ *     s = eta sqrt((1 - abar_(i-1))/(1 - abar_i)) sqrt(1 - abar_i/abar_(i-1)):
+ * deterministic at eta = 0, of the variance btilde at eta = 1.  xi, z and x are rows of `at` [3].
+ * Source  Song, Meng and Ermon 2021, eq. 12 and 16. */
+typedef struct pf_gauss_move {
+    const double *xi, *z; /* z: NULL: no noise */
+    double *x;
+} pf_gauss_move;
+void pf_gauss_ddim(const pf_gauss_at *a, double eta, size_t n, const double *x0,
+                   const pf_gauss_move *m);
+/* x_(i+1), the same backwards without noise: encoding.  At i = T-1 it is the noise itself. */
+void pf_gauss_encode(const pf_gauss_at *a, size_t n, const double *x0, const pf_gauss_move *m);
+/* Guidance by g = scale grad log p(y | x_i): the mean moves by variance g. */
+void pf_gauss_guide_mean(const pf_gauss_at *a, size_t n, const double *g,
+                         const pf_gauss_model *p);
+/* Guidance of the noise, by -sqrt(1 - abar_i) g: the prediction of x_0 follows and is not cut again; so does the
+ * mean.  Source  Dhariwal and Nichol 2021, algorithms 1 and 2. */
+void pf_gauss_guide_noise(const pf_gauss_at *a, size_t n, const double *xi, const double *g,
+                          const pf_gauss_model *p);
+
+/* ---- terms ---- */
+/* KL(N(m1, exp lv1) || N(m2, exp lv2)) in nats. */
+double pf_normal_kl(double m1, double lv1, double m2, double lv2);
+/* Sum over the row of KL(q(x_(i-1) | x_i, x_0) || model), nats; d (NULL: unwanted) its derivatives. */
+double pf_gauss_kl(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
+                   const pf_gauss_model *p, const pf_gauss_slope *d);
+/* Minus the sum over the row of the decoder's log probabilities, nats; d as above. */
+double pf_gauss_decode(const pf_gauss_at *a, size_t n, const double *x0,
+                       const pf_gauss_model *p, const pf_gauss_slope *d);
+/* Term i of the bound, sum over the row, nats: the decoder at i = 0, else the KL divergence. */
+double pf_gauss_term(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,
+                     const pf_gauss_model *p, const pf_gauss_slope *d);
+/* Sum over the row of KL(q(x_T | x_0) || N(0, 1)), nats. */
+double pf_gauss_prior(const pf_gauss *g, size_t n, const double *x0);
+
+/* ---- losses ---- */
+typedef struct pf_gauss_seen {
+    const double *x0, *xi, *z;
+} pf_gauss_seen;
+typedef struct pf_gauss_sums { /* over the row; 0 where the loss has no such part */
+    double squares;            /* of net against what it is asked for */
+    double nats;               /* term i */
+} pf_gauss_sums;
+/* a->squares sums.squares + a->nats sums.nats; d (NULL: unwanted) its derivatives with respect to what the network
+ * returned, d->log_variance those of net->variance.  Nothing is clipped. */
+double pf_gauss_loss(const pf_gauss_at *a, size_t n, const pf_gauss_seen *s,
+                     const pf_gauss_net *net, const pf_gauss_slope *d, pf_gauss_sums *sums);
 
 #endif

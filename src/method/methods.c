@@ -8,6 +8,8 @@ extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm;
 
 const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops, &pf_method_ddpm, NULL};
 
+const char *const pf_clip_words[] = {"method", "no", "yes", NULL};
+
 pf_status pf_method_init(const char *name, pf_method *out)
 {
     const void *row;

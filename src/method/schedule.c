@@ -4,7 +4,10 @@
  *     btilde_i = b_i (1 - abar_(i-1)) / (1 - abar_i)
  *     c1_i = b_i sqrt(abar_(i-1)) / (1 - abar_i),   c2_i = (1 - abar_(i-1)) sqrt(1 - b_i) / (1 - abar_i)
  *
- * Source: Ho et al. 2020, eq. 4 and 7; the names of the schedules are those of its published code. */
+ * A chain of some of its indices has b_j = -expm1(log abar_(keep j) - log abar_(keep j-1)).
+ *
+ * Source: Ho et al. 2020, eq. 4 and 7, and its published code, whose names the first schedules have; Nichol and
+ * Dhariwal 2021, eq. 17 (cosine) and published code (linear_scaled, respacing). */
 #include "method/gauss.h"
 
 #include <probflow/memory.h>
@@ -12,8 +15,8 @@
 #include <math.h>
 #include <string.h>
 
-const char *const pf_schedule_words[] = {"linear",   "quad",     "const", "jsd",
-                                         "warmup10", "warmup50", NULL};
+const char *const pf_schedule_words[] = {
+    "linear", "quad", "const", "jsd", "warmup10", "warmup50", "cosine", "linear_scaled", NULL};
 
 /* b0 .. b1 in n equal steps, both ends exact; one value is b0. */
 static void steps(double b0, double b1, int n, double *beta)
@@ -27,6 +30,13 @@ static void warm_up(double b0, double b1, double share, int T, double *beta)
     int n = (int)(T * share);
     for (int i = n; i < T; i++) beta[i] = b1;
     steps(b0, b1, n, beta);
+}
+
+/* cos^2((t + s)/(1 + s) pi/2), s = 0.008 */
+static double cosine(double t)
+{
+    double c = cos((t + 0.008) / 1.008 * M_PI / 2.0);
+    return c * c;
 }
 
 static PF_MUST_USE pf_status check(int T, const double *beta)
@@ -61,6 +71,13 @@ pf_status pf_gauss_betas(pf_schedule s, double b0, double b1, int T, double *bet
         break;
     case PF_SCHEDULE_WARMUP50:
         warm_up(b0, b1, 0.5, T, beta);
+        break;
+    case PF_SCHEDULE_COSINE:
+        for (int i = 0; i < T; i++)
+            beta[i] = fmin(1.0 - cosine((i + 1.0) / T) / cosine((double)i / T), 0.999);
+        break;
+    case PF_SCHEDULE_LINEAR_SCALED:
+        steps(0.1 / T, 20.0 / T, T, beta);
         break;
     }
     PF_REQUIRE(s == PF_SCHEDULE_JSD || beta[T - 1] < 1.0, PF_EARG,
@@ -103,6 +120,22 @@ pf_status pf_gauss_create(int T, const double *beta, pf_gauss **out)
     fill(g);
     *out = g;
     return PF_OK;
+}
+
+pf_status pf_gauss_respace(const pf_gauss *g, const int *keep, int n, pf_gauss **out)
+{
+    double before = 0.0;
+    double *beta = pf_zalloc((size_t)n * sizeof *beta);
+    PF_REQUIRE(beta, PF_EMEM, "no memory for the tables of %d steps", n);
+    for (int j = 0; j < n; j++) {
+        /* a step that stays has its very beta, so that a chain of all steps is the chain itself */
+        int stays = keep[j] == (j ? keep[j - 1] : -1) + 1;
+        beta[j] = stays ? g->beta[keep[j]] : -expm1(g->log_abar[keep[j]] - before);
+        before = g->log_abar[keep[j]];
+    }
+    pf_status st = pf_gauss_create(n, beta, out);
+    pf_free(beta);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 void pf_gauss_free(pf_gauss *g)

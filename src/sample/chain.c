@@ -41,10 +41,12 @@ static PF_MUST_USE pf_status walk(run *r)
     if (r->condition)
         pf_conditions_known(d->space->conditions, d->B, d->condition, r->condition);
     for (int i = 0; i < d->B; i++) r->sample[i] = (uint64_t)(d->first + i);
+    const pf_move ancestral = {.kind = PF_MOVE_ANCESTRAL};
     PF_TRY(c->prior(c->self, &b, r->state));
     for (int n = 1; n <= c->steps; n++) {
         int at = due(r, n);
-        PF_TRY(c->step(c->self, &b, c->steps + 1 - n, r->state, at < 0 ? NULL : r->x0));
+        PF_TRY(c->step(c->self, &b, &ancestral, c->steps + 1 - n, r->state,
+                       at < 0 ? NULL : r->x0));
         if (at >= 0) PF_TRY(c->datum(c->self, d->B, r->x0, d->preview + (size_t)at * D));
     }
     PF_TRY(c->datum(c->self, d->B, r->state, d->x));

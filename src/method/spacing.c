@@ -1,0 +1,78 @@
+/* Which indices of a chain are kept.
+ *
+ * Source: Nichol and Dhariwal 2021, published code; Song, Meng and Ermon 2021 (ddimN). */
+#include "method/gauss.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SECTIONS_MAX = 256 };
+
+/* A whole number; *end behind it, NULL when there is none. */
+static int number(const char *s, const char **end)
+{
+    char *e;
+    errno = 0;
+    long v = strtol(s, &e, 10);
+    *end = e == s || errno || v < 0 || v > 1000000 ? NULL : e;
+    return *end ? (int)v : 0;
+}
+
+static PF_MUST_USE pf_status strided(const char *text, int T, int *keep, int *n)
+{
+    const char *end;
+    int N = number(text + 4, &end), stride = 1;
+    PF_REQUIRE(end && !*end && N > 0, PF_EARG, "respacing is '%s', want ddim and a number",
+               text);
+    while (stride < T && (T + stride - 1) / stride != N) stride++;
+    PF_REQUIRE(stride < T, PF_EARG,
+               "respacing %s: no whole stride keeps exactly %d of %d steps", text, N, T);
+    *n = N;
+    for (int j = 0; j < N; j++) keep[j] = j * stride;
+    return PF_OK;
+}
+
+/* The counts of a list; their number, 0 when the text is no list. */
+static int counts_of(const char *text, int *count)
+{
+    int n = 0;
+    for (const char *p = text, *end; n < SECTIONS_MAX; p = end + 1) {
+        count[n++] = number(p, &end);
+        if (!end || (*end && *end != ',')) return 0;
+        if (!*end) return n;
+    }
+    return 0;
+}
+
+static PF_MUST_USE pf_status sections(const char *text, int T, int *keep, int *n)
+{
+    int count[SECTIONS_MAX], many = counts_of(text, count), start = 0;
+    PF_REQUIRE(many, PF_EARG,
+               "respacing is '%s', want numbers with commas between them, or ddim and a number",
+               text);
+    *n = 0;
+    for (int s = 0; s < many; s++) {
+        int size = T / many + (s < T % many), c = count[s];
+        PF_REQUIRE(c <= size, PF_EARG,
+                   "respacing %s: section %d has %d steps, of which %d cannot be kept", text,
+                   s + 1, size, c);
+        double stride = c > 1 ? (double)(size - 1) / (c - 1) : 1.0, at = 0.0;
+        for (int k = 0; k < c; k++, at += stride) keep[(*n)++] = start + (int)nearbyint(at);
+        start += size;
+    }
+    return PF_OK;
+}
+
+pf_status pf_gauss_spacing(const char *text, int T, int *keep, int *n)
+{
+    if (!text[0]) {
+        for (int i = 0; i < T; i++) keep[i] = i;
+        *n = T;
+    } else if (!strncmp(text, "ddim", 4)) PF_TRY(strided(text, T, keep, n));
+    else PF_TRY(sections(text, T, keep, n));
+    PF_REQUIRE(*n >= 2, PF_EARG, "respacing %s keeps %d of %d steps, want at least 2", text, *n,
+               T);
+    return PF_OK;
+}
