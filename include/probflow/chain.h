@@ -25,16 +25,26 @@ typedef struct pf_batch {
     int eval; /* 1: the draws of evaluation */
 } pf_batch;
 
-/* The gradient of log p(y | x) of a classifier that knows the chain's noise, for classifier guidance. */
-typedef struct pf_guide {
+/* p(label | x) of a classifier that knows the noise of a chain.  x [B,D] is noised by `number` steps of the chain that
+ * was trained, less one: 0 is the least noisy.  One object serves one thread. */
+typedef struct pf_classifier {
     void *self; /* owned */
-    int batch;
-    /* g [B,D] = scale grad_x log p(label | x) at x [B,D], which is noised by `number` steps of the chain that was
-     * trained. */
+    int batch, classes;
+    /* log_p [B,classes], nats. */
+    pf_status (*log_p)(void *self, const pf_batch *b, int number, const double *x,
+                       double *log_p);
+    /* g [B,D] = grad_x log p(b->label | x); 0 of a label below 0. */
     pf_status (*gradient)(void *self, const pf_batch *b, int number, const double *x,
                           double *g);
     void (*free)(void *self);
-} pf_guide;
+} pf_classifier;
+
+static inline void
+pf_classifier_free(pf_classifier *c) /* frees self; c itself is the caller's */
+{
+    if (c->free) c->free(c->self);
+    *c = (pf_classifier){0};
+}
 
 /* How a step is taken. */
 typedef enum pf_move_kind {
@@ -44,8 +54,11 @@ typedef enum pf_move_kind {
 } pf_move_kind;
 typedef struct pf_move {
     pf_move_kind kind;
-    double eta;            /* of PF_MOVE_DDIM */
-    const pf_guide *guide; /* ancestral: its mean is guided; else its noise.  NULL: none */
+    double eta; /* of PF_MOVE_DDIM */
+    /* Guidance by scale grad log p(label | x): ancestral, of the mean; else of the noise.  NULL: none.
+     * Source  Dhariwal and Nichol 2021, algorithms 1 and 2 */
+    const pf_classifier *guide;
+    double scale;
 } pf_move;
 
 typedef struct pf_chain {

@@ -70,6 +70,7 @@ typedef struct pf_method_ops {
     /* Views; NULL: there is none.  The net has parameters and outlives them. */
     pf_status (*score)(const pf_net *n, const pf_view_opt *o, pf_score *out);
     pf_status (*chain)(const pf_net *n, const pf_view_opt *o, pf_chain *out);
+    pf_status (*classifier)(const pf_net *n, const pf_view_opt *o, pf_classifier *out);
     /* The SDE whose marginals the score belongs to, and the smallest time that a network is trained for;
      * NULL: there are none. */
     const pf_sde *(*sde)(const void *opt);

@@ -62,5 +62,11 @@ void pf_inputs_run(const pf_inputs *from, pf_run *run);
 PF_MUST_USE pf_status pf_net_score(const pf_net *n, const pf_view_opt *o, pf_score *out);
 /* The chain of steps for one worker, in the same way. */
 PF_MUST_USE pf_status pf_net_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out);
+/* The classifier for one worker, in the same way. */
+PF_MUST_USE pf_status pf_net_classifier(const pf_net *n, const pf_view_opt *o,
+                                        pf_classifier *out);
+/* May this classifier guide samples of this model: does it know the same noise of the same images?  Fails PF_EARG,
+ * PF_ESHAPE. */
+PF_MUST_USE pf_status pf_net_guides(const pf_net *classifier, const pf_net *model);
 
 #endif

@@ -75,6 +75,8 @@ typedef struct pf_opt {
     { #field, kind, offsetof(type, field), def, lo, hi, NULL, NULL, help, 1 }
 #define PF_OPT_ENUM_QUIET(type, field, def, words, help) \
     { #field, PF_ENUM, offsetof(type, field), def, 0, 0, NULL, words, help, 1 }
+#define PF_OPT_STR_QUIET(type, field, def, help) \
+    { #field, PF_STR, offsetof(type, field), 0, 0, 0, def, NULL, help, 1 }
 /* The rows of a table for the type of a member. */
 #define PF_OPT_NEST(type, field, table) \
     { .name = #field, .kind = PF_NEST, .offset = offsetof(type, field), .rows = table }

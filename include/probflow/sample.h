@@ -5,6 +5,7 @@
 
 #include <probflow/comm.h>
 #include <probflow/flow.h>
+#include <probflow/likelihood.h>
 #include <probflow/net.h>
 #include <probflow/random.h>
 #include <probflow/view.h>
@@ -16,6 +17,11 @@ typedef struct pf_sample_opt {
     double snr;          /* Langevin signal-to-noise ratio */
     int denoise;         /* last step without noise */
     double t_min;
+    /* Of chains: which steps are kept, whether predictions are cut (pf_view_opt); of ddim: share of the noise; of
+     * guidance: its scale. */
+    char respacing[PF_STR_MAX];
+    int clip; /* pf_clip */
+    double eta, guide_scale;
     int64_t seed;
 } pf_sample_opt;
 extern const pf_opt pf_sample_opts[];
@@ -29,7 +35,11 @@ typedef struct pf_drawing {
     int B;
     const int32_t *label; /* [B]; NULL: the model is told none.  A score knows both already */
     const double *condition; /* [B,C]; the same */
-    double *x;               /* [B,D] is filled, model scale */
+    /* Guides to the label; NULL: nothing does.  The chain itself is then not told the label where it reads none. */
+    const pf_classifier *guide;
+    double *x; /* [B,D] is filled, model scale */
+    /* NULL, or [B,D] data: they are encoded in place of drawing from the prior, and their codes are filled in. */
+    double *code;
     int previews;         /* how many, at equal distances, the last of them the sample itself */
     double *preview;      /* [previews,B,D] is filled; NULL: none */
     int64_t *evaluations; /* += network calls */
@@ -39,11 +49,13 @@ typedef struct pf_sampler_ops {
     const char *name, *help;
     unsigned needs; /* PF_NEEDS_...: what of a model it draws with */
     int previews;   /* 1: it can show what is expected of the sample on the way */
+    int encodes;    /* 1: it has a way back from data */
+    int guided;     /* 1: a classifier can guide it */
     /* Each sample has its own random stream, so it does not depend on the batch it was drawn in. */
     pf_status (*draw)(const pf_drawing *d);
 } pf_sampler_ops;
 extern const pf_sampler_ops *const pf_samplers
-    []; /* ode, reverse_diffusion, euler_maruyama, ancestral, chain; NULL-terminated */
+    []; /* ode, reverse_diffusion, euler_maruyama, ancestral, chain, ddim; NULL-terminated */
 PF_MUST_USE pf_status pf_sampler_find(const char *name, const pf_sampler_ops **out);
 
 /* Samples 0 .. n-1 of a network, drawn by the workers of all ranks. */
@@ -56,14 +68,21 @@ typedef struct pf_sampling {
     int previews;            /* of each sample; 0: none */
     const int32_t *label;    /* [n]; NULL: the model is told none */
     const double *condition; /* [n,C]; NULL: the model is told none */
+    const pf_net *guide;     /* a classifier with its parameters; NULL: none */
+    const double *from; /* [n,D] data in model scale that are encoded and decoded; NULL: none */
+    /* The bound of each sample under the model, which is not guided, by its chain's steps: estimand vlb with these
+     * options and one draw; NULL: not wanted. */
+    const pf_likelihood_opt *score;
     /* Filled on rank 0. */
     double *x;       /* [n,D] in model scale; owned */
+    double *code;    /* [n,D] the codes of `from`; owned */
+    double *bound;   /* [n] bits/dim; owned */
     double *preview; /* [n,previews,D] what was expected of each on the way; owned */
     double evaluations;
 } pf_sampling;
 /* Collective.  Sample i is the same whatever n, the number of ranks and of threads (samplers that choose
  * their steps: for the same batch of 32).  To be freed also after a failure.
- * Fails  PF_EARG: the model has not what the sampler needs, or the sampler has no previews; as
+ * Fails  PF_EARG: the model has not what the sampler needs, or the sampler has no previews, no way back or no guidance; as
  *        pf_net_score, pf_net_chain, the sampler and pf_queue_run do.
  * Test   samples_do_not_depend_on_how_many_are_drawn */
 PF_MUST_USE pf_status pf_sampling_run(pf_comm *c, pf_sampling *s);
@@ -74,7 +93,9 @@ typedef struct pf_sample_files {
     const char *out; /* x, in model scale, and images, of 8 bit */
     const char *png; /* a grid of them, of 1 or 3 channels; NULL: none */
     const char
-        *previews;      /* a grid of what was expected on the way, a row a sample; NULL: none */
+        *previews; /* a grid of what was expected on the way, a row a sample; NULL: none */
+    const char
+        *dataset; /* the samples as a data set, split test, with their labels; NULL: none */
     const char *config; /* of the model's checkpoint */
     int64_t step;
     int raw; /* parameters, though there is an average */

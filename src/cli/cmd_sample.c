@@ -1,94 +1,40 @@
-/* probflow sample: draws images from a trained model. */
-#include "cli/common.h"
+/* probflow sample: draws images from a trained model, or encodes some and decodes them. */
+#include "cli/sample.h"
 
 #include <probflow/log.h>
 #include <probflow/memory.h>
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef struct job {
-    pf_args args;
-    const char *n_text, *out, *png, *params, *previews_text, *label, *condition;
-    long n, previews;
-    char previews_png[4200]; /* "": none */
-    int unconditional;
-    int32_t *labels;    /* [n]; NULL: none given */
-    double *conditions; /* [n,C]; NULL: none given */
-    pf_loaded model;
-    pf_sampling sampling;
-} job;
-
-/* --label K, or as many of each class in turn. */
-static pf_status take_label(job *j)
+/* Samples are scored by the bound of the chain they are drawn with, all terms or likelihood.terms of them. */
+static pf_status score_by(pf_sample_job *j)
 {
-    long k = 0, classes = j->model.net->space.classes;
-    int all = !strcmp(j->label, "all");
-    PF_REQUIRE(pf_net_reads(j->model.net, "label"), PF_EARG, "--label: %s reads no labels",
-               j->model.path);
-    if (!all) PF_TRY(pf_arg_int("--label", j->label, 0, classes - 1, &k));
-    j->labels = pf_zalloc((size_t)j->n * sizeof *j->labels);
-    PF_REQUIRE(j->labels, PF_EMEM, "no memory for %ld labels", j->n);
-    for (long i = 0; i < j->n; i++) j->labels[i] = (int32_t)(all ? i % classes : k);
+    j->bound = j->model.e.likelihood;
+    j->bound.estimand = PF_VLB;
+    j->bound.draws = 1;
+    PF_REQUIRE(j->model.net->method.ops->chain, PF_EARG,
+               "--score: %s has no chain of steps, whose bound scores samples", j->model.path);
+    j->sampling.score = &j->bound;
     return PF_OK;
 }
 
-/* --condition V,V,... of all samples. */
-static pf_status take_condition(job *j)
-{
-    int C = j->model.net->space.conditions, found = 0;
-    PF_REQUIRE(pf_net_reads(j->model.net, "condition"), PF_EARG,
-               "--condition: %s reads no conditions", j->model.path);
-    j->conditions = pf_zalloc((size_t)j->n * (size_t)C * sizeof *j->conditions);
-    PF_REQUIRE(j->conditions, PF_EMEM, "no memory for %ld conditions", j->n);
-    for (const char *at = j->condition; at; found++) {
-        char *end;
-        double v = strtod(at, &end);
-        if (end == at || (*end && *end != ',') || !isfinite(v))
-            return pf_usage_error(PF_WHERE, "--condition: '%s' is no list of numbers",
-                                  j->condition);
-        if (found < C) j->conditions[found] = v;
-        at = *end ? end + 1 : NULL;
-    }
-    if (found != C)
-        return pf_usage_error(PF_WHERE, "--condition has %d numbers, %s reads %d", found,
-                              j->model.path, C);
-    for (long i = 1; i < j->n; i++)
-        memcpy(j->conditions + i * C, j->conditions, (size_t)C * sizeof *j->conditions);
-    return PF_OK;
-}
-
-/* A model that reads something is told it, or the user says that it is not. */
-static pf_status take_given(job *j)
-{
-    const pf_net *net = j->model.net;
-    if (j->unconditional && (j->label || j->condition))
-        return pf_usage_error(PF_WHERE, "--unconditional tells the model nothing: leave out "
-                                        "--label and --condition");
-    if (j->label) PF_TRY(take_label(j));
-    if (j->condition) PF_TRY(take_condition(j));
-    PF_REQUIRE(j->unconditional || j->label || !pf_net_reads(net, "label"), PF_EARG,
-               "%s reads a label from 0 to %d: say --label K, --label all or --unconditional",
-               j->model.path, net->space.classes - 1);
-    PF_REQUIRE(j->unconditional || j->condition || !pf_net_reads(net, "condition"), PF_EARG,
-               "%s reads %d condition%s: say --condition or --unconditional", j->model.path,
-               net->space.conditions, net->space.conditions == 1 ? "" : "s");
-    return PF_OK;
-}
-
-static pf_status prepare(job *j)
+static pf_status prepare(pf_sample_job *j)
 {
     pf_loaded *m = &j->model;
     pf_sampling *s = &j->sampling;
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, m));
-    PF_TRY(take_given(j));
+    if (j->guide_path) PF_TRY(pf_load(j->guide_path, &j->guide_args, NULL, &j->guide));
+    PF_TRY(pf_sample_given(j));
     *s = (pf_sampling){.net = m->net,
                        .opt = &m->e.sample,
                        .n = j->n,
                        .previews = (int)j->previews,
                        .label = j->labels,
-                       .condition = j->conditions};
+                       .condition = j->conditions,
+                       .guide = j->guide.net,
+                       .from = j->from};
+    if (j->score) PF_TRY(score_by(j));
     PF_TRY(pf_sampler_find(m->e.sampler, &s->sampler));
     int channels = m->file.space.shape.c;
     PF_REQUIRE(!j->png || channels == 1 || channels == 3, PF_ESHAPE,
@@ -96,21 +42,52 @@ static pf_status prepare(job *j)
     return PF_OK;
 }
 
-static pf_status check_outputs(const job *j)
+static pf_status check_outputs(const pf_sample_job *j)
 {
-    const char *const used[] = {j->model.path, j->out};
+    const char *used[5] = {j->model.path, j->out};
+    int n = 2;
+    if (j->guide_path) used[n++] = j->guide.path;
+    if (j->from) used[n++] = j->data;
     PF_TRY(pf_take_output(j->out, "arrays/x", used, 1));
-    if (j->png) PF_TRY(pf_take_output(j->png, PF_OUTPUT_PNG, used, 2));
-    if (j->previews_png[0]) PF_TRY(pf_take_output(j->previews_png, PF_OUTPUT_PNG, used, 2));
+    if (j->png) PF_TRY(pf_take_output(j->png, PF_OUTPUT_PNG, used, n));
+    if (j->previews_png[0]) PF_TRY(pf_take_output(j->previews_png, PF_OUTPUT_PNG, used, n));
+    if (j->dataset) PF_TRY(pf_take_output(j->dataset, "dataset", used, n));
     return PF_OK;
 }
 
-static pf_status finish(const job *j, double seconds)
+/* Root mean square of what encoding and decoding changed, in steps of a level (in model scale for real data). */
+static void print_error(const pf_sample_job *j)
+{
+    const pf_sampling *s = &j->sampling;
+    const pf_space *space = &s->net->space;
+    size_t n = (size_t)s->n * pf_shape_entries(space->shape);
+    int levels = space->kind == PF_LEVELS;
+    double sum = 0.0, unit = levels ? pf_grid_step(space, PF_GRID_PUBLISHED) : 1.0;
+    for (size_t i = 0; i < n; i++) sum += (s->x[i] - s->from[i]) * (s->x[i] - s->from[i]);
+    printf("reconstructed %.4f %s, root mean square of %ld images of the %s split of %s\n",
+           sqrt(sum / (double)n) / unit, levels ? "levels" : "in model scale", j->n, j->encode,
+           j->data);
+}
+
+static void print_bound(const pf_sampling *s)
+{
+    char bar[32];
+    double mean = 0.0, spread = 0.0;
+    for (int64_t i = 0; i < s->n; i++) mean += s->bound[i] / (double)s->n;
+    for (int64_t i = 0; i < s->n; i++) spread += (s->bound[i] - mean) * (s->bound[i] - mean);
+    double se = s->n > 1 ? sqrt(spread / (double)(s->n - 1) / (double)s->n) : NAN;
+    printf("vlb           %.5f +- %s bits/dim, of these samples under the model%s, %s\n", mean,
+           pf_error_bar(se, 5, bar), s->guide ? " without its guide" : "",
+           s->score->terms ? "drawn terms" : "all terms");
+}
+
+static pf_status finish(const pf_sample_job *j, double seconds)
 {
     const pf_checkpoint *m = &j->model.file;
     pf_sample_files f = {.out = j->out,
                          .png = j->png,
                          .previews = j->previews_png[0] ? j->previews_png : NULL,
+                         .dataset = j->dataset,
                          .config = m->config,
                          .step = m->step,
                          .raw = j->model.raw};
@@ -118,19 +95,24 @@ static pf_status finish(const job *j, double seconds)
     pf_progress(1, "sample %ld/%ld", j->n, j->n);
     printf("samples       %ld by %s in %.1f s\nresults       %s\n", j->n,
            j->sampling.sampler->name, seconds, j->out);
+    if (j->dataset) printf("data set      %s\n", j->dataset);
+    if (j->from) print_error(j);
+    if (j->score) print_bound(&j->sampling);
     if (j->png) printf("grid          %s\n", j->png);
     if (j->previews_png[0]) printf("previews      %s\n", j->previews_png);
     return PF_OK;
 }
 
-static pf_status draw_all(pf_comm *c, job *j)
+static pf_status draw_all(pf_comm *c, pf_sample_job *j)
 {
     int root = pf_comm_rank(c) == 0;
     PF_TRY(pf_hold_checkpoint(c, j->args.positional[0], &j->args));
+    if (j->guide_path) PF_TRY(pf_hold_checkpoint(c, j->guide_path, &j->guide_args));
     pf_status st = prepare(j);
     if (!st && root) st = check_outputs(j);
     PF_TRY(pf_comm_agree(c, st));
     PF_TRY(pf_ranks_same_model(c, &j->model));
+    if (j->guide_path) PF_TRY(pf_ranks_same_model(c, &j->guide));
     double start = pf_seconds();
     PF_TRY(pf_sampling_run(c, &j->sampling));
     PF_TRY(pf_comm_agree(c, root ? finish(j, pf_seconds() - start) : PF_OK));
@@ -139,17 +121,19 @@ static pf_status draw_all(pf_comm *c, job *j)
 
 static pf_status body(pf_comm *c, void *self)
 {
-    job *j = self;
+    pf_sample_job *j = self;
     pf_status st = draw_all(c, j);
     pf_sampling_free(&j->sampling);
     pf_free(j->labels);
     pf_free(j->conditions);
+    pf_free(j->from);
     pf_loaded_free(&j->model);
+    pf_loaded_free(&j->guide);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 /* G.png: G-previews.png */
-static void name_previews(job *j)
+static void name_previews(pf_sample_job *j)
 {
     size_t n = strlen(j->png), end = n > 4 && !strcmp(j->png + n - 4, ".png") ? n - 4 : n;
     snprintf(j->previews_png, sizeof j->previews_png, "%.*s-previews.png", (int)end, j->png);
@@ -157,7 +141,7 @@ static void name_previews(job *j)
 
 static pf_status run(int argc, char **argv)
 {
-    job j = {0};
+    pf_sample_job j = {0};
     const pf_arg flags[] = {{"-n", &j.n_text, NULL},
                             {"--out", &j.out, NULL},
                             {"--png", &j.png, NULL},
@@ -166,6 +150,11 @@ static pf_status run(int argc, char **argv)
                             {"--label", &j.label, NULL},
                             {"--condition", &j.condition, NULL},
                             {"--unconditional", NULL, &j.unconditional},
+                            {"--guide", &j.guide_path, NULL},
+                            {"--encode", &j.encode, NULL},
+                            {"--data", &j.data, NULL},
+                            {"--dataset", &j.dataset, NULL},
+                            {"--score", NULL, &j.score},
                             {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.n_text || !j.out)
@@ -174,6 +163,9 @@ static pf_status run(int argc, char **argv)
     if (j.previews_text)
         PF_TRY(pf_arg_int("--previews", j.previews_text, 1, 1000, &j.previews));
     if (j.previews && j.png) name_previews(&j);
+    j.score |= j.guide_path != NULL;
+    if (j.data && !j.encode)
+        return pf_usage_error(PF_WHERE, "--data says what --encode takes images from");
     PF_TRY(pf_with_comm(body, &j));
     return PF_OK;
 }
@@ -181,7 +173,9 @@ static pf_status run(int argc, char **argv)
 const pf_command pf_command_sample = {
     .name = "sample",
     .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--previews P] [--label K|all] "
-             "[--condition V,..] [--unconditional] [--params ema|raw] [--set k=v]...",
+             "[--condition V,..] [--unconditional] [--guide CLASSIFIER] [--encode SPLIT "
+             "[--data D.h5]] "
+             "[--score] [--dataset D.h5] [--params ema|raw] [--set k=v]...",
     .help =
         "draws samples from a trained model\n\n"
         "  -n N          how many; sample i is the same whatever N and the number of ranks\n"
@@ -195,6 +189,22 @@ const pf_command pf_command_sample = {
         "  --condition V[,V...]  of a model that reads conditions: their values, of all "
         "samples\n"
         "  --unconditional  such a model is told none\n"
+        "  --guide C     run or checkpoint of a classifier (method classifier) that knows the "
+        "noise of this\n"
+        "                model's chain: samples are guided to --label, by sample.guide_scale "
+        "times the\n"
+        "                gradient of its log-probability; sampler chain: of the mean, ddim: of "
+        "the noise\n"
+        "  --encode S    sampler ddim: the first N images of split S are encoded, and decoded "
+        "again; array\n"
+        "                codes.  Predictions are not cut, unless sample.clip says so\n"
+        "  --data D.h5   of --encode; default the data the model was trained on\n"
+        "  --score       bits/dim of each sample under the model and the steps it is drawn "
+        "with, not guided\n"
+        "                (estimand vlb, likelihood.terms of its terms); array vlb.  Always "
+        "with "
+        "--guide\n"
+        "  --dataset D.h5  also as a data set, split test, with the labels\n"
         "  --params P    ema: averaged parameters, the default where there are any; raw: the "
         "parameters themselves\n"
         "  --set K=V     for example --set sample.name=reverse_diffusion, sample.steps=500",

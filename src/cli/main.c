@@ -12,20 +12,12 @@
 
 extern const pf_command pf_command_data, pf_command_train, pf_command_bpd, pf_command_logp,
     pf_command_score, pf_command_sample, pf_command_import, pf_command_info, pf_command_bench,
-    pf_command_variance;
+    pf_command_variance, pf_command_classify;
 
 static const pf_command *const commands[] = {
-    &pf_command_data,
-    &pf_command_train,
-    &pf_command_bpd,
-    &pf_command_logp,
-    &pf_command_score,
-    &pf_command_sample,
-    &pf_command_import,
-    &pf_command_info,
-    &pf_command_bench,
-    &pf_command_variance,
-    NULL,
+    &pf_command_data,  &pf_command_train,  &pf_command_bpd,      &pf_command_logp,
+    &pf_command_score, &pf_command_sample, &pf_command_classify, &pf_command_import,
+    &pf_command_info,  &pf_command_bench,  &pf_command_variance, NULL,
 };
 
 static void overview(FILE *f)

@@ -98,7 +98,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
                       double *x0)
 {
     chain *c = self;
-    const pf_guide *guide = how->guide;
+    const pf_classifier *guide = how->guide;
     PF_TRY(check(c, b));
     for (int s = 0; s < c->batch; s++) {
         int from = s < b->B ? s : b->B - 1;
@@ -107,6 +107,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
     }
     PF_TRY(evaluate(c, b));
     if (guide) PF_TRY(guide->gradient(guide->self, b, c->m->number[i - 1], c->xi, c->g));
+    for (size_t j = 0; guide && j < (size_t)b->B * c->D; j++) c->g[j] *= how->scale;
     const pf_ddpm_here here = {i - 1, how, c->out, guide ? c->g : NULL};
     pf_ddpm_step(c->m, b, &here, x, x0);
     return PF_OK;

@@ -4,9 +4,10 @@
 
 #include <string.h>
 
-extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm;
+extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm, pf_method_classifier;
 
-const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops, &pf_method_ddpm, NULL};
+const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops, &pf_method_ddpm,
+                                           &pf_method_classifier, NULL};
 
 const char *const pf_clip_words[] = {"method", "no", "yes", NULL};
 

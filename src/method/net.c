@@ -210,3 +210,13 @@ pf_status pf_net_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
     PF_TRY(n->method.ops->chain(n, o, out));
     return PF_OK;
 }
+
+pf_status pf_net_classifier(const pf_net *n, const pf_view_opt *o, pf_classifier *out)
+{
+    PF_REQUIRE(n->params, PF_EARG, "model %s has no parameters yet", n->model.ops->name);
+    PF_REQUIRE(o->batch > 0, PF_EARG, "batch %d, want > 0", o->batch);
+    PF_REQUIRE(n->method.ops->classifier, PF_EARG, "method %s trains no classifier",
+               n->method.ops->name);
+    PF_TRY(n->method.ops->classifier(n, o, out));
+    return PF_OK;
+}

@@ -1,12 +1,10 @@
-/* A run of a sampler: batches of samples from a queue over ranks and threads, and their files. */
+/* A run of a sampler: batches of samples from a queue over ranks and threads. */
 #include <probflow/comm.h>
-#include <probflow/data.h>
+#include <probflow/estimand.h>
 #include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/sample.h>
-#include <probflow/store.h>
 
-#include <math.h>
 #include <string.h>
 
 enum { BATCH = 32 }; /* samples an item of the queue; a sample does not depend on it */
@@ -15,6 +13,7 @@ typedef struct seat { /* what one worker sees of the model */
     pf_view view;
     pf_score score;
     pf_chain chain;
+    pf_classifier guide;
 } seat;
 
 typedef struct job {
@@ -26,8 +25,25 @@ typedef struct job {
 
 typedef struct piece { /* what a worker sends back */
     int64_t evaluations;
-    double x[]; /* [B,D], then the previews [previews,B,D] */
+    double x
+        []; /* [B,D], the previews [previews,B,D], the codes [B,D] and the bounds [B], where there are any */
 } piece;
+
+/* Where they lie in the piece of B samples. */
+static double *previews_of(const job *j, piece *p, int B)
+{
+    return p->x + (size_t)B * j->dim;
+}
+
+static double *codes_of(const job *j, piece *p, int B)
+{
+    return previews_of(j, p, B) + (size_t)j->s->previews * (size_t)B * j->dim;
+}
+
+static double *bounds_of(const job *j, piece *p, int B)
+{
+    return codes_of(j, p, B) + (j->s->from ? (size_t)B * j->dim : 0);
+}
 
 static int piece_size(const job *j, int64_t item)
 {
@@ -40,7 +56,10 @@ static PF_MUST_USE pf_status open_seat(const job *j, seat *k)
 {
     const pf_sampling *s = j->s;
     const seat *first = k == j->seats ? NULL : j->seats;
-    pf_view_opt o = {.batch = BATCH};
+    pf_view_opt o = {
+        .batch = BATCH, .respacing = s->opt->respacing, .clip = (pf_clip)s->opt->clip};
+    /* what cuts a prediction has no way back */
+    if (s->from && o.clip == PF_CLIP_METHOD) o.clip = PF_CLIP_NO;
     k->view.sde = s->net->sde;
     if (s->sampler->needs & PF_NEEDS_SCORE) {
         if (first) o.with = first->score.self;
@@ -52,7 +71,37 @@ static PF_MUST_USE pf_status open_seat(const job *j, seat *k)
         PF_TRY(pf_net_chain(s->net, &o, &k->chain));
         k->view.chain = &k->chain;
     }
+    if (s->guide) {
+        o.with = first ? first->guide.self : NULL;
+        PF_TRY(pf_net_classifier(s->guide, &o, &k->guide));
+    }
     return PF_OK;
+}
+
+/* The bound of the samples x [B,D] under the chain they were drawn with, bits/dim [B]. */
+static PF_MUST_USE pf_status score_samples(const job *j, const seat *k, const pf_drawing *d,
+                                           double *bound)
+{
+    const pf_sampling *s = j->s;
+    const pf_ledger_column *c;
+    int n = pf_likelihood_columns(s->score, &c), total = pf_estimand_asked(s->score, 0)->total;
+    size_t values = (size_t)d->B * j->dim;
+    uint8_t *levels = pf_zalloc(values);
+    double *cells = pf_zalloc((size_t)d->B * (size_t)n * sizeof *cells);
+    pf_group g = {.first = d->first,
+                  .B = d->B,
+                  .space = s->net->space,
+                  .pixels = levels,
+                  .label = d->label,
+                  .condition = d->condition};
+    pf_status st =
+        levels && cells ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d samples", d->B);
+    if (!st) pf_from_model(&s->net->space, values, d->x, levels);
+    if (!st) st = pf_likelihood_group(&k->view, s->score, &g, cells);
+    for (int b = 0; !st && b < d->B; b++) bound[b] = cells[b * n + total];
+    pf_free(levels);
+    pf_free(cells);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 static pf_status work(void *self, int worker, int64_t item, void *result)
@@ -71,12 +120,17 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
                     .B = B,
                     .label = s->label ? s->label + first : NULL,
                     .condition = s->condition ? s->condition + first * C : NULL,
+                    .guide = s->guide ? &k->guide : NULL,
                     .x = p->x,
+                    .code = s->from ? codes_of(j, p, B) : NULL,
                     .previews = s->previews,
-                    .preview = s->previews ? p->x + (size_t)B * j->dim : NULL,
+                    .preview = s->previews ? previews_of(j, p, B) : NULL,
                     .evaluations = &p->evaluations};
+    if (s->from)
+        memcpy(d.code, s->from + (size_t)first * j->dim, (size_t)B * j->dim * sizeof *d.code);
     if (k->score.give) PF_TRY(k->score.give(k->score.self, B, d.label, d.condition));
     PF_TRY(s->sampler->draw(&d));
+    if (s->score) PF_TRY(score_samples(j, k, &d, bounds_of(j, p, B)));
     return PF_OK;
 }
 
@@ -84,14 +138,16 @@ static pf_status done(void *self, int64_t item, const void *result)
 {
     job *j = self;
     pf_sampling *s = j->s;
-    const piece *p = result;
+    piece *p = (piece *)(uintptr_t)result;
     int n = piece_size(j, item);
     size_t D = j->dim, P = (size_t)s->previews, at = (size_t)item * BATCH;
     memcpy(s->x + at * D, p->x, sizeof(double) * (size_t)n * D);
     for (size_t b = 0; b < (size_t)n; b++)
         for (size_t k = 0; k < P; k++)
-            memcpy(s->preview + ((at + b) * P + k) * D, p->x + ((1 + k) * (size_t)n + b) * D,
-                   sizeof(double) * D);
+            memcpy(s->preview + ((at + b) * P + k) * D,
+                   previews_of(j, p, n) + (k * (size_t)n + b) * D, sizeof(double) * D);
+    if (s->from) memcpy(s->code + at * D, codes_of(j, p, n), sizeof(double) * (size_t)n * D);
+    if (s->score) memcpy(s->bound + at, bounds_of(j, p, n), sizeof(double) * (size_t)n);
     s->evaluations += (double)p->evaluations;
     j->finished += n;
     if (pf_progress_due())
@@ -99,17 +155,38 @@ static pf_status done(void *self, int64_t item, const void *result)
     return PF_OK;
 }
 
+static PF_MUST_USE pf_status check(const pf_sampling *s)
+{
+    const pf_sampler_ops *o = s->sampler;
+    PF_REQUIRE(!s->previews || o->previews, PF_EARG,
+               "sampler %s has no previews; chain and ddim have", o->name);
+    PF_REQUIRE(!s->from || o->encodes, PF_EARG,
+               "sampler %s has no way back from data; ddim has: --set sample.name=ddim",
+               o->name);
+    PF_REQUIRE(!s->guide || o->guided, PF_EARG,
+               "sampler %s takes no guidance; chain and ddim do", o->name);
+    PF_REQUIRE(!s->guide || s->label, PF_EARG, "a guide needs labels to guide to");
+    PF_REQUIRE(!s->score || (o->needs & PF_NEEDS_CHAIN), PF_EARG,
+               "sampler %s has no chain whose bound scores samples; chain and ddim have",
+               o->name);
+    if (s->guide) PF_TRY(pf_net_guides(s->guide, s->net));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status prepare(job *j, int threads, int root)
 {
     pf_sampling *s = j->s;
     size_t values = (size_t)s->n * j->dim;
-    PF_REQUIRE(!s->previews || s->sampler->previews, PF_EARG,
-               "sampler %s has no previews; only chain has", s->sampler->name);
+    PF_TRY(check(s));
     j->seats = pf_zalloc(sizeof *j->seats * (size_t)threads);
     if (root) s->x = pf_zalloc(sizeof *s->x * values);
     if (root) s->preview = pf_zalloc(sizeof *s->x * values * (size_t)s->previews);
-    PF_REQUIRE(j->seats && ((s->x && s->preview) || !root), PF_EMEM,
-               "no memory for %lld samples", (long long)s->n);
+    if (root && s->from) s->code = pf_zalloc(sizeof *s->x * values);
+    if (root && s->score) s->bound = pf_zalloc(sizeof *s->x * (size_t)s->n);
+    PF_REQUIRE(
+        j->seats &&
+            ((s->x && s->preview && !s->from == !s->code && !s->score == !s->bound) || !root),
+        PF_EMEM, "no memory for %lld samples", (long long)s->n);
     PF_TRY(open_seat(j, &j->seats[0])); /* before the other workers start */
     return PF_OK;
 }
@@ -123,7 +200,8 @@ pf_status pf_sampling_run(pf_comm *c, pf_sampling *s)
     pf_queue_job q = {
         .n = (s->n + BATCH - 1) / BATCH,
         .result_bytes =
-            sizeof(piece) + sizeof(double) * BATCH * j.dim * (1 + (size_t)s->previews),
+            sizeof(piece) + sizeof(double) * BATCH *
+                                (j.dim * (1 + (size_t)s->previews + (s->from != NULL)) + 1),
         .threads = threads,
         .self = &j,
         .work = work,
@@ -133,6 +211,7 @@ pf_status pf_sampling_run(pf_comm *c, pf_sampling *s)
     for (int i = 0; j.seats && i < threads; i++) {
         pf_score_free(&j.seats[i].score);
         pf_chain_free(&j.seats[i].chain);
+        pf_classifier_free(&j.seats[i].guide);
     }
     pf_free(j.seats);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -142,56 +221,7 @@ void pf_sampling_free(pf_sampling *s)
 {
     pf_free(s->x);
     pf_free(s->preview);
-    s->x = s->preview = NULL;
-}
-
-/* Model scale to bytes. */
-static uint8_t *to_pixels(const double *x, size_t n)
-{
-    const pf_space bytes = {.kind = PF_LEVELS, .levels = 256};
-    uint8_t *p = pf_zalloc(n);
-    if (p) pf_from_model(&bytes, n, x, p);
-    return p;
-}
-
-/* What the file holds in model scale, and as bytes: the samples, then the previews of each. */
-typedef struct pictures {
-    uint8_t *images, *previews;
-} pictures;
-
-static PF_MUST_USE pf_status write_files(const pf_sampling *s, const pf_sample_files *f,
-                                         const pictures *p)
-{
-    pf_shape shape = s->net->space.shape;
-    pf_out_array arrays[] = {
-        {"x", 4, {s->n, shape.h, shape.w, shape.c}, s->x, NULL, NULL},
-        {"images", 4, {s->n, shape.h, shape.w, shape.c}, NULL, NULL, p->images},
-        {"previews", 5, {s->n, s->previews, shape.h, shape.w, shape.c}, s->preview, NULL, NULL},
-    };
-    pf_out_attr attrs[] = {
-        {"sampler", s->sampler->name, 0},
-        {"config", f->config, 0},
-        {"step", NULL, (double)f->step},
-        {"evaluations", NULL, s->evaluations},
-        {"params", "raw", 0},
-    };
-    PF_TRY(pf_store_write(f->out, arrays, s->previews ? 3 : 2, attrs, f->raw ? 5 : 4));
-    int columns = (int)ceil(sqrt((double)s->n)), all = (int)s->n * s->previews;
-    if (f->png) PF_TRY(pf_png_grid(f->png, p->images, (int)s->n, shape, columns));
-    if (f->previews) PF_TRY(pf_png_grid(f->previews, p->previews, all, shape, s->previews));
-    return PF_OK;
-}
-
-pf_status pf_sampling_write(const pf_sampling *s, const pf_sample_files *f)
-{
-    size_t values = (size_t)s->n * pf_shape_entries(s->net->space.shape);
-    pictures p = {to_pixels(s->x, values),
-                  s->previews ? to_pixels(s->preview, values * (size_t)s->previews) : NULL};
-    pf_status st =
-        p.images && (p.previews || !s->previews)
-            ? write_files(s, f, &p)
-            : pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)s->n);
-    pf_free(p.images);
-    pf_free(p.previews);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    pf_free(s->code);
+    pf_free(s->bound);
+    s->x = s->preview = s->code = s->bound = NULL;
 }

@@ -6,13 +6,14 @@
 #include <probflow/option.h>
 
 extern const pf_sampler_ops pf_sampler_ode, pf_sampler_reverse_diffusion,
-    pf_sampler_euler_maruyama, pf_sampler_ancestral, pf_sampler_chain;
+    pf_sampler_euler_maruyama, pf_sampler_ancestral, pf_sampler_chain, pf_sampler_ddim;
 
 const pf_sampler_ops *const pf_samplers[] = {&pf_sampler_ode,
                                              &pf_sampler_reverse_diffusion,
                                              &pf_sampler_euler_maruyama,
                                              &pf_sampler_ancestral,
                                              &pf_sampler_chain,
+                                             &pf_sampler_ddim,
                                              NULL};
 
 /* clang-format off */
@@ -22,6 +23,10 @@ const pf_opt pf_sample_opts[] = {
     PF_OPT(pf_sample_opt, snr, PF_F64, 0.16, 1e-6, 10.0, "Langevin signal-to-noise ratio: step = 2 a (snr |z|/|score|)^2, norms of each sample alone"),
     PF_OPT(pf_sample_opt, denoise, PF_BOOL, 1, 0, 1, "end on the mean: last step without noise"),
     PF_OPT(pf_sample_opt, t_min, PF_F64, 1e-3, 1e-12, 0.5, "time at which sampling ends"),
+    PF_OPT_STR_QUIET(pf_sample_opt, respacing, "", "chain, ddim: which steps are kept: 250; 10,10,10 of as many sections; ddim50, evenly; empty: all"),
+    PF_OPT_ENUM_QUIET(pf_sample_opt, clip, PF_CLIP_METHOD, pf_clip_words, "chain, ddim: predictions of the data are cut to their range; method: as method.clip says, but not while encoding"),
+    PF_OPT_QUIET(pf_sample_opt, eta, PF_F64, 0.0, 0.0, 1.0, "ddim: share of the chain's noise; 0: deterministic"),
+    PF_OPT_QUIET(pf_sample_opt, guide_scale, PF_F64, 1.0, 0.0, 1e6, "chain, ddim: scale of the classifier's gradient"),
     PF_OPT(pf_sample_opt, seed, PF_I64, 1, 0, 9e18, "seed of the samples"),
     PF_OPT_NEST(pf_sample_opt, ode, pf_solver_opts), /* sampler ode */
     { 0 }

@@ -1,0 +1,108 @@
+/* The files of samples: arrays, pictures, a data set. */
+#include <probflow/config.h>
+#include <probflow/data.h>
+#include <probflow/memory.h>
+#include <probflow/sample.h>
+#include <probflow/store.h>
+
+#include <math.h>
+#include <string.h>
+
+/* Model scale to levels; of real data to 256 of them. */
+static uint8_t *to_levels(const pf_space *of, const double *x, size_t n)
+{
+    const pf_space bytes = {.kind = PF_LEVELS, .levels = 256};
+    uint8_t *p = pf_zalloc(n);
+    if (p) pf_from_model(of->kind == PF_LEVELS ? of : &bytes, n, x, p);
+    return p;
+}
+
+/* What the file holds in model scale, as levels. */
+typedef struct pictures {
+    uint8_t *images, *previews;
+} pictures;
+
+static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_files *f,
+                                          const pictures *p)
+{
+    pf_shape h = s->net->space.shape;
+    pf_out_array arrays[5] = {{"x", 4, {s->n, h.h, h.w, h.c}, s->x, NULL, NULL},
+                              {"images", 4, {s->n, h.h, h.w, h.c}, NULL, NULL, p->images}};
+    pf_out_attr attrs[] = {
+        {"sampler", s->sampler->name, 0},
+        {"config", f->config, 0},
+        {"step", NULL, (double)f->step},
+        {"evaluations", NULL, s->evaluations},
+        {"params", "raw", 0},
+    };
+    int n = 2;
+    if (s->previews)
+        arrays[n++] = (pf_out_array){"previews", 5,    {s->n, s->previews, h.h, h.w, h.c},
+                                     s->preview, NULL, NULL};
+    if (s->code)
+        arrays[n++] = (pf_out_array){"codes", 4, {s->n, h.h, h.w, h.c}, s->code, NULL, NULL};
+    if (s->bound) arrays[n++] = (pf_out_array){"vlb", 1, {s->n}, s->bound, NULL, NULL};
+    PF_TRY(pf_store_write(f->out, arrays, n, attrs, f->raw ? 5 : 4));
+    return PF_OK;
+}
+
+/* Levels to the 256 shades of a picture, in place. */
+static void stretch(const pf_space *s, size_t n, uint8_t *p)
+{
+    int top = s->kind == PF_LEVELS ? s->levels - 1 : 255;
+    for (size_t i = 0; top < 255 && i < n; i++) p[i] = (uint8_t)((p[i] * 255 + top / 2) / top);
+}
+
+static PF_MUST_USE pf_status write_pictures(const pf_sampling *s, const pf_sample_files *f,
+                                            const pictures *p)
+{
+    const pf_space *space = &s->net->space;
+    size_t values = (size_t)s->n * pf_shape_entries(space->shape);
+    int columns = (int)ceil(sqrt((double)s->n)), all = (int)s->n * s->previews;
+    stretch(space, values, p->images);
+    if (p->previews) stretch(space, values * (size_t)s->previews, p->previews);
+    if (f->png) PF_TRY(pf_png_grid(f->png, p->images, (int)s->n, space->shape, columns));
+    if (f->previews)
+        PF_TRY(pf_png_grid(f->previews, p->previews, all, space->shape, s->previews));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status write_dataset(const pf_sampling *s, const char *path,
+                                           const uint8_t *images)
+{
+    pf_dataset_info info = {.name = "samples", .space = s->net->space, .n = s->n};
+    const pf_dataset_split split = {
+        .split = "test",
+        .n = s->n,
+        .values = info.space.kind == PF_LEVELS ? (const void *)images : s->x,
+        .labels = s->label};
+    pf_text classes = {0}; /* by their numbers: all the model knows of them */
+    pf_status st = PF_OK;
+    for (int k = 0; s->label && !st && k < info.space.classes; k++)
+        st = pf_text_add(&classes, "%d\n", k);
+    snprintf(info.source, sizeof info.source, "samples by %s", s->sampler->name);
+    info.space.conditions = 0;
+    info.classes = classes.s;
+    if (!st) st = pf_dataset_write(path, &info, &split, 1);
+    pf_free(classes.s);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+pf_status pf_sampling_write(const pf_sampling *s, const pf_sample_files *f)
+{
+    const pf_space *space = &s->net->space;
+    size_t values = (size_t)s->n * pf_shape_entries(space->shape);
+    pictures p = {.images = to_levels(space, s->x, values),
+                  .previews = s->previews
+                                  ? to_levels(space, s->preview, values * (size_t)s->previews)
+                                  : NULL};
+    pf_status st =
+        p.images && (p.previews || !s->previews)
+            ? write_arrays(s, f, &p)
+            : pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)s->n);
+    if (!st && f->dataset) st = write_dataset(s, f->dataset, p.images);
+    if (!st) st = write_pictures(s, f, &p);
+    pf_free(p.images);
+    pf_free(p.previews);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
