@@ -9,9 +9,9 @@
 #include <string.h>
 
 static const vectors_kind *const kinds[] = {
-    &vectors_gauss_tables, &vectors_gauss_decoder, &vectors_gauss_pmv,
-    &vectors_gauss_bpd,    &vectors_gauss_law,     &vectors_gauss_steps,
-    &vectors_decoder,      &vectors_ddpmpp,        &vectors_ncsnpp,
+    &vectors_gauss_tables, &vectors_gauss_decoder, &vectors_gauss_pmv,     &vectors_gauss_bpd,
+    &vectors_gauss_law,    &vectors_gauss_steps,   &vectors_gauss_spacing, &vectors_decoder,
+    &vectors_ddpmpp,       &vectors_ncsnpp,
 };
 
 static const vectors_kind *kind_of(const char *path)

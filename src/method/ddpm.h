@@ -31,12 +31,11 @@ typedef struct pf_ddpm_opt {
 typedef struct pf_ddpm {
     pf_ddpm_opt opt;
     pf_space space;
-    size_t D, out,
-        bytes; /* entries of a datum, of the network's output; bytes of a sample's scratch, a `seen` */
-    int T;    /* steps */
-    int clip; /* predictions of the data are cut */
-    int *
-        number; /* [T] of these steps in the chain that is trained, which the network is told */
+    size_t D, out; /* entries of a datum, of the network's output for it */
+    size_t bytes;  /* of a sample's scratch, a `seen` */
+    int T;         /* steps */
+    int clip;      /* predictions of the data are cut */
+    int *number;   /* [T] of these steps in the chain that is trained */
     pf_gauss *gauss;
     pf_gauss_at *at; /* [T] */
 } pf_ddpm;
@@ -73,6 +72,8 @@ typedef struct pf_ddpm_model {
 } pf_ddpm_model;
 /* The levels' own numbers: the floats nearest to them are off by up to 6e-8. */
 void pf_ddpm_on_grid(const pf_ddpm *m, size_t n, const float *from, double *to);
+/* The number of index i that the network is told. */
+double pf_ddpm_told(const pf_ddpm *m, int i);
 /* What the network reads of sample s at index i besides x. */
 void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in);
 

@@ -69,12 +69,15 @@ void pf_ddpm_on_grid(const pf_ddpm *m, size_t n, const float *from, double *to)
         to[j] = 2.0 * nearbyint(0.5 * ((double)from[j] + 1.0) * top) / top - 1.0;
 }
 
+double pf_ddpm_told(const pf_ddpm *m, int i)
+{
+    return m->number[i] * (m->opt.rescale_timesteps ? 1000.0 / m->opt.steps : 1.0);
+}
+
 void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in)
 {
     const pf_gauss_at *a = &m->at[i];
-    double number = m->number[i];
-    if (m->opt.rescale_timesteps) number *= 1000.0 / m->opt.steps;
-    if (in[PF_DDPM_COND]) ((float *)in[PF_DDPM_COND])[s] = (float)number;
+    if (in[PF_DDPM_COND]) ((float *)in[PF_DDPM_COND])[s] = (float)pf_ddpm_told(m, i);
     if (in[PF_DDPM_SIGMA]) ((float *)in[PF_DDPM_SIGMA])[s] = (float)(a->std / a->root);
     if (in[PF_DDPM_MEAN]) ((float *)in[PF_DDPM_MEAN])[s] = (float)a->root;
 }

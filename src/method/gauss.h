@@ -93,9 +93,9 @@ typedef enum pf_variance {
 /* vb: term i of the bound in bits a dimension. */
 typedef enum pf_gauss_loss_kind {
     PF_LOSS_SIMPLE, /* squared error; + vb with its mean held fixed where the variance is learned */
-    PF_LOSS_KL,     /* vb                                                                */
-    PF_LOSS_RESCALED_SIMPLE, /* the same as simple, with vb T/1000                                 */
-    PF_LOSS_RESCALED_KL /* T vb                                                               */
+    PF_LOSS_KL,     /* vb */
+    PF_LOSS_RESCALED_SIMPLE, /* the same with vb T/1000 */
+    PF_LOSS_RESCALED_KL      /* T vb */
 } pf_gauss_loss_kind;
 typedef struct pf_gauss_opt {
     pf_predicts predicts;
@@ -103,8 +103,8 @@ typedef struct pf_gauss_opt {
     pf_gauss_loss_kind loss;
     pf_decoder decoder;
 } pf_gauss_opt;
-int pf_gauss_learns(
-    pf_variance v); /* 1: the network returns a number an entry for the variance too */
+/* 1: the network returns a number for the variance of each entry too. */
+int pf_gauss_learns(pf_variance v);
 
 typedef struct pf_gauss_at {
     int i;
@@ -117,8 +117,7 @@ typedef struct pf_gauss_at {
     double variance, log_variance; /* of the model where it is fixed */
     double from, range;            /* where it is learned: log variance = from + range v */
     double before, after;          /* abar_(i-1), abar_(i+1) */
-    double squares, nats; /* weights of the loss: squares sum_squares + nats sum_nats, .. */
-    double unit;          /* .. divided by D unit */
+    double squares, nats, unit;    /* loss = (squares sum_squares + nats sum_nats)/(D unit) */
 } pf_gauss_at;
 pf_gauss_at pf_gauss_index(const pf_gauss *g, const pf_gauss_opt *o, int i);
 
@@ -127,9 +126,9 @@ typedef struct pf_gauss_net { /* what the network returned */
     const double *mean;       /* as opt.predicts says */
     const double *variance;   /* NULL where the variance is fixed */
 } pf_gauss_net;
-typedef struct
-    pf_gauss_model { /* filled: the prediction of x_0, mean and log variance of p(x_(i-1) | x_i) */
-    double *x0, *mean, *log_variance;
+typedef struct pf_gauss_model {  /* filled */
+    double *x0;                  /* predicted */
+    double *mean, *log_variance; /* of p(x_(i-1) | x_i) */
 } pf_gauss_model;
 typedef struct pf_gauss_slope { /* derivatives */
     double *mean, *log_variance;
@@ -157,7 +156,7 @@ void pf_gauss_step(const pf_gauss_at *a, size_t n, const pf_gauss_model *p, cons
                    double *x);
 /* x_(i-1) = sqrt(abar_(i-1)) x_0 + sqrt(1 - abar_(i-1) - s^2) noise + [i > 0] s z, the noise that of the predicted x_0,
  *     s = eta sqrt((1 - abar_(i-1))/(1 - abar_i)) sqrt(1 - abar_i/abar_(i-1)):
- * deterministic at eta = 0, of the variance btilde at eta = 1.  xi, z and x are rows of `at` [3].
+ * deterministic at eta = 0, of the variance btilde at eta = 1.
  * Source  Song, Meng and Ermon 2021, eq. 12 and 16. */
 typedef struct pf_gauss_move {
     const double *xi, *z; /* z: NULL: no noise */

@@ -1,16 +1,13 @@
-/* gauss_tables, gauss_law, gauss_decoder and decoder: schedules, tables, closed forms and single
+/* gauss_tables, gauss_spacing, gauss_law, gauss_decoder and decoder: schedules, tables, closed forms and single
  * probabilities. */
 #include "gauss.h"
-
-#include "method/gauss.h"
+#include "gauss_job.h"
 
 #include <probflow/memory.h>
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double tolerance = 1e-10;
 
 /* An attribute that is a number, else NAN. */
 static double number(const vectors *v, const char *group, const char *name)
@@ -21,32 +18,30 @@ static double number(const vectors *v, const char *group, const char *name)
     return x;
 }
 
-/* The group of an array called `last`, of one level; 1 when there is one. */
-static int group_of(const vectors_array *a, const char *last, char *group, size_t n)
+/* ---- schedules ---- */
+
+/* The chain of T steps of a group's schedule; NULL when it is none of ours.  Published as ddpm_<name>, with its
+ * ends, or by the names of improved DDPM, whose linear keeps the noise of T = 1000. */
+static PF_MUST_USE pf_status chain_of(const vectors *v, const char *group, int T, pf_gauss **g)
 {
-    const char *slash = strrchr(a->name, '/');
-    if (!slash || strcmp(slash + 1, last)) return 0;
-    snprintf(group, n, "%.*s", (int)(slash - a->name), a->name);
-    return 1;
+    char *word = vectors_attr(v, "%s/schedule", group);
+    int ends = word && !strncmp(word, "ddpm_", 5);
+    int s = word ? gauss_word(pf_schedule_words, ends ? word + 5 : word) : -1;
+    if (!ends && s == PF_SCHEDULE_LINEAR) s = PF_SCHEDULE_LINEAR_SCALED;
+    else if (!ends && s != PF_SCHEDULE_COSINE) s = -1;
+    pf_free(word);
+    *g = NULL;
+    if (s < 0) return PF_OK;
+    double *beta = pf_zalloc((size_t)T * sizeof *beta);
+    PF_REQUIRE(beta, PF_EMEM, "no memory for %d betas", T);
+    pf_status st = pf_gauss_betas((pf_schedule)s, number(v, group, "beta_start"),
+                                  number(v, group, "beta_end"), T, beta);
+    if (!st) st = pf_gauss_create(T, beta, g);
+    pf_free(beta);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 /* ---- gauss_tables ---- */
-
-/* The schedule of a group; 0 when it is none of ours. */
-static int schedule_of(const vectors *v, const char *group, int T, int *schedule, double *b0,
-                       double *b1)
-{
-    char *word = vectors_attr(v, "%s/schedule", group);
-    const char *name = word && !strncmp(word, "ddpm_", 5) ? word + 5 : word;
-    int published = name != word; /* else ends that keep the whole chain's noise */
-    *schedule = -1;
-    for (int i = 0; name && pf_schedule_words[i]; i++)
-        if (!strcmp(name, pf_schedule_words[i])) *schedule = i;
-    *b0 = published ? number(v, group, "beta_start") : 0.1 / T;
-    *b1 = published ? number(v, group, "beta_end") : 20.0 / T;
-    pf_free(word);
-    return *schedule >= 0 && (published || *schedule == PF_SCHEDULE_LINEAR);
-}
 
 static void hold_tables(vectors *v, const char *group, const pf_gauss *g)
 {
@@ -69,55 +64,106 @@ static void hold_tables(vectors *v, const char *group, const pf_gauss *g)
                  {"posterior_mean_coef1", g->c1},
                  {"posterior_mean_coef2", g->c2}};
     for (size_t i = 0; before && i < sizeof table / sizeof *table; i++)
-        vectors_hold(v, tolerance, table[i].got, n, "%s/%s", group, table[i].name);
-    vectors_hold(v, tolerance, &prior, 1, "%s/prior_bpd_of_unit", group);
+        vectors_hold(v, gauss_tolerance, table[i].got, n, "%s/%s", group, table[i].name);
+    vectors_hold(v, gauss_tolerance, &prior, 1, "%s/prior_bpd_of_unit", group);
     pf_free(before);
-}
-
-static PF_MUST_USE pf_status check_schedule(vectors *v, const char *group, int T)
-{
-    int schedule;
-    double b0, b1;
-    pf_gauss *g = NULL;
-    if (!schedule_of(v, group, T, &schedule, &b0, &b1)) return PF_OK;
-    double *beta = pf_zalloc((size_t)T * sizeof *beta);
-    PF_REQUIRE(beta, PF_EMEM, "no memory for %d betas", T);
-    pf_status st = pf_gauss_betas((pf_schedule)schedule, b0, b1, T, beta);
-    if (!st) st = pf_gauss_create(T, beta, &g);
-    if (!st) hold_tables(v, group, g);
-    pf_gauss_free(g);
-    pf_free(beta);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 static pf_status check_tables(vectors *v)
 {
     char group[VECTORS_NAME_MAX];
-    for (int i = 0; i < v->n; i++)
-        if (group_of(&v->all[i], "betas", group, sizeof group) && vectors_wants(v, group))
-            PF_TRY(check_schedule(v, group, (int)v->all[i].size));
+    pf_gauss *g;
+    for (int i = 0; i < v->n; i++) {
+        if (!gauss_group_of(&v->all[i], "betas", group, sizeof group) ||
+            !vectors_wants(v, group))
+            continue;
+        PF_TRY(chain_of(v, group, (int)v->all[i].size, &g));
+        if (g) hold_tables(v, group, g);
+        pf_gauss_free(g);
+    }
     return PF_OK;
 }
 
 const vectors_kind vectors_gauss_tables = {
     .stem = "gauss_tables", .inputs = (const char *const[]){NULL}, .check = check_tables};
 
+/* ---- gauss_spacing ---- */
+
+static PF_MUST_USE pf_status check_part(vectors *v, const char *group, const char *spec, int T)
+{
+    pf_gauss *whole;
+    gauss_part part = {0};
+    PF_TRY(chain_of(v, group, T, &whole));
+    pf_status st = whole ? gauss_part_of(whole, spec, &part) : PF_OK;
+    if (whole && !st) {
+        size_t n = (size_t)part.g->T;
+        gauss_part_hold_map(v, &part, group);
+        vectors_hold(v, gauss_tolerance, part.g->beta, n, "%s/betas", group);
+        vectors_hold(v, gauss_tolerance, part.g->abar, n, "%s/alphas_cumprod", group);
+    }
+    gauss_part_drop(&part);
+    pf_gauss_free(whole);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static pf_status check_spacing(vectors *v)
+{
+    char group[VECTORS_NAME_MAX];
+    for (int i = 0; i < v->n; i++) {
+        if (!gauss_group_of(&v->all[i], "map", group, sizeof group)) continue;
+        char *spec = vectors_attr(v, "%s/spec", group);
+        double T = number(v, group, "T");
+        pf_status st =
+            spec && T >= 2.0 && T <= 1e6 ? check_part(v, group, spec, (int)T) : PF_OK;
+        pf_free(spec);
+        if (st) return pf_trail(st, PF_WHERE);
+    }
+    return PF_OK;
+}
+
+const vectors_kind vectors_gauss_spacing = {
+    .stem = "gauss_spacing", .inputs = (const char *const[]){NULL}, .check = check_spacing};
+
 /* ---- gauss_law ---- */
 
-/* Bits of term i in expectation over data N(0, s^2): four points integrate a quadratic exactly. */
-static double expected_term(const pf_gauss *g, pf_variance variance, double s, double slope,
-                            int i)
+/* Bits of term i in expectation over data N(0, s^2), with this log variance where it is learned: four points
+ * integrate a quadratic exactly. */
+static double expected_term(const pf_gauss_at *a, double s, double slope, double log_variance)
 {
-    pf_gauss_at a = pf_gauss_index(g, PF_PREDICTS_NOISE, variance, i);
     double sum = 0.0;
     for (int p = 0; p < 4; p++) {
-        double x0 = p & 1 ? s : -s, z = p & 2 ? 1.0 : -1.0, xi, data, mean;
-        pf_gauss_noised(&a, 1, &x0, &z, &xi);
-        double net = slope * xi;
-        pf_gauss_predict(&a, 0, 1, &xi, &net, &data, &mean);
-        sum += 0.25 * pf_gauss_kl(&a, 1, &x0, &xi, &mean, NULL);
+        double x0 = p & 1 ? s : -s, z = p & 2 ? 1.0 : -1.0, xi, mean, row[3];
+        const pf_gauss_model m = {row, row + 1, row + 2};
+        pf_gauss_noised(a, 1, &x0, &z, &xi);
+        mean = slope * xi;
+        const pf_gauss_net net = {&mean,
+                                  pf_gauss_learns(a->opt.variance) ? &log_variance : NULL};
+        pf_gauss_predict(a, 0, 1, &xi, &net, &m);
+        sum += 0.25 * pf_gauss_kl(a, 1, &x0, &xi, &m, NULL);
     }
     return sum / M_LN2;
+}
+
+enum { LAW_VARIANCE, LAW_INFORMATION, LAW_SMALL, LAW_LARGE, LAW_LEARNED, LAWS };
+static const char *const law_names[] = {"log_variance", "mutual_information",
+                                        "expected_kl_fixed_small", "expected_kl_fixed_large",
+                                        "expected_kl_learned"};
+
+/* to [LAWS][T] of index i, whose best network of the noise has this slope. */
+static void fill_law(const pf_gauss *g, double s, double slope, int i, double *to)
+{
+    const pf_variance v[] = {PF_VARIANCE_FIXED_SMALL, PF_VARIANCE_FIXED_LARGE,
+                             PF_VARIANCE_LEARNED};
+    size_t n = (size_t)g->T;
+    double m = g->abar[i] * s * s + g->noise[i];
+    double best = g->variance[i] + g->c1[i] * g->c1[i] * s * s * g->noise[i] / m;
+    to += i;
+    to[LAW_VARIANCE * n] = i ? log(best) : 0.0; /* index 0 is the decoder's: the file says 0 */
+    to[LAW_INFORMATION * n] = 0.5 * log1p(g->abar[i] * s * s / g->noise[i]) / M_LN2;
+    for (size_t k = 0; k < 3; k++) {
+        const pf_gauss_at a = gauss_index_of(g, PF_PREDICTS_NOISE, v[k], i);
+        to[(LAW_SMALL + k) * n] = expected_term(&a, s, slope, log(best));
+    }
 }
 
 static PF_MUST_USE pf_status check_chain(vectors *v, const char *group,
@@ -127,32 +173,30 @@ static PF_MUST_USE pf_status check_chain(vectors *v, const char *group,
     double s = number(v, group, "s");
     pf_gauss *g = NULL;
     if (!slope || slope->size != betas->size || isnan(s)) return PF_OK;
-    PF_TRY(pf_gauss_create((int)betas->size, betas->v, &g));
     size_t n = betas->size;
-    double *term = pf_zalloc(3 * n * sizeof *term), *large = term + n, *shared = large + n;
-    double prior = pf_gauss_prior(g, 1, &s) / M_LN2;
-    for (int i = 0; term && i < g->T; i++) {
-        shared[i] = 0.5 * log1p(g->abar[i] * s * s / g->noise[i]) / M_LN2;
-        if (!i) continue;
-        term[i] = expected_term(g, PF_VARIANCE_FIXED_SMALL, s, slope->v[i], i);
-        large[i] = expected_term(g, PF_VARIANCE_FIXED_LARGE, s, slope->v[i], i);
+    double *law = pf_zalloc(LAWS * n * sizeof *law);
+    PF_REQUIRE(law, PF_EMEM, "no memory for %zu terms", n);
+    pf_status st = pf_gauss_create((int)n, betas->v, &g);
+    for (int i = 0; !st && i < g->T; i++) fill_law(g, s, slope->v[i], i, law);
+    for (size_t k = 0; !st && k < LAWS; k++) { /* terms begin with index 1 */
+        size_t from = k >= LAW_SMALL;
+        vectors_hold(v, gauss_tolerance, law + k * n + from, n - from, "%s/%s", group,
+                     law_names[k]);
     }
-    if (term) {
-        vectors_hold(v, tolerance, term + 1, n - 1, "%s/expected_kl_fixed_small", group);
-        vectors_hold(v, tolerance, large + 1, n - 1, "%s/expected_kl_fixed_large", group);
-        vectors_hold(v, tolerance, shared, n, "%s/mutual_information", group);
+    if (!st) {
+        double prior = pf_gauss_prior(g, 1, &s) / M_LN2;
+        vectors_hold(v, gauss_tolerance, &prior, 1, "%s/expected_prior_kl", group);
     }
-    vectors_hold(v, tolerance, &prior, 1, "%s/expected_prior_kl", group);
-    pf_free(term);
     pf_gauss_free(g);
-    return PF_OK;
+    pf_free(law);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 static pf_status check_law(vectors *v)
 {
     char group[VECTORS_NAME_MAX];
     for (int i = 0; i < v->n; i++)
-        if (group_of(&v->all[i], "betas", group, sizeof group) && v->all[i].v)
+        if (gauss_group_of(&v->all[i], "betas", group, sizeof group) && v->all[i].v)
             PF_TRY(check_chain(v, group, &v->all[i]));
     return PF_OK;
 }
@@ -181,13 +225,13 @@ static pf_status check_decoder(vectors *v)
     double *got = pf_zalloc((n > m1->size ? n : m1->size) * sizeof *got);
     PF_REQUIRE(got, PF_EMEM, "no memory for %zu values", n);
     for (size_t i = 0; i < z->size; i++) got[i] = pf_cdf_tanh(z->v[i]);
-    vectors_hold(v, tolerance, got, z->size, "cdf/approx");
+    vectors_hold(v, gauss_tolerance, got, z->size, "cdf/approx");
     for (size_t i = 0; i < x->size; i++)
         got[i] = pf_decode(&published, x->v[i], mean->v[i], scale->v[i], NULL);
     vectors_hold(v, 1e-9, got, x->size, "decoder/log_prob_nats");
     for (size_t i = 0; i < m1->size; i++)
         got[i] = pf_normal_kl(m1->v[i], lv1->v[i], m2->v[i], lv2->v[i]);
-    vectors_hold(v, tolerance, got, m1->size, "normal_kl/kl_nats");
+    vectors_hold(v, gauss_tolerance, got, m1->size, "normal_kl/kl_nats");
     pf_free(got);
     return PF_OK;
 }
@@ -206,7 +250,7 @@ static pf_status check_exact(vectors *v)
     for (int i = 0; i < v->n; i++) {
         const vectors_array *k = &v->all[i];
         if (!vectors_under("discretised_gaussian", k->name) || !k->v ||
-            !group_of(k, "k", group, sizeof group))
+            !gauss_group_of(k, "k", group, sizeof group))
             continue;
         const vectors_array *mean = vectors_find(v, "%s/mean", group),
                             *scale = vectors_find(v, "%s/log_scale", group);
@@ -220,7 +264,7 @@ static pf_status check_exact(vectors *v)
         for (size_t j = 0; j < k->size; j++)
             got[j] = pf_decode(&exact, 2.0 * k->v[j] / (exact.levels - 1) - 1.0, mean->v[j],
                                scale->v[j], NULL);
-        vectors_hold(v, tolerance, got, k->size, "%s/log_prob", group);
+        vectors_hold(v, gauss_tolerance, got, k->size, "%s/log_prob", group);
         pf_free(got);
     }
     return PF_OK;
