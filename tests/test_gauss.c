@@ -14,17 +14,42 @@ static pf_gauss *chain(pf_schedule s, double b0, double b1, int T)
     return g;
 }
 
-static const int all[] = {PF_SCHEDULE_LINEAR, PF_SCHEDULE_QUAD,     PF_SCHEDULE_CONST,
-                          PF_SCHEDULE_JSD,    PF_SCHEDULE_WARMUP10, PF_SCHEDULE_WARMUP50};
-enum { N_SCHEDULES = sizeof all / sizeof *all };
+enum { N_SCHEDULES = PF_SCHEDULE_LINEAR_SCALED + 1 };
+
+/* The model at an index, with a decoder of 256 levels. */
+static pf_gauss_at index_of(const pf_gauss *g, int predicts, int variance, int i)
+{
+    const pf_gauss_opt o = {.predicts = (pf_predicts)predicts,
+                            .variance = (pf_variance)variance,
+                            .decoder = {PF_CDF_EXACT, 256}};
+    return pf_gauss_index(g, &o, i);
+}
+
+/* A model of one entry. */
+typedef struct one {
+    double x0, mean, log_variance;
+} one;
+static one predict(const pf_gauss_at *a, int clip, double xi, double net, double variance)
+{
+    one r;
+    const pf_gauss_net out = {&net, pf_gauss_learns(a->opt.variance) ? &variance : NULL};
+    const pf_gauss_model m = {&r.x0, &r.mean, &r.log_variance};
+    pf_gauss_predict(a, clip, 1, &xi, &out, &m);
+    return r;
+}
+static double kl(const pf_gauss_at *a, double x0, double xi, one r)
+{
+    const pf_gauss_model m = {&r.x0, &r.mean, &r.log_variance};
+    return pf_gauss_kl(a, 1, &x0, &xi, &m, NULL);
+}
 
 static void schedules_keep_their_ends(void **state)
 {
     (void)state;
     double b[50];
-    for (int i = 0; i < N_SCHEDULES; i++) {
-        int jsd = all[i] == PF_SCHEDULE_JSD, flat = all[i] == PF_SCHEDULE_CONST;
-        must(pf_gauss_betas((pf_schedule)all[i], 1e-4, 0.02, 50, b));
+    for (int i = 0; i < PF_SCHEDULE_COSINE; i++) {
+        int jsd = i == PF_SCHEDULE_JSD, flat = i == PF_SCHEDULE_CONST;
+        must(pf_gauss_betas((pf_schedule)i, 1e-4, 0.02, 50, b));
         assert_near(b[0], jsd ? 1.0 / 50 : flat ? 0.02 : 1e-4, 1e-18);
         assert_near(b[49], jsd ? 1.0 : 0.02, 1e-17);
     }
@@ -32,6 +57,18 @@ static void schedules_keep_their_ends(void **state)
     assert_true(b[23] < 0.02);
     must(pf_gauss_betas(PF_SCHEDULE_WARMUP10, 1e-4, 0.02, 5, b)); /* no step is a tenth of 5 */
     assert_near(b[0], 0.02, 0.0);
+    must(pf_gauss_betas(PF_SCHEDULE_LINEAR_SCALED, NAN, NAN, 50, b)); /* reads no ends */
+    assert_near(b[0], 0.002, 0.0);
+    assert_near(b[49], 0.4, 0.0);
+    must(pf_gauss_betas(PF_SCHEDULE_COSINE, NAN, NAN, 50, b));
+    assert_near(b[49], 0.999, 0.0);
+    double abar = 1.0, f[2];
+    for (int i = 0; i < 49; i++) { /* abar is the cosine's square, 1 at the start */
+        abar *= 1.0 - b[i];
+        f[0] = cos(0.008 / 1.008 * M_PI / 2.0);
+        f[1] = cos(((i + 1) / 50.0 + 0.008) / 1.008 * M_PI / 2.0);
+        assert_near(abar, f[1] * f[1] / (f[0] * f[0]), 1e-14);
+    }
 }
 
 static void chains_that_cannot_be_are_refused(void **state)
@@ -42,10 +79,12 @@ static void chains_that_cannot_be_are_refused(void **state)
     const struct {
         int schedule, T;
         double b0, b1;
-    } bad[] = {{PF_SCHEDULE_LINEAR, 1, 1e-4, 0.02}, {PF_SCHEDULE_LINEAR, 20, 0.005, 1.0},
-               {PF_SCHEDULE_LINEAR, 10, 0.01, 2.0}, {PF_SCHEDULE_QUAD, 10, 0.0, 0.02},
-               {PF_SCHEDULE_CONST, 10, 0.5, 1.0},   {PF_SCHEDULE_CONST, 10, 0.5, NAN},
-               {PF_SCHEDULE_JSD, 1, 1e-4, 0.02}};
+    } bad[] = {
+        {PF_SCHEDULE_LINEAR, 1, 1e-4, 0.02},     {PF_SCHEDULE_LINEAR, 20, 0.005, 1.0},
+        {PF_SCHEDULE_LINEAR, 10, 0.01, 2.0},     {PF_SCHEDULE_QUAD, 10, 0.0, 0.02},
+        {PF_SCHEDULE_CONST, 10, 0.5, 1.0},       {PF_SCHEDULE_CONST, 10, 0.5, NAN},
+        {PF_SCHEDULE_JSD, 1, 1e-4, 0.02},        {PF_SCHEDULE_LINEAR_SCALED, 20, 0.1, 0.1},
+        {PF_SCHEDULE_LINEAR_SCALED, 7, 0.1, 0.1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(
             pf_gauss_betas((pf_schedule)bad[i].schedule, bad[i].b0, bad[i].b1, bad[i].T, b),
@@ -58,7 +97,7 @@ static void tables_are_those_of_bayes(void **state)
 {
     (void)state;
     for (int k = 0; k < N_SCHEDULES; k++) {
-        pf_gauss *g = chain((pf_schedule)all[k], 1e-4, 0.02, 100);
+        pf_gauss *g = chain((pf_schedule)k, 1e-4, 0.02, 100);
         long double abar = 1.0L;
         for (int i = 0; i < g->T; i++) {
             /* precisions add up: of x_(i-1) given x_0, and of x_i given x_(i-1) */
@@ -87,20 +126,23 @@ static double information(const pf_gauss *g, double s, int i)
     return 0.5 * log1p(g->abar[i] * s * s / g->noise[i]);
 }
 
-/* E of term i over data N(0, s^2) and noise, with the best linear prediction of the noise and, where own is
- * set, that log variance.  The term is a quadratic of (x_0, z), which four points integrate exactly. */
-static double expected_term(const pf_gauss *g, pf_variance v, const double *own, double s,
-                            int i)
+/* log of the best variance of a step over data N(0, s^2), whose best mean is linear. */
+static double best_variance(const pf_gauss *g, double s, int i)
 {
-    pf_gauss_at a = pf_gauss_index(g, PF_PREDICTS_NOISE, v, i);
-    double best = a.std / (g->abar[i] * s * s + g->noise[i]), sum = 0.0;
-    if (own) a.log_variance = *own;
+    double m = g->abar[i] * s * s + g->noise[i];
+    return log(g->variance[i] + g->c1[i] * g->c1[i] * s * s * g->noise[i] / m);
+}
+
+/* E of term i over data N(0, s^2) and noise, with the best linear prediction of noise or data and this output for
+ * the variance.  The term is a quadratic of (x_0, z), which four points integrate exactly. */
+static double expected_term(const pf_gauss *g, const pf_gauss_at *a, double variance, double s)
+{
+    double m = g->abar[a->i] * s * s + g->noise[a->i], sum = 0.0;
+    double best = a->opt.predicts == PF_PREDICTS_NOISE ? a->std / m : a->root * s * s / m;
     for (int p = 0; p < 4; p++) {
-        double x0 = p & 1 ? s : -s, z = p & 2 ? 1.0 : -1.0, xi, net, data, mean;
-        pf_gauss_noised(&a, 1, &x0, &z, &xi);
-        net = best * xi;
-        pf_gauss_predict(&a, 0, 1, &xi, &net, &data, &mean);
-        sum += 0.25 * pf_gauss_kl(&a, 1, &x0, &xi, &mean, NULL);
+        double x0 = p & 1 ? s : -s, z = p & 2 ? 1.0 : -1.0, xi;
+        pf_gauss_noised(a, 1, &x0, &z, &xi);
+        sum += 0.25 * kl(a, x0, xi, predict(a, 0, xi, best * xi, variance));
     }
     return sum;
 }
@@ -108,15 +150,20 @@ static double expected_term(const pf_gauss *g, pf_variance v, const double *own,
 static void terms_of_gaussian_data_telescope_for_any_schedule(void **state)
 {
     (void)state;
-    for (int k = 0; k < N_SCHEDULES; k++) {
-        if (all[k] == PF_SCHEDULE_JSD) continue; /* its last step has no noise to predict */
+    for (int k = 0; k < 4 * N_SCHEDULES; k++) {
+        int predicts = k & 1 ? PF_PREDICTS_DATA : PF_PREDICTS_NOISE;
+        int variance = k & 2 ? PF_VARIANCE_LEARNED : PF_VARIANCE_LEARNED_RANGE;
+        if (k / 4 == PF_SCHEDULE_JSD && predicts == PF_PREDICTS_NOISE)
+            continue; /* its last step has no noise to predict */
         double s = 0.5, sum = 0.0;
-        pf_gauss *g = chain((pf_schedule)all[k], 1e-4, 0.05, 200);
+        pf_gauss *g = chain((pf_schedule)(k / 4), 1e-4, 0.05, 200);
         for (int i = 1; i < g->T; i++) {
-            double m = g->abar[i] * s * s + g->noise[i];
-            double best = log(g->variance[i] + g->c1[i] * g->c1[i] * s * s * g->noise[i] / m);
-            double term = expected_term(g, PF_VARIANCE_FIXED_SMALL, &best, s, i);
-            assert_near(term, information(g, s, i - 1) - information(g, s, i), 1e-12);
+            pf_gauss_at a = index_of(g, predicts, variance, i);
+            double v = (best_variance(g, s, i) - a.from) / a.range;
+            if (variance == PF_VARIANCE_LEARNED_RANGE)
+                assert_true(fabs(v) <= 1.0); /* the two fixed ones are the ends */
+            double term = expected_term(g, &a, v, s);
+            assert_near(term, information(g, s, i - 1) - information(g, s, i), 1e-11);
             sum += term;
         }
         assert_near(sum, information(g, s, 0) - information(g, s, g->T - 1), 1e-10);
@@ -129,13 +176,36 @@ static void fixed_large_is_best_for_unit_data_and_fixed_small_for_none(void **st
     (void)state;
     pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-4, 0.02, 1000);
     for (int i = 1; i < g->T; i += 37) {
-        double large = expected_term(g, PF_VARIANCE_FIXED_LARGE, NULL, 1.0, i);
+        pf_gauss_at l = index_of(g, PF_PREDICTS_NOISE, PF_VARIANCE_FIXED_LARGE, i);
+        pf_gauss_at s = index_of(g, PF_PREDICTS_NOISE, PF_VARIANCE_FIXED_SMALL, i);
+        double large = expected_term(g, &l, 0.0, 1.0);
         assert_near(large, information(g, 1.0, i - 1) - information(g, 1.0, i), 1e-13);
-        assert_true(large <= expected_term(g, PF_VARIANCE_FIXED_SMALL, NULL, 1.0, i));
-        assert_near(expected_term(g, PF_VARIANCE_FIXED_SMALL, NULL, 0.0, i), 0.0, 1e-13);
-        assert_true(expected_term(g, PF_VARIANCE_FIXED_LARGE, NULL, 0.0, i) > 0.0);
+        assert_true(large <= expected_term(g, &s, 0.0, 1.0));
+        assert_near(expected_term(g, &s, 0.0, 0.0), 0.0, 1e-13);
+        assert_true(expected_term(g, &l, 0.0, 0.0) > 0.0);
     }
     pf_gauss_free(g);
+}
+
+static void the_ends_of_the_learned_range_are_the_fixed_variances(void **state)
+{
+    (void)state;
+    for (int k = 0; k < N_SCHEDULES; k++) {
+        pf_gauss *g = chain((pf_schedule)k, 1e-4, 0.05, 60);
+        for (int i = 0; i < g->T; i++) {
+            pf_gauss_at a = index_of(g, PF_PREDICTS_DATA, PF_VARIANCE_LEARNED_RANGE, i);
+            pf_gauss_at s = index_of(g, PF_PREDICTS_DATA, PF_VARIANCE_FIXED_SMALL, i);
+            pf_gauss_at l = index_of(g, PF_PREDICTS_DATA, PF_VARIANCE_LEARNED, i);
+            double small = predict(&a, 0, 0.3, 0.1, -1.0).log_variance;
+            double large = predict(&a, 0, 0.3, 0.1, 1.0).log_variance;
+            assert_near(small, predict(&s, 0, 0.3, 0.1, 0.0).log_variance, 1e-14);
+            assert_near(large, log(g->beta[i]), 1e-14);
+            assert_near(predict(&l, 0, 0.3, 0.1, -2.5).log_variance, -2.5, 0.0);
+            assert_near(pf_gauss_variance(&l, -2.5), exp(-2.5), 0.0);
+            assert_near(pf_gauss_variance(&s, small), g->variance[i], 0.0); /* none at i = 0 */
+        }
+        pf_gauss_free(g);
+    }
 }
 
 static void prior_is_small_for_long_chains_and_nothing_for_pure_noise(void **state)
@@ -154,78 +224,203 @@ static void prior_is_small_for_long_chains_and_nothing_for_pure_noise(void **sta
 static void every_prediction_of_the_truth_gives_the_truth(void **state)
 {
     (void)state;
-    pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-3, 0.1, 60);
-    const double x0[2] = {0.3, -0.9}, z[2] = {1.2, -0.4};
+    pf_gauss *g = chain(PF_SCHEDULE_COSINE, 0.0, 0.0, 60);
+    const double x0 = -0.9, z = 1.2;
     for (int i = 0; i < g->T; i++)
         for (int p = PF_PREDICTS_NOISE; p <= PF_PREDICTS_MEAN; p++) {
-            pf_gauss_at a = pf_gauss_index(g, (pf_predicts)p, PF_VARIANCE_FIXED_SMALL, i);
-            double xi[2], net[2], data[2], mean[2], q[2], back[2];
-            pf_gauss_noised(&a, 2, x0, z, xi);
-            pf_gauss_posterior(&a, 2, x0, xi, q);
-            for (int j = 0; j < 2; j++)
-                net[j] = p == PF_PREDICTS_NOISE ? z[j] : p == PF_PREDICTS_DATA ? x0[j] : q[j];
-            assert_near(pf_gauss_squares(&a, 2, x0, xi, z, net, NULL), 0.0, 1e-28);
-            pf_gauss_predict(&a, 1, 2, xi, net, data, mean);
-            pf_gauss_noise_of(&a, 2, xi, data, back);
-            for (int j = 0; j < 2; j++) {
-                assert_near(data[j], x0[j], 1e-12);
-                assert_near(mean[j], q[j], 1e-12);
-                assert_near(back[j], z[j], 1e-10);
-            }
-            assert_near(pf_gauss_kl(&a, 2, x0, xi, mean, NULL), 0.0, 1e-15);
-            pf_gauss_step(&a, 2, mean, z, back); /* the last step draws nothing */
-            if (!i) assert_near(back[0], mean[0], 0.0);
-            else assert_near(back[0], mean[0] + sqrt(g->variance[i]) * z[0], 1e-14);
+            pf_gauss_at a = index_of(g, p, PF_VARIANCE_FIXED_SMALL, i);
+            double xi, q, back, sum;
+            pf_gauss_sums sums;
+            pf_gauss_noised(&a, 1, &x0, &z, &xi);
+            pf_gauss_posterior(&a, 1, &x0, &xi, &q);
+            double net = p == PF_PREDICTS_NOISE ? z : p == PF_PREDICTS_DATA ? x0 : q;
+            const pf_gauss_seen s = {&x0, &xi, &z};
+            const pf_gauss_net out = {&net, NULL};
+            sum = pf_gauss_loss(&a, 1, &s, &out, NULL, &sums);
+            assert_near(sum, 0.0, 1e-28);
+            one r = predict(&a, 1, xi, net, 0.0);
+            pf_gauss_noise_of(&a, 1, &xi, &r.x0, &back);
+            assert_near(r.x0, x0, 1e-10); /* 1e4 of the rounding at the noisy end */
+            assert_near(r.mean, q, 1e-12);
+            assert_near(back, z, 1e-10);
+            assert_near(kl(&a, x0, xi, r), 0.0, 1e-15);
         }
     pf_gauss_free(g);
 }
 
-static void clipping_moves_the_mean_unless_it_is_given(void **state)
+static void clipping_moves_the_mean_unless_it_is_given_and_hides_no_nan(void **state)
 {
     (void)state;
     pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-3, 0.1, 60);
-    double x = 0.2, net = 7.0, data, mean;
+    double x = 0.2, net = 7.0;
     for (int p = PF_PREDICTS_NOISE; p <= PF_PREDICTS_MEAN; p++) {
-        pf_gauss_at a = pf_gauss_index(g, (pf_predicts)p, PF_VARIANCE_FIXED_SMALL, 30);
-        pf_gauss_predict(&a, 1, 1, &x, &net, &data, &mean);
-        assert_near(fabs(data), 1.0, 0.0);
-        assert_near(mean, p == PF_PREDICTS_MEAN ? net : a.c1 * data + a.c2 * x, 1e-15);
+        pf_gauss_at a = index_of(g, p, PF_VARIANCE_FIXED_SMALL, 30);
+        one r = predict(&a, 1, x, net, 0.0);
+        assert_near(fabs(r.x0), 1.0, 0.0);
+        assert_near(r.mean, p == PF_PREDICTS_MEAN ? net : a.c1 * r.x0 + a.c2 * x, 1e-15);
+        r = predict(&a, 1, x, NAN, 0.0);
+        assert_true(isnan(r.x0) && isnan(r.mean));
     }
     pf_gauss_free(g);
 }
 
-/* Of a term with respect to the network's output, at several indices, index 0 with the decoder. */
+/* Three entries, the outer ones at the ends of the grid. */
+enum { N = 3 };
+typedef struct trial {
+    pf_gauss_at a;
+    double x0[N], z[N], xi[N], net[N], variance[N], grad[N], grad_variance[N];
+    pf_gauss_sums sums;
+} trial;
+
+static double cost(trial *t, int with_gradient)
+{
+    const pf_gauss_seen s = {t->x0, t->xi, t->z};
+    const pf_gauss_net out = {t->net, pf_gauss_learns(t->a.opt.variance) ? t->variance : NULL};
+    const pf_gauss_slope d = {t->grad, t->grad_variance};
+    return pf_gauss_loss(&t->a, N, &s, &out, with_gradient ? &d : NULL, &t->sums);
+}
+
+/* Of a loss with respect to one number. */
+static double difference(trial *t, double *of)
+{
+    double kept = *of, h = 1e-5, side[2];
+    for (int k = 0; k < 2; k++) {
+        *of = kept + (k ? h : -h);
+        side[k] = cost(t, 0);
+    }
+    *of = kept;
+    return (side[1] - side[0]) / (2.0 * h);
+}
+
+static trial trial_of(const pf_gauss *g, const pf_gauss_opt *o, int i)
+{
+    trial t = {.a = pf_gauss_index(g, o, i),
+               .x0 = {-1.0, 51.0 / 255.0, 1.0},
+               .z = {0.7, -1.1, 0.2},
+               .net = {0.5, -0.9, 0.3},
+               .variance = {-0.4, 0.3, 1.2}};
+    pf_gauss_noised(&t.a, N, t.x0, t.z, t.xi);
+    if (o->predicts == PF_PREDICTS_MEAN) pf_gauss_posterior(&t.a, N, t.x0, t.xi, t.net);
+    for (int j = 0; j < N; j++) {
+        if (o->predicts == PF_PREDICTS_MEAN) t.net[j] += 0.1 * t.z[j];
+        if (o->variance == PF_VARIANCE_LEARNED) t.variance[j] += t.a.log_variance;
+    }
+    return t;
+}
+
+/* Of every loss with respect to all that a network returns, at index 0 with the decoder.  The mean is held fixed
+ * in the bound behind simple, so there its gradient is that of the squares alone. */
 static void gradients_are_those_of_finite_differences(void **state)
 {
     (void)state;
     pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-3, 0.1, 60);
-    const double x0[3] = {-1.0, 51.0 / 255.0, 1.0}, z[3] = {0.7, -1.1, 0.2}, h = 1e-5;
-    for (int c = 0; c < 12; c++) {
-        pf_decoder d = {c & 1 ? PF_CDF_EXACT : PF_CDF_TANH, 256};
-        pf_gauss_at a = pf_gauss_index(
-            g, (pf_predicts)(c / 2 % 3),
-            c & 1 ? PF_VARIANCE_FIXED_LARGE : PF_VARIANCE_FIXED_SMALL, c < 6 ? 0 : 23);
-        double xi[3], net[3] = {0.5, -0.9, 0.3}, data[3], mean[3], grad[3], squares[3];
-        pf_gauss_noised(&a, 3, x0, z, xi);
-        if (a.predicts == PF_PREDICTS_MEAN) pf_gauss_posterior(&a, 3, x0, xi, net);
-        pf_gauss_predict(&a, 0, 3, xi, net, data, mean);
-        (void)pf_gauss_term(&a, &d, 3, x0, xi, mean, grad);
-        (void)pf_gauss_squares(&a, 3, x0, xi, z, net, squares);
-        for (int j = 0; j < 3; j++) {
-            double at[2], square[2], kept = net[j];
-            for (int side = 0; side < 2; side++) {
-                net[j] = kept + (side ? h : -h);
-                pf_gauss_predict(&a, 0, 3, xi, net, data, mean);
-                at[side] = pf_gauss_term(&a, &d, 3, x0, xi, mean, NULL);
-                square[side] = pf_gauss_squares(&a, 3, x0, xi, z, net, NULL);
-            }
-            net[j] = kept;
-            double want = (at[1] - at[0]) / (2.0 * h), got = grad[j] * a.slope;
-            assert_near(got, want, 1e-6 * fmax(1.0, fabs(want)));
-            assert_near(squares[j], (square[1] - square[0]) / (2.0 * h), 1e-6);
+    for (int c = 0; c < 3 * 4 * 4 * 4; c++) {
+        const pf_gauss_opt o = {.predicts = (pf_predicts)(c % 3),
+                                .variance = (pf_variance)(c / 3 % 4),
+                                .loss = (pf_gauss_loss_kind)(c / 12 % 4),
+                                .decoder = {c / 48 & 1 ? PF_CDF_EXACT : PF_CDF_TANH, 256}};
+        int learns = pf_gauss_learns(o.variance);
+        trial t = trial_of(g, &o, c / 96 ? 23 : 0), plain = t;
+        int squares = o.loss == PF_LOSS_SIMPLE || o.loss == PF_LOSS_RESCALED_SIMPLE;
+        plain.a.nats = 0.0;
+        (void)cost(&t, 1);
+        (void)cost(&plain, 1);
+        assert_true((t.sums.squares > 0.0) == squares);
+        assert_true((t.sums.nats != 0.0) == (learns || !squares));
+        for (int j = 0; j < N; j++) {
+            double mean = difference(squares ? &plain : &t, &(squares ? &plain : &t)->net[j]);
+            assert_near(t.grad[j], mean, 2e-6 * fmax(1.0, fabs(mean)));
+            if (squares) assert_near(t.grad[j], plain.grad[j], 0.0);
+            if (!learns) continue;
+            double variance = difference(&t, &t.variance[j]);
+            assert_near(t.grad_variance[j], variance, 2e-6 * fmax(1.0, fabs(variance)));
+            assert_near(plain.grad_variance[j], 0.0, squares ? 0.0 : INFINITY);
         }
     }
     pf_gauss_free(g);
+}
+
+static void losses_are_the_bound_and_squares_as_they_are_weighed(void **state)
+{
+    (void)state;
+    pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-3, 0.1, 60);
+    const double want[4][2] = {{1.0, 1.0}, {0.0, 1.0}, {1.0, 60.0 / 1000.0}, {0.0, 60.0}};
+    for (int kind = 0; kind < 4; kind++) {
+        const pf_gauss_opt o = {.variance = PF_VARIANCE_LEARNED_RANGE,
+                                .loss = (pf_gauss_loss_kind)kind,
+                                .decoder = {PF_CDF_EXACT, 256}};
+        trial t = trial_of(g, &o, 12);
+        double loss = cost(&t, 0) / t.a.unit;
+        double squares = 0.0, bits = t.sums.nats / M_LN2;
+        for (int j = 0; j < N; j++) squares += (t.net[j] - t.z[j]) * (t.net[j] - t.z[j]);
+        assert_near(loss, want[kind][0] * squares + want[kind][1] * bits, 1e-12 * loss);
+    }
+    pf_gauss_free(g);
+}
+
+/* Whatever a network says of the variance, a loss is a number or infinite, and finite where the variance is. */
+static void wild_variances_give_no_nan(void **state)
+{
+    (void)state;
+    const double wild[] = {-1e8, -1e5, -1e3, -300.0, 300.0, 1e3, 1e5, 1e8};
+    for (int c = 0; c < 8 * 2 * 2 * 3; c++) {
+        pf_gauss *g = chain(PF_SCHEDULE_COSINE, 0.0, 0.0, 30);
+        const int at[] = {0, 11, 29};
+        const pf_gauss_opt o = {.variance =
+                                    c / 8 & 1 ? PF_VARIANCE_LEARNED : PF_VARIANCE_LEARNED_RANGE,
+                                .loss = PF_LOSS_KL,
+                                .decoder = {c / 16 & 1 ? PF_CDF_TANH : PF_CDF_EXACT, 256}};
+        trial t = trial_of(g, &o, at[c / 32]);
+        double v = wild[c % 8];
+        for (int j = 0; j < N; j++) t.variance[j] = v;
+        double loss = cost(&t, 1);
+        assert_false(isnan(loss));
+        if (fabs(v) <= 300.0) assert_true(isfinite(loss));
+        if (!t.a.i && o.decoder.cdf == PF_CDF_TANH) /* each probability is at least 1e-12 */
+            for (int j = 0; j < N; j++) assert_true(isfinite(loss) && isfinite(t.grad[j]));
+        pf_gauss_free(g);
+    }
+}
+
+static void pure_noise_has_a_learned_range_too(void **state)
+{
+    (void)state;
+    pf_gauss *g = chain(PF_SCHEDULE_JSD, 0.0, 0.0, 20);
+    for (int p = PF_PREDICTS_DATA; p <= PF_PREDICTS_MEAN; p++) {
+        const pf_gauss_opt o = {.predicts = (pf_predicts)p,
+                                .variance = PF_VARIANCE_LEARNED_RANGE,
+                                .loss = PF_LOSS_KL,
+                                .decoder = {PF_CDF_EXACT, 256}};
+        trial t = trial_of(g, &o, 19);
+        for (int j = 0; j < N; j++) t.variance[j] = 1.0;
+        assert_true(isfinite(cost(&t, 1)) && isfinite(t.grad[0]));
+        assert_near(predict(&t.a, 1, 0.3, 0.2, 1.0).log_variance, 0.0, 0.0); /* beta is 1 */
+    }
+    pf_gauss_free(g);
+}
+
+/* With respect to the mean and to log_std, on all sides and for both distributions. */
+static void slopes_of_the_decoder_are_those_of_finite_differences(void **state)
+{
+    (void)state;
+    const double x[] = {-1.0, 51.0 / 255.0, 1.0}, mean[] = {-0.9, 0.2, 0.87},
+                 log_std[] = {-2.5, -1.0, 0.7}, h = 1e-6;
+    for (int c = 0; c < 54; c++) {
+        const pf_decoder d = {c / 27 ? PF_CDF_EXACT : PF_CDF_TANH, 256};
+        double at = x[c % 3], m = mean[c / 3 % 3], s = log_std[c / 9 % 3], slope[2];
+        double lp = pf_decode(&d, at, m, s, slope);
+        assert_near(pf_decode(&d, at, m, s, NULL), lp, 0.0);
+        if (d.cdf == PF_CDF_TANH && lp < log(1e-7))
+            continue; /* near the floor its differences cancel */
+        double dm = pf_decode(&d, at, m + h, s, NULL) - pf_decode(&d, at, m - h, s, NULL);
+        double ds = pf_decode(&d, at, m, s + h, NULL) - pf_decode(&d, at, m, s - h, NULL);
+        assert_near(slope[0], dm / (2.0 * h), 1e-6 * fmax(1.0, fabs(slope[0])));
+        assert_near(slope[1], ds / (2.0 * h), 1e-6 * fmax(1.0, fabs(slope[1])));
+    }
+    const pf_decoder floor = {PF_CDF_TANH, 256};
+    double slope[2] = {1.0, 1.0};
+    assert_near(pf_decode(&floor, 1.0, -1.0, -9.0, slope), log(1e-12), 0.0);
+    assert_near(fabs(slope[0]) + fabs(slope[1]), 0.0, 0.0);
 }
 
 static void exact_probabilities_add_up_to_one(void **state)
@@ -276,8 +471,13 @@ int main(void)
         cmocka_unit_test(fixed_large_is_best_for_unit_data_and_fixed_small_for_none),
         cmocka_unit_test(prior_is_small_for_long_chains_and_nothing_for_pure_noise),
         cmocka_unit_test(every_prediction_of_the_truth_gives_the_truth),
-        cmocka_unit_test(clipping_moves_the_mean_unless_it_is_given),
+        cmocka_unit_test(clipping_moves_the_mean_unless_it_is_given_and_hides_no_nan),
+        cmocka_unit_test(the_ends_of_the_learned_range_are_the_fixed_variances),
         cmocka_unit_test(gradients_are_those_of_finite_differences),
+        cmocka_unit_test(losses_are_the_bound_and_squares_as_they_are_weighed),
+        cmocka_unit_test(wild_variances_give_no_nan),
+        cmocka_unit_test(pure_noise_has_a_learned_range_too),
+        cmocka_unit_test(slopes_of_the_decoder_are_those_of_finite_differences),
         cmocka_unit_test(exact_probabilities_add_up_to_one),
         cmocka_unit_test(far_tails_keep_their_digits),
     };

@@ -103,7 +103,9 @@ static double decode_exact(int side, double lower, double upper, double slope[2]
 
 double pf_decode(const pf_decoder *d, double x, double mean, double log_std, double slope[2])
 {
-    double inverse = exp(-log_std), half = 1.0 / (d->levels - 1);
+    /* beyond these a bin has all or next to nothing, and squares of its ends would overflow */
+    double inverse = exp(log_std < -100.0 ? 100.0 : log_std > 300.0 ? -300.0 : -log_std);
+    double half = 1.0 / (d->levels - 1);
     double lower = inverse * (x - mean - half), upper = inverse * (x - mean + half);
     double end[2], *ends = slope ? end : NULL;
     int side = side_of(d, x);

@@ -111,7 +111,7 @@ void pf_gauss_predict(const pf_gauss_at *a, int clip, size_t n, const double *xi
     int gives_mean = a->opt.predicts == PF_PREDICTS_MEAN;
     for (size_t j = 0; j < n; j++) {
         double y = net->mean[j], x0 = a->from_x * xi[j] + a->from_net * y;
-        if (clip) x0 = fmin(fmax(x0, -1.0), 1.0);
+        if (clip) x0 = x0 < -1.0 ? -1.0 : x0 > 1.0 ? 1.0 : x0; /* what is no number stays so */
         to->x0[j] = x0;
         to->mean[j] = gives_mean ? y : a->c1 * x0 + a->c2 * xi[j];
         to->log_variance[j] =
@@ -166,6 +166,7 @@ void pf_gauss_guide_mean(const pf_gauss_at *a, size_t n, const double *g,
 void pf_gauss_guide_noise(const pf_gauss_at *a, size_t n, const double *xi, const double *g,
                           const pf_gauss_model *p)
 {
+    if (a->root == 0.0) return; /* pure noise: nothing is known of x_0, nor guided */
     for (size_t j = 0; j < n; j++) {
         double e = (xi[j] - a->root * p->x0[j]) / a->std - a->std * g[j];
         p->x0[j] = (xi[j] - a->std * e) / a->root;

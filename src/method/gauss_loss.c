@@ -12,7 +12,7 @@ double pf_normal_kl(double m1, double lv1, double m2, double lv2)
 {
     /* expm1(d) - d is the whole of it where the means agree: no difference of ones is left */
     double d = lv1 - lv2, m = m1 - m2;
-    return 0.5 * (expm1(d) - d + m * m * exp(-lv2));
+    return 0.5 * (expm1(d) - d + (m == 0.0 ? 0.0 : m * m * exp(-lv2)));
 }
 
 double pf_gauss_kl(const pf_gauss_at *a, size_t n, const double *x0, const double *xi,

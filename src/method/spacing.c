@@ -3,20 +3,17 @@
  * Source: Nichol and Dhariwal 2021, published code; Song, Meng and Ermon 2021 (ddimN). */
 #include "method/gauss.h"
 
-#include <errno.h>
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SECTIONS_MAX = 256 };
-
 /* A whole number; *end behind it, NULL when there is none. */
 static int number(const char *s, const char **end)
 {
-    char *e;
-    errno = 0;
-    long v = strtol(s, &e, 10);
-    *end = e == s || errno || v < 0 || v > 1000000 ? NULL : e;
+    char *e = NULL;
+    long v = isdigit((unsigned char)*s) ? strtol(s, &e, 10) : -1;
+    *end = v < 0 || v > 1000000 ? NULL : e;
     return *end ? (int)v : 0;
 }
 
@@ -34,27 +31,18 @@ static PF_MUST_USE pf_status strided(const char *text, int T, int *keep, int *n)
     return PF_OK;
 }
 
-/* The counts of a list; their number, 0 when the text is no list. */
-static int counts_of(const char *text, int *count)
-{
-    int n = 0;
-    for (const char *p = text, *end; n < SECTIONS_MAX; p = end + 1) {
-        count[n++] = number(p, &end);
-        if (!end || (*end && *end != ',')) return 0;
-        if (!*end) return n;
-    }
-    return 0;
-}
-
 static PF_MUST_USE pf_status sections(const char *text, int T, int *keep, int *n)
 {
-    int count[SECTIONS_MAX], many = counts_of(text, count), start = 0;
-    PF_REQUIRE(many, PF_EARG,
-               "respacing is '%s', want numbers with commas between them, or ddim and a number",
-               text);
+    int many = 1, start = 0, s = 0;
+    const char *end;
+    for (const char *p = text; *p; p++) many += *p == ',';
     *n = 0;
-    for (int s = 0; s < many; s++) {
-        int size = T / many + (s < T % many), c = count[s];
+    for (const char *p = text; s < many; p = end + 1, s++) {
+        int size = T / many + (s < T % many), c = number(p, &end);
+        PF_REQUIRE(
+            end && *end == (s < many - 1 ? ',' : 0), PF_EARG,
+            "respacing is '%s', want numbers with commas between them, or ddim and a number",
+            text);
         PF_REQUIRE(c <= size, PF_EARG,
                    "respacing %s: section %d has %d steps, of which %d cannot be kept", text,
                    s + 1, size, c);
