@@ -9,23 +9,30 @@ static const pf_space images = {.kind = PF_LEVELS, .shape = {H, W, C}, .levels =
 
 static const char *const few[] = {"steps", "40", "beta_start", "0.0025", "beta_end", "0.4"};
 
-/* Opens ddpm with a short chain and n more options (name, value, ..). */
+/* A short chain with n more options (name, value, ..). */
+static pf_ddpm_opt options(const char *const *more, int n)
+{
+    pf_ddpm_opt opt;
+    assert_int_equal(pf_method_ddpm.size, sizeof opt);
+    pf_opt_defaults(pf_method_ddpm.opts, &opt);
+    for (int i = 0; i < 6; i += 2)
+        must(pf_opt_set(pf_method_ddpm.opts, "ddpm", few[i], few[i + 1], &opt));
+    for (int i = 0; i < n; i += 2)
+        must(pf_opt_set(pf_method_ddpm.opts, "ddpm", more[i], more[i + 1], &opt));
+    return opt;
+}
+
 static void *open_with(const char *const *more, int n)
 {
-    unsigned char opt[256];
+    const pf_ddpm_opt opt = options(more, n);
     void *self = NULL;
-    assert_true(pf_method_ddpm.size <= sizeof opt);
-    pf_opt_defaults(pf_method_ddpm.opts, opt);
-    for (int i = 0; i < 6; i += 2)
-        must(pf_opt_set(pf_method_ddpm.opts, "ddpm", few[i], few[i + 1], opt));
-    for (int i = 0; i < n; i += 2)
-        must(pf_opt_set(pf_method_ddpm.opts, "ddpm", more[i], more[i + 1], opt));
-    must(pf_method_ddpm.open(opt, &images, &self));
+    must(pf_method_ddpm.open(&opt, &images, &self));
     return self;
 }
 
+/* net and gout have room for a variance an entry. */
 typedef struct rig {
-    float x[B * D], seen[B * D], cond[B], sigma[B], mean[B], net[B * D], gout[B * D];
+    float x[B * D], seen[B * D], cond[B], sigma[B], mean[B], net[2 * B * D], gout[2 * B * D];
     double xi[B * D], term[B];
     uint64_t sample[B];
     char scratch[B * (D + 2) * sizeof(float)];
@@ -121,34 +128,96 @@ static void draws_do_not_depend_on_how_a_batch_is_cut(void **state)
     pf_method_ddpm.close(self);
 }
 
+/* Half of what is seen for the mean, and a variance of either sign behind each pixel's channels. */
+static void answer(rig *r, int learns)
+{
+    for (int j = 0; j < B * D; j++) {
+        float *to = r->net + (j / C * (C << learns) + j % C);
+        to[0] = 0.5f * r->seen[j];
+        if (learns) to[C] = (float)(j % 5) - 3.0f;
+    }
+}
+
+/* Of every loss, with respect to the mean and to the variance of some entries; where the loss is simple the mean
+ * gets that of the squares alone. */
 static void gradients_are_those_of_finite_differences(void **state)
 {
     (void)state;
-    const char *const predicts[] = {"noise", "data", "mean"}, *const losses[] = {"simple",
-                                                                                 "kl"};
-    for (int c = 0; c < 6; c++) {
-        const char *const more[] = {"predicts",    predicts[c % 3], "loss",
-                                    losses[c / 3], "cdf",           "exact"};
-        void *self = open_with(more, 6);
+    static const char *const predicts[] = {"noise", "data", "mean"},
+                             *const losses[] = {"simple", "rescaled_simple", "kl",
+                                                "rescaled_kl"},
+                             *const variances[] = {"fixed_small", "learned", "learned_range"};
+    for (int c = 0; c < 36; c++) {
+        int learns = c / 12 > 0, squares = c / 3 % 4 < 2;
+        const char *const more[] = {"predicts", predicts[c % 3], "loss",     losses[c / 3 % 4],
+                                    "cdf",      "exact",         "variance", variances[c / 12]};
+        const char *const plain[] = {"predicts", predicts[c % 3], "loss", "simple"};
+        void *self = open_with(more, 8), *simple = open_with(plain, 4);
         rig *r = new_rig();
         pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
-        for (int i = 0; i < B * D; i++) r->net[i] = 0.5f * r->seen[i];
+        answer(r, learns);
         pf_method_ddpm.loss(self, &r->batch, r->scratch, r->net, 3.0, r->term, r->gout);
-        for (int b = 0; b < B; b++) {
-            int j = b * D + 31 * b;
-            double side[2], h = 1.0 / 4096, kept = (double)r->net[j];
-            for (int k = 0; k < 2; k++) {
-                r->net[j] = (float)(kept + (k ? h : -h));
+        for (int k = 0; k < B << learns; k++) {
+            int b = k % B, j = b * D + 31 * b, to = j / C * (C << learns) + j % C, mean = k < B;
+            double side[2], h = 1.0 / 4096, kept = (double)r->net[mean ? to : to + C];
+            if (learns && squares && mean) continue; /* held fixed in the bound: below */
+            for (int e = 0; e < 2; e++) {
+                r->net[mean ? to : to + C] = (float)(kept + (e ? h : -h));
                 pf_method_ddpm.loss(self, &r->batch, r->scratch, r->net, 3.0, r->term, NULL);
-                side[k] = r->term[b];
+                side[e] = r->term[b];
             }
-            r->net[j] = (float)kept;
+            r->net[mean ? to : to + C] = (float)kept;
             double want = 3.0 * (side[1] - side[0]) / (2.0 * h);
-            assert_near((double)r->gout[j], want, 1e-4 * fabs(want) + 1e-6);
+            assert_near((double)r->gout[mean ? to : to + C], want, 1e-4 * fabs(want) + 1e-6);
         }
+        rig *s = new_rig();
+        pf_method_ddpm.see(simple, &s->batch, s->scratch, s->in);
+        answer(s, 0);
+        pf_method_ddpm.loss(simple, &s->batch, s->scratch, s->net, 3.0, s->term, s->gout);
+        for (int j = 0; squares && j < B * D; j++)
+            assert_near((double)r->gout[j / C * (C << learns) + j % C], (double)s->gout[j],
+                        0.0);
         pf_method_ddpm.close(self);
+        pf_method_ddpm.close(simple);
         pf_free(r);
+        pf_free(s);
     }
+}
+
+static void a_learned_variance_doubles_the_channels_asked_for(void **state)
+{
+    (void)state;
+    const char *const more[] = {"variance", "learned_range"};
+    void *self = open_with(more, 2), *plain = open_with(NULL, 0);
+    pf_ports in;
+    pf_method_ddpm.ports(self, &in);
+    assert_true(in.out.c == 2 * C && in.out.h == H && in.port[0].shape.c == C);
+    assert_int_equal(pf_method_ddpm.scratch(self), pf_method_ddpm.scratch(plain));
+    pf_method_ddpm.close(self);
+    pf_method_ddpm.close(plain);
+}
+
+/* The network is told 1000 i/T of the chain that was trained. */
+static void a_network_is_told_rescaled_numbers(void **state)
+{
+    (void)state;
+    const char *const more[] = {"rescale_timesteps", "true"};
+    const pf_ddpm_opt opt = options(more, 2);
+    void *self = open_with(more, 2), *plain = open_with(NULL, 0);
+    rig *r = new_rig(), *p = new_rig();
+    pf_ddpm *part;
+    pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
+    pf_method_ddpm.see(plain, &p->batch, p->scratch, p->in);
+    for (int b = 0; b < B; b++) assert_near((double)r->cond[b], 25.0 * (double)p->cond[b], 0.0);
+    assert_memory_equal(r->seen, p->seen, sizeof r->seen);
+    must(pf_ddpm_open(&opt, &images, "ddim10", &part));
+    pf_ddpm_show(part, B, alike(3), r->xi, r->in);
+    assert_near((double)r->cond[0], 25.0 * 12, 0.0); /* every fourth step */
+    pf_ddpm_close(part);
+    pf_method_ddpm.close(self);
+    pf_method_ddpm.close(plain);
+    pf_free(r);
+    pf_free(p);
 }
 
 static void the_true_noise_costs_nothing(void **state)
@@ -171,7 +240,7 @@ static void a_network_that_knows_the_data_has_a_bound_of_prior_and_decoder(void 
     const char *const more[] = {"predicts", "data", "variance", "fixed_small", "cdf", "exact"};
     void *self = open_with(more, 6);
     rig *r = new_rig();
-    int T = pf_ddpm_steps(self);
+    int T = ((const pf_ddpm *)self)->T;
     assert_int_equal(T, 40);
     for (int i = 0; i < T; i++) {
         pf_ddpm_noised(self, &r->batch, alike(i), r->xi);
@@ -213,24 +282,120 @@ static void the_noise_of_the_bound_is_one_draw_an_image_and_index(void **state)
     pf_free(one);
 }
 
+/* Steps that are kept have the noise, the marginal and the number they had. */
+static void a_respaced_chain_sees_what_the_whole_one_does(void **state)
+{
+    (void)state;
+    const pf_ddpm_opt opt = options(NULL, 0);
+    pf_ddpm *whole, *part;
+    rig *r = new_rig(), *p = new_rig();
+    must(pf_ddpm_open(&opt, &images, "", &whole));
+    must(pf_ddpm_open(&opt, &images, "3,5", &part));
+    assert_true(whole->T == 40 && part->T == 8);
+    for (int i = 0; i < part->T; i++) {
+        pf_ddpm_noised(whole, &r->batch, alike(part->number[i]), r->xi);
+        pf_ddpm_noised(part, &p->batch, alike(i), p->xi);
+        for (int j = 0; j < B * D; j++) assert_near(p->xi[j], r->xi[j], 1e-14);
+        pf_ddpm_show(part, B, alike(i), p->xi, p->in);
+        assert_near((double)p->cond[0], part->number[i], 0.0);
+    }
+    pf_ddpm_prior(whole, &r->batch, r->term);
+    pf_ddpm_prior(part, &p->batch, p->term);
+    assert_near(p->term[0], r->term[0], 1e-12); /* its last step is the last one */
+    pf_ddpm_close(whole);
+    pf_ddpm_close(part);
+    pf_free(r);
+    pf_free(p);
+}
+
+/* Ancestral, DDIM with and without noise, respaced or not. */
 static void samples_of_a_network_that_knows_the_data_are_the_data(void **state)
 {
     (void)state;
     const char *const more[] = {"predicts", "data"};
-    void *self = open_with(more, 2);
-    rig *r = new_rig();
-    double *x0 = pf_zalloc(B * D * sizeof *x0), moment = 0.0;
-    pf_ddpm_start(self, &r->batch, r->xi);
-    for (int j = 0; j < B * D; j++) moment += r->xi[j] * r->xi[j] / (B * D);
-    assert_near(moment, 1.0, 0.2); /* 6 standard deviations of the mean of 1680 squares */
-    for (int i = pf_ddpm_steps(self) - 1; i >= 0; i--) {
-        pf_ddpm_step(self, &r->batch, i, r->x, r->xi, x0);
-        assert_near(x0[D + 1], (double)r->x[D + 1], 0.0);
+    const pf_ddpm_opt opt = options(more, 2);
+    const pf_move how[] = {{.kind = PF_MOVE_ANCESTRAL},
+                           {.kind = PF_MOVE_DDIM, .eta = 0.0},
+                           {.kind = PF_MOVE_DDIM, .eta = 1.0}};
+    for (int c = 0; c < 6; c++) {
+        pf_ddpm *m;
+        rig *r = new_rig();
+        double *x0 = pf_zalloc(B * D * sizeof *x0), moment = 0.0;
+        must(pf_ddpm_open(&opt, &images, c / 3 ? "7" : "", &m));
+        pf_ddpm_start(m, &r->batch, r->xi);
+        for (int j = 0; j < B * D; j++) moment += r->xi[j] * r->xi[j] / (B * D);
+        assert_near(moment, 1.0, 0.2); /* 6 standard deviations of the mean of 1680 squares */
+        for (int i = m->T - 1; i >= 0; i--) {
+            const pf_ddpm_here here = {i, &how[c % 3], r->x, NULL};
+            pf_ddpm_step(m, &r->batch, &here, r->xi, x0);
+            assert_near(x0[D + 1], (double)r->x[D + 1], 0.0);
+        }
+        for (int j = 0; j < B * D; j++) assert_near(r->xi[j], (double)r->x[j], 1e-7);
+        pf_ddpm_close(m);
+        pf_free(r);
+        pf_free(x0);
     }
-    for (int j = 0; j < B * D; j++) assert_near(r->xi[j], (double)r->x[j], 1e-7);
-    pf_method_ddpm.close(self);
+}
+
+/* From the data upwards; what comes out leads down to the data again.  The answer of the network is cut nowhere. */
+static void encoding_is_undone_by_steps_without_noise(void **state)
+{
+    (void)state;
+    const pf_ddpm_opt opt = options(NULL, 0);
+    const pf_move up = {.kind = PF_MOVE_ENCODE}, down = {.kind = PF_MOVE_DDIM};
+    pf_ddpm *m;
+    rig *r = new_rig();
+    must(pf_ddpm_open(&opt, &images, "", &m));
+    m->clip = 0;
+    for (int j = 0; j < B * D; j++) r->xi[j] = (double)r->x[j];
+    for (int j = 0; j < B * D; j++) r->net[j] = (float)(j % 7 - 3); /* one noise at all steps */
+    for (int i = 0; i < m->T - 1; i++) {
+        const pf_ddpm_here here = {i, &up, r->net, NULL};
+        pf_ddpm_step(m, &r->batch, &here, r->xi, NULL);
+    }
+    for (int i = m->T - 1; i > 0; i--) {
+        const pf_ddpm_here here = {i, &down, r->net, NULL};
+        pf_ddpm_step(m, &r->batch, &here, r->xi, NULL);
+    }
+    for (int j = 0; j < B * D; j++) assert_near(r->xi[j], (double)r->x[j], 1e-12);
+    pf_ddpm_close(m);
     pf_free(r);
-    pf_free(x0);
+}
+
+/* A gradient moves the mean of an ancestral step by the variance, and the data's prediction of the others. */
+static void a_gradient_guides_each_kind_of_step(void **state)
+{
+    (void)state;
+    const pf_ddpm_opt opt = options(NULL, 0);
+    const pf_move how[] = {{.kind = PF_MOVE_ANCESTRAL}, {.kind = PF_MOVE_DDIM, .eta = 0.5}};
+    pf_ddpm *m;
+    must(pf_ddpm_open(&opt, &images, "", &m));
+    m->clip = 0;
+    double *g = pf_zalloc(4 * B * D * sizeof *g), *x[2] = {g + B * D, g + 2 * B * D};
+    double *x0 = g + 3 * B * D;
+    for (int j = 0; j < B * D; j++) g[j] = 0.3 * (j % 3);
+    for (int c = 0; c < 2; c++) {
+        rig *r = new_rig();
+        const pf_gauss_at *a = &m->at[20];
+        for (int k = 0; k < 2; k++) {
+            const pf_ddpm_here here = {20, &how[c], r->net, k ? g : NULL};
+            for (int j = 0; j < B * D; j++) x[k][j] = (double)r->x[j];
+            pf_ddpm_step(m, &r->batch, &here, x[k], x0);
+        }
+        for (int j = 0; j < B * D; j++) {
+            double gain = a->std * a->std / a->root * g[j]; /* of the data */
+            double data = (double)r->x[j] / a->root;        /* the network says 0 */
+            assert_near(x0[j], c ? data + gain : data, 1e-12 * fmax(1.0, fabs(data)));
+            if (!c) assert_near(x[1][j] - x[0][j], m->gauss->beta[20] * g[j], 1e-13);
+            if (!c) continue;
+            double left = sqrt(1.0 - a->before - 0.25 * m->gauss->variance[20]);
+            assert_near(x[1][j] - x[0][j], sqrt(a->before) * gain - left * a->std * g[j],
+                        1e-12);
+        }
+        pf_free(r);
+    }
+    pf_ddpm_close(m);
+    pf_free(g);
 }
 
 static void what_does_not_fit_is_refused(void **state)
@@ -256,13 +421,18 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EARG);
     assert_int_not_equal(pf_opt_set(o, "ddpm", "steps", "1", opt), PF_OK);
     must(pf_opt_set(o, "ddpm", "beta_end", "0.02", opt));
-    for (int n = 1; n <= 4; n++) { /* no memory, wherever it is asked for */
+    for (int n = 1; n <= 7; n++) { /* no memory, wherever it is asked for */
         pf_alloc_fail_at(n);
         assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EMEM);
     }
     pf_alloc_fail_at(0);
     assert_null(self);
     pf_method_ddpm.close(NULL);
+    const pf_ddpm_opt good = options(NULL, 0);
+    pf_ddpm *m = NULL;
+    assert_int_equal(pf_ddpm_open(&good, &images, "41", &m), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "section 1 has 40 steps, of which 41"));
+    assert_null(m);
 }
 
 int main(void)
@@ -271,9 +441,14 @@ int main(void)
         cmocka_unit_test(a_network_sees_the_noised_data_and_where_it_is),
         cmocka_unit_test(draws_do_not_depend_on_how_a_batch_is_cut),
         cmocka_unit_test(gradients_are_those_of_finite_differences),
+        cmocka_unit_test(a_learned_variance_doubles_the_channels_asked_for),
+        cmocka_unit_test(a_network_is_told_rescaled_numbers),
         cmocka_unit_test(the_true_noise_costs_nothing),
         cmocka_unit_test(a_network_that_knows_the_data_has_a_bound_of_prior_and_decoder),
         cmocka_unit_test(the_noise_of_the_bound_is_one_draw_an_image_and_index),
+        cmocka_unit_test(a_respaced_chain_sees_what_the_whole_one_does),
+        cmocka_unit_test(encoding_is_undone_by_steps_without_noise),
+        cmocka_unit_test(a_gradient_guides_each_kind_of_step),
         cmocka_unit_test(samples_of_a_network_that_knows_the_data_are_the_data),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
