@@ -140,9 +140,12 @@ void pf_gauss_step(const pf_gauss_at *a, size_t n, const pf_gauss_model *p, cons
 void pf_gauss_ddim(const pf_gauss_at *a, double eta, size_t n, const double *x0,
                    const pf_gauss_move *m)
 {
-    double noise = a->std * a->std, before = 1.0 - a->before, abar = a->root * a->root;
-    double s = eta * sqrt(before / noise) * sqrt(1.0 - abar / a->before);
-    double root = sqrt(a->before), turn = sqrt(fmax(before - s * s, 0.0));
+    double noise = a->std * a->std, before = 1.0 - a->before;
+    double kept = a->root * a->root / a->before; /* 1 - beta */
+    double s = eta * sqrt(before / noise) * sqrt(1.0 - kept);
+    /* before - s^2 cancels at eta = 1 */
+    double rest = before * (1.0 - eta * eta + eta * eta * kept * before / noise);
+    double root = sqrt(a->before), turn = sqrt(fmax(rest, 0.0));
     for (size_t j = 0; j < n; j++) {
         double e = (m->xi[j] - a->root * x0[j]) / a->std;
         m->x[j] = root * x0[j] + turn * e + (a->i && m->z ? s * m->z[j] : 0.0);
