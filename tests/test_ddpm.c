@@ -398,6 +398,31 @@ static void a_gradient_guides_each_kind_of_step(void **state)
     pf_free(g);
 }
 
+/* A trained network may be looked at with the other fixed variance; one that learned it has it. */
+static void what_a_network_learned_is_not_free(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"variance=fixed_small",
+                                       "variance=fixed_large",
+                                       "variance=learned_range",
+                                       "variance=learned",
+                                       "clip=false",
+                                       "cdf=exact",
+                                       "loss=kl",
+                                       "steps=7",
+                                       "no=1",
+                                       "variances=fixed_small"};
+    for (int learned = 0; learned < 2; learned++) {
+        pf_method m;
+        must(pf_method_init("ddpm", &m));
+        must(pf_opt_set(m.ops->opts, "method", "variance",
+                        learned ? "learned_range" : "fixed_large", &m.opt));
+        for (int i = 0; i < 10; i++)
+            assert_int_equal(pf_method_is_free(&m, sets[i]),
+                             i < 2 ? !learned : i == 4 || i == 5);
+    }
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -450,6 +475,7 @@ int main(void)
         cmocka_unit_test(encoding_is_undone_by_steps_without_noise),
         cmocka_unit_test(a_gradient_guides_each_kind_of_step),
         cmocka_unit_test(samples_of_a_network_that_knows_the_data_are_the_data),
+        cmocka_unit_test(what_a_network_learned_is_not_free),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,8 @@ typedef struct pf_method_ops {
     /* Canonical text of those sections: what defines the model's distributions goes before the model's own
      * section, the loss behind it. */
     pf_status (*write)(const void *opt, int loss, pf_text *t);
-    /* Keys of section `method` that may change once a network is trained; NULL-terminated, NULL: none. */
+    /* What of section `method` may change once a network is trained: "KEY", or "KEY=VALUE" from one such value of
+     * the key to another; NULL-terminated, NULL: nothing. */
     const char *const *free_keys;
     /* Makes the tables.  *self is read-only afterwards and may be shared by threads.  Fails PF_EARG
      * (options or a space that do not fit), PF_EMEM. */
@@ -94,8 +95,8 @@ PF_MUST_USE pf_status pf_method_init(const char *name, pf_method *out);
 PF_MUST_USE pf_status pf_method_read(pf_config *c, pf_method *out);
 /* Canonical text of its sections; see pf_method_ops.write. */
 PF_MUST_USE pf_status pf_method_write(const pf_method *m, int loss, pf_text *t);
-/* 1 when this key of section `method`, "KEY" or "KEY=VALUE", may be set for a trained network. */
-int pf_method_is_free(const pf_method *m, const char *key);
+/* 1 when "KEY=VALUE" of section `method` may be set for a network that was trained with m. */
+int pf_method_is_free(const pf_method *m, const char *set);
 /* Score matching under this SDE, its loss at the defaults. */
 pf_method pf_method_of_sde(const pf_sde *sde);
 /* Its SDE, borrowed; NULL when it has none. */

@@ -212,7 +212,8 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
 }
 
 /* How a trained network is evaluated; what it predicts, and of which chain, stays. */
-static const char *const free_keys[] = {"variance", "clip", "cdf", NULL};
+static const char *const free_keys[] = {"variance=fixed_small", "variance=fixed_large", "clip",
+                                        "cdf", NULL};
 
 const pf_method_ops pf_method_ddpm = {
     .name = "ddpm",

@@ -2,6 +2,7 @@
  * meson.build. */
 #include <probflow/method.h>
 
+#include <stdio.h>
 #include <string.h>
 
 extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm, pf_method_classifier;
@@ -48,12 +49,24 @@ pf_status pf_method_write(const pf_method *m, int loss, pf_text *t)
     return PF_OK;
 }
 
-int pf_method_is_free(const pf_method *m, const char *key)
+/* Is "KEY=VALUE" or its key alone in the list? */
+static int is_listed(const pf_method *m, const char *set)
 {
-    size_t n = strcspn(key, "=");
+    size_t n = strcspn(set, "=");
     for (const char *const *k = m->ops->free_keys; k && *k; k++)
-        if (strlen(*k) == n && !strncmp(*k, key, n)) return 1;
+        if (!strcmp(*k, set) || (strlen(*k) == n && !strncmp(*k, set, n))) return 1;
     return 0;
+}
+
+int pf_method_is_free(const pf_method *m, const char *set)
+{
+    char now[128], value[64] = "";
+    int n = (int)strcspn(set, "=");
+    snprintf(now, sizeof now, "%.*s", n, set);
+    const pf_opt o = pf_opt_find(m->ops->opts, now);
+    if (o.name) pf_opt_text(&o, &m->opt, value, sizeof value);
+    snprintf(now, sizeof now, "%.*s=%s", n < 63 ? n : 63, set, value);
+    return is_listed(m, set) && is_listed(m, now);
 }
 
 const pf_sde *pf_method_sde(const pf_method *m)
