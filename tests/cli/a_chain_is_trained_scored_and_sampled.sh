@@ -59,6 +59,17 @@ assert (a["vlb"][()] != b["vlb"][()]).all()
 assert [bool((p == q).all()) for p, q in zip(c["x"], d["x"])] == [True, False, False, False]
 P
 
+# a learned variance: the same bits on any ranks, and it stays
+learned=(--set method.schedule=cosine --set method.variance=learned_range --set method.loss=rescaled_simple
+    --set method.rescale_timesteps=true --set train.steps=3 --quiet)
+"$probflow" train "$tmp/chain.yaml" --run "$tmp/learned" "${learned[@]}" || fail "training of the variance"
+ranks 2 "$probflow" train "$tmp/chain.yaml" --run "$tmp/learned2" "${learned[@]}" || fail "training of the variance on 2 ranks"
+same_numbers "$tmp/learned/checkpoint-00000003.h5" "$tmp/learned2/checkpoint-00000003.h5"
+"$probflow" bpd "$tmp/learned" --limit 8 --out "$tmp/learned.h5" --quiet >/dev/null || fail "bpd of a learned variance"
+for v in fixed_small learned; do
+    refuses 'method.variance is fixed by the checkpoint' "$probflow" bpd "$tmp/learned" --set method.variance=$v --out "$tmp/x.h5"
+done
+
 refuses 'data.grid is dequantised, but method ddpm' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set data.grid=dequantised
 refuses 'sde.name has no use here' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set sde.name=vp
 refuses 'nll_ode|has no score' "$probflow" bpd "$tmp/one" --set likelihood.estimand=nll_ode --out "$tmp/x.h5"
