@@ -1,0 +1,166 @@
+/* The law of times.h.
+ *
+ * Losses are divided by a power of two at their largest before they are squared.  That changes no bit of w,
+ * but for squares beyond the doubles' range, which the published code cannot take. */
+#include <probflow/memory.h>
+#include <probflow/times.h>
+
+#include "method/time.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { KEPT = PF_TIMES_KEPT };
+static const double uniform_part = 0.001;
+
+struct pf_times {
+    int T, learned;  /* learned: p is not uniform */
+    double *loss;    /* [T,KEPT] */
+    int32_t *count;  /* [T] */
+    double *p, *sum; /* [T] probabilities, and sums up to each index; when learned */
+};
+
+void pf_times_free(pf_times *t)
+{
+    if (!t) return;
+    pf_free(t->loss);
+    pf_free(t->count);
+    pf_free(t->p);
+    pf_free(t->sum);
+    pf_free(t);
+}
+
+pf_status pf_times_create(int T, pf_times **out)
+{
+    size_t n = (size_t)T;
+    pf_times *t = pf_zalloc(sizeof *t);
+    PF_REQUIRE(t, PF_EMEM, "no memory for the losses of %d indices", T);
+    t->T = T;
+    t->loss = pf_zalloc(n * KEPT * sizeof *t->loss);
+    t->count = pf_zalloc(n * sizeof *t->count);
+    t->p = pf_zalloc(n * sizeof *t->p);
+    t->sum = pf_zalloc(n * sizeof *t->sum);
+    if (!t->loss || !t->count || !t->p || !t->sum) {
+        pf_times_free(t);
+        PF_FAIL(PF_EMEM, "no memory for the losses of %d indices", T);
+    }
+    *out = t;
+    return PF_OK;
+}
+
+/* The exponent of the largest loss, for ldexp; *any: there is one that is not 0. */
+static int largest(const pf_times *t, int *any)
+{
+    double most = 0.0;
+    int exponent = 0;
+    for (size_t k = 0; k < (size_t)t->T * KEPT; k++) most = fmax(most, fabs(t->loss[k]));
+    *any = most > 0.0;
+    if (*any) frexp(most, &exponent);
+    return exponent;
+}
+
+/* p of t->loss, when every index has all its losses. */
+static void learn(pf_times *t)
+{
+    double total = 0.0, sum = 0.0;
+    int full = 1, exponent = 0;
+    for (int i = 0; i < t->T && full; i++) full = t->count[i] == KEPT;
+    t->learned = full;
+    if (full) exponent = largest(t, &t->learned);
+    if (!t->learned) return;
+    for (int i = 0; i < t->T; i++) {
+        double squares = 0.0;
+        for (int k = 0; k < KEPT; k++) {
+            double l = ldexp(t->loss[(size_t)i * KEPT + (size_t)k], -exponent);
+            squares += l * l;
+        }
+        t->p[i] = sqrt(squares / KEPT);
+        total += t->p[i];
+    }
+    for (int i = 0; i < t->T; i++) {
+        t->p[i] = t->p[i] / total * (1.0 - uniform_part) + uniform_part / t->T;
+        sum += t->p[i];
+    }
+    total = 0.0;
+    for (int i = 0; i < t->T; i++) {
+        t->p[i] /= sum; /* 1 up to rounding */
+        t->sum[i] = total += t->p[i];
+    }
+}
+
+void pf_times_add(pf_times *t, int n, const int32_t *index, const double *loss)
+{
+    for (int s = 0; s < n; s++) {
+        int32_t *count = &t->count[index[s]];
+        double *of = t->loss + (size_t)index[s] * KEPT;
+        if (*count == KEPT) memmove(of, of + 1, (KEPT - 1) * sizeof *of);
+        else ++*count;
+        of[*count - 1] = loss[s];
+    }
+    learn(t);
+}
+
+double pf_times_probability(const pf_times *t, int i)
+{
+    return t->learned ? t->p[i] : 1.0 / t->T;
+}
+
+double pf_times_weight(const pf_times *t, int i)
+{
+    return t->learned ? 1.0 / (t->T * t->p[i]) : 1.0;
+}
+
+int pf_times_index(const pf_times *t, double u)
+{
+    int low = 0, high = t->T - 1; /* of the index looked for */
+    if (!t->learned) {
+        low = (int)(u * t->T);
+        return low < high ? low : high;
+    }
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (t->sum[middle] > u) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+void pf_times_draw(const pf_times *t, const pf_batch *b, int32_t *index, double *weight)
+{
+    double u0 = pf_time_shift(b);
+    for (int s = 0; s < b->B; s++) {
+        index[s] = pf_times_index(t, pf_time_share(u0, b->first + s, b->total));
+        weight[s] = pf_times_weight(t, index[s]);
+    }
+}
+
+const double *pf_times_losses(const pf_times *t)
+{
+    return t->loss;
+}
+
+const int32_t *pf_times_counts(const pf_times *t)
+{
+    return t->count;
+}
+
+pf_status pf_times_set(pf_times *t, const char *file, int T, int kept, const double *loss,
+                       const int32_t *count)
+{
+    PF_REQUIRE(T == t->T && kept == KEPT, PF_EFORMAT,
+               "%s holds the last %d losses of %d indices, the chain has %d indices and its "
+               "law takes %d",
+               file, kept, T, t->T, (int)KEPT);
+    for (int i = 0; i < T; i++)
+        PF_REQUIRE(count[i] >= 0 && count[i] <= KEPT, PF_EFORMAT,
+                   "%s is damaged: index %d has %d losses, want 0 to %d", file, i, count[i],
+                   (int)KEPT);
+    for (size_t k = 0; k < (size_t)T * KEPT; k++)
+        PF_REQUIRE(isfinite(loss[k]), PF_EFORMAT, "%s is damaged: a loss of index %zu is %g",
+                   file, k / KEPT, loss[k]);
+    memcpy(t->count, count, (size_t)T * sizeof *count);
+    for (size_t k = 0; k < (size_t)T * KEPT; k++)
+        t->loss[k] = k % KEPT < (size_t)count[k / KEPT] ? loss[k] : 0.0;
+    learn(t);
+    return PF_OK;
+}
