@@ -26,8 +26,10 @@ static const pf_param views[] = {
      .size = 6,
      .trainable = 0},
 };
-enum { FLOATS = 64 };
+enum { FLOATS = 64, TIMES = 3, KEPT = 10 };
 static float block[4][FLOATS];
+static double losses[TIMES * KEPT];
+static const int32_t counts[TIMES] = {10, 0, 7};
 
 static pf_checkpoint example(void)
 {
@@ -38,6 +40,7 @@ static pf_checkpoint example(void)
                 block[b][views[v].offset + i] =
                     (float)(b + 1) * 0.37f + (float)i * 1.7f - (float)v;
     }
+    for (int i = 0; i < TIMES * KEPT; i++) losses[i] = 0.1 * i;
     return (pf_checkpoint){.n_views = 3,
                            .views = views,
                            .floats = FLOATS,
@@ -45,6 +48,10 @@ static pf_checkpoint example(void)
                            .ema = block[1],
                            .adam_m = block[2],
                            .adam_v = block[3],
+                           .times = TIMES,
+                           .times_kept = KEPT,
+                           .times_loss = losses,
+                           .times_count = counts,
                            .step = 1234567890123,
                            .seed = 0xfedcba9876543210u,
                            .shards = 8,
@@ -75,6 +82,9 @@ static void expect_example(const pf_checkpoint *c, int with_state)
         assert_memory_equal(c->adam_m, e.adam_m, sizeof block[0]);
         assert_memory_equal(c->adam_v, e.adam_v, sizeof block[0]);
     }
+    assert_true(c->times == TIMES && c->times_kept == KEPT);
+    assert_memory_equal(c->times_loss, losses, sizeof losses);
+    assert_memory_equal(c->times_count, counts, sizeof counts);
     assert_int_equal(c->step, e.step);
     assert_true(c->seed == e.seed);
     assert_int_equal(c->shards, e.shards);
@@ -95,10 +105,12 @@ static void checkpoint_comes_back_to_the_last_bit(void **state)
     pf_checkpoint_free(&r);
 
     c.ema = c.adam_m = c.adam_v = NULL;
+    c.times = 0;
     assert_int_equal(pf_checkpoint_write(in_dir("bare.h5"), &c), PF_OK);
     assert_int_equal(pf_checkpoint_read(in_dir("bare.h5"), 1, &r), PF_OK);
     assert_null(r.ema);
     assert_null(r.adam_v);
+    assert_true(r.times == 0 && !r.times_loss && !r.times_count);
     pf_checkpoint_free(&r);
 }
 
@@ -130,6 +142,8 @@ static int read_in_child(const char *path)
         for (int b = 0; same && b < 4; b++)
             same = !memcmp((float *[]){r.params, r.ema, r.adam_m, r.adam_v}[b], block[b],
                            sizeof block[b]);
+        same = same && r.times == TIMES && !memcmp(r.times_loss, losses, sizeof losses) &&
+               !memcmp(r.times_count, counts, sizeof counts);
         _exit(same ? 1 : 3);
     }
     int status = 0;
@@ -239,7 +253,11 @@ static void exhausted_memory_is_a_clean_error_at_any_allocation(void **state)
 static void info_tells_what_a_checkpoint_holds(void **state)
 {
     (void)state;
-    static const char *const words[] = {"checkpoint ", "1234567890123", "name: vp", "28 27 3",
+    static const char *const words[] = {"checkpoint ",
+                                        "1234567890123",
+                                        "name: vp",
+                                        "28 27 3",
+                                        "up to 10 last losses of 3 indices",
                                         "HDF5"};
     static char text[8192];
     pf_checkpoint c = example();

@@ -85,6 +85,10 @@ typedef struct pf_checkpoint {
     size_t floats;
     float *params, *ema;    /* ema may be NULL (import, analytic fit) */
     float *adam_m, *adam_v; /* NULL when not training state */
+    /* what a law of indices (times.h) remembers; times = 0: there is none */
+    int times, times_kept;
+    const double *times_loss;   /* [times,times_kept] */
+    const int32_t *times_count; /* [times] */
     int64_t step;
     uint64_t seed;
     int shards;
@@ -97,7 +101,8 @@ typedef struct pf_checkpoint {
 PF_MUST_USE pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c);
 /* Reads everything into owned memory; free with pf_checkpoint_free.  Verifies the checksum of
  * every dataset: PF_EFORMAT names the file and the dataset that is damaged.  with_state = 0
- * checks the Adam moments but does not keep them. */
+ * checks the Adam moments but does not keep them.  What the law of indices remembers is for its owner to
+ * judge. */
 PF_MUST_USE pf_status pf_checkpoint_read(const char *path, int with_state, pf_checkpoint *out);
 void pf_checkpoint_free(pf_checkpoint *c);
 

@@ -85,6 +85,55 @@ static PF_MUST_USE pf_status get_space(hid_t file, const char *path, pf_space *s
     return PF_OK;
 }
 
+/* ---- what a law of indices remembers ---- */
+
+static PF_MUST_USE pf_status put_times(hid_t file, const pf_checkpoint *c)
+{
+    hid_t g = 0;
+    hsize_t T = (hsize_t)c->times, kept = (hsize_t)c->times_kept;
+    if (!c->times) return PF_OK;
+    PF_TRY(pf_h5_group(file, "/times", &g));
+    pf_status st = pf_h5_put(g, "history", H5T_NATIVE_DOUBLE, (pf_h5_shape){2, {T, kept}},
+                             c->times_loss, PF_H5_CHECKSUM);
+    if (!st)
+        st = pf_h5_put(g, "count", H5T_NATIVE_INT32, (pf_h5_shape){1, {T}}, c->times_count,
+                       PF_H5_CHECKSUM);
+    H5Gclose(g);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status times_shape(hid_t file, const char *path, const char *name,
+                                         pf_checkpoint *c)
+{
+    pf_h5_shape s = {0};
+    size_t n = 0;
+    hid_t d = pf_h5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
+    PF_REQUIRE(d > 0, PF_EFORMAT, "%s is damaged: cannot open the dataset %s", path, name);
+    pf_status st = pf_h5_backed(d, path, name, &s, &n);
+    H5Dclose(d);
+    if (st) return pf_trail(st, PF_WHERE);
+    PF_REQUIRE(s.rank == 2 && n > 0 && s.dim[0] <= INT_MAX && s.dim[1] <= INT_MAX, PF_EFORMAT,
+               "%s is damaged: the dataset %s has an impossible shape", path, name);
+    c->times = (int)s.dim[0];
+    c->times_kept = (int)s.dim[1];
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_times(hid_t file, const char *path, pf_checkpoint *c)
+{
+    if (!pf_h5_has(file, "/times")) return PF_OK;
+    PF_TRY(times_shape(file, path, "/times/history", c));
+    size_t T = (size_t)c->times, bytes = T * (size_t)c->times_kept * sizeof *c->times_loss;
+    double *loss = pf_zalloc(bytes);
+    int32_t *count = pf_zalloc(T * sizeof *count);
+    c->times_loss = loss;
+    c->times_count = count;
+    PF_REQUIRE(loss && count, PF_EMEM, "no memory to read %s", path);
+    PF_TRY(pf_h5_get(file, path, "/times/history", H5T_NATIVE_DOUBLE, loss, bytes));
+    PF_TRY(pf_h5_get(file, path, "/times/count", H5T_NATIVE_INT32, count, T * sizeof *count));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status put_all(hid_t file, const pf_checkpoint *c)
 {
     const float *block[BLOCKS] = {c->params, c->ema, c->adam_m, c->adam_v};
@@ -101,6 +150,7 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_checkpoint *c)
         }
         PF_TRY(put_block(file, pf_checkpoint_groups[b], c, block[b]));
     }
+    PF_TRY(put_times(file, c));
     return PF_OK;
 }
 
@@ -109,9 +159,12 @@ pf_status pf_checkpoint_write(const char *path, const pf_checkpoint *c)
     size_t blocks = 1u + !!c->ema + !!c->adam_m + !!c->adam_v;
     PF_REQUIRE(c->params && c->views && c->n_views > 0 && !c->adam_m == !c->adam_v, PF_EARG,
                "%s: a checkpoint needs parameters, and both Adam moments or none", path);
+    size_t times =
+        (size_t)c->times * ((size_t)c->times_kept * sizeof(double) + sizeof(int32_t));
     pf_h5_image im;
-    PF_TRY(pf_h5_begin(&im, blocks * (c->floats * sizeof(float) + 512u * (size_t)c->n_views), 0,
-                       "checkpoint"));
+    PF_TRY(pf_h5_begin(&im,
+                       blocks * (c->floats * sizeof(float) + 512u * (size_t)c->n_views) + times,
+                       0, "checkpoint"));
     PF_TRY(pf_h5_end(&im, path, put_all(im.file, c)));
     return PF_OK;
 }
@@ -263,6 +316,7 @@ static PF_MUST_USE pf_status read_all(hid_t file, const char *path, int with_sta
     /* Read in any case: a file with one bad byte is bad, also for who does not need that byte. */
     PF_TRY(read_block(file, path, pf_checkpoint_groups[ADAM_M], c, &c->adam_m));
     PF_TRY(read_block(file, path, pf_checkpoint_groups[ADAM_V], c, &c->adam_v));
+    PF_TRY(read_times(file, path, c));
     if (with_state) return PF_OK;
     pf_free(c->adam_m);
     pf_free(c->adam_v);
@@ -278,6 +332,8 @@ void pf_checkpoint_free(pf_checkpoint *c)
     pf_free(c->ema);
     pf_free(c->adam_m);
     pf_free(c->adam_v);
+    pf_free((void *)c->times_loss);
+    pf_free((void *)c->times_count);
     pf_free(c->config);
     memset(c, 0, sizeof *c);
 }

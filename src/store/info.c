@@ -147,6 +147,24 @@ static PF_MUST_USE pf_status count_parameters(const page *p, const char *group, 
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+/* What a law of indices remembers; values are not read here. */
+static PF_MUST_USE pf_status print_times(const page *p)
+{
+    pf_h5_shape s = {0};
+    size_t n = 0;
+    if (!pf_h5_has(p->file, "/times") || !pf_h5_has(p->file, "/times/history")) return PF_OK;
+    hid_t d = H5Dopen2(p->file, "/times/history", H5P_DEFAULT);
+    pf_status st = d > 0 ? pf_h5_shape_of(d, &s, &n)
+                         : pf_raise(PF_EIO, PF_WHERE,
+                                    "%s is damaged: cannot open /times/history", p->path);
+    if (d > 0) H5Dclose(d);
+    if (st) return pf_trail(st, PF_WHERE);
+    if (s.rank == 2)
+        fprintf(p->f, "  %-16s up to %llu last losses of %llu indices\n", "/times",
+                (unsigned long long)s.dim[1], (unsigned long long)s.dim[0]);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status about_checkpoint(const page *p)
 {
     fprintf(p->f, "checkpoint %s\n", p->path);
@@ -164,6 +182,7 @@ static PF_MUST_USE pf_status about_checkpoint(const page *p)
         PF_TRY(count_parameters(p, *group, &n, &values));
         if (n) fprintf(p->f, "  %-16s %d datasets, %zu values\n", *group, n, values);
     }
+    PF_TRY(print_times(p));
     print_attr(p, p->file, "config");
     print_provenance(p);
     return PF_OK;
