@@ -423,6 +423,33 @@ static void what_a_network_learned_is_not_free(void **state)
     }
 }
 
+static void given_indices_are_taken_and_their_weights_go_into_the_gradient(void **state)
+{
+    (void)state;
+    const char *const more[] = {"times", "second_moment"};
+    const int32_t index[B] = {0, 39, 7, 7, 20, 1};
+    const double weight[B] = {0.25, 4.0, 1.0, 2.0, 0.5, 8.0}; /* exact in floats */
+    double plain[B];
+    void *self = open_with(more, 2), *uniform = open_with(NULL, 0);
+    rig *r = new_rig(), *w = new_rig();
+    assert_int_equal(pf_method_ddpm.times(self), 40);
+    assert_int_equal(pf_method_ddpm.times(uniform), 0);
+    r->batch.index = w->batch.index = index;
+    pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
+    for (int b = 0; b < B; b++) assert_true(r->cond[b] == (float)index[b]);
+    for (int i = 0; i < B * D; i++) r->net[i] = 0.5f * r->seen[i];
+    pf_method_ddpm.loss(self, &r->batch, r->scratch, r->net, 3.0, plain, r->gout);
+    w->batch.weight = weight;
+    pf_method_ddpm.loss(self, &w->batch, r->scratch, r->net, 3.0, w->term, w->gout);
+    assert_memory_equal(plain, w->term, sizeof plain);
+    for (int i = 0; i < B * D; i++)
+        assert_true(w->gout[i] == (float)weight[i / D] * r->gout[i]);
+    pf_method_ddpm.close(self);
+    pf_method_ddpm.close(uniform);
+    pf_free(r);
+    pf_free(w);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -476,6 +503,7 @@ int main(void)
         cmocka_unit_test(a_gradient_guides_each_kind_of_step),
         cmocka_unit_test(samples_of_a_network_that_knows_the_data_are_the_data),
         cmocka_unit_test(what_a_network_learned_is_not_free),
+        cmocka_unit_test(given_indices_are_taken_and_their_weights_go_into_the_gradient),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

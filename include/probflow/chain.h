@@ -23,6 +23,10 @@ typedef struct pf_batch {
     uint64_t seed;
     uint32_t step;
     int eval; /* 1: the draws of evaluation */
+    /* [B] the index of each sample, drawn by a law that learns (times.h), and how much its loss counts;
+     * NULL, both: the method draws */
+    const int32_t *index;
+    const double *weight;
 } pf_batch;
 
 /* p(label | x) of a classifier that knows the noise of a chain.  x [B,D] is noised by `number` steps of the chain that

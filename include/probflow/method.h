@@ -65,9 +65,14 @@ typedef struct pf_method_ops {
     size_t (*scratch)(const void *self); /* bytes a sample, a multiple of 8 */
     /* Draws, and fills in[i] ([B] of port i; NULL where the network does not read it) and scratch. */
     void (*see)(const void *self, const pf_batch *b, void *scratch, void *const *in);
-    /* loss [B]; gout (NULL: unwanted) = scale d(sum of losses)/d net. */
+    /* loss [B], unweighted; gout (NULL: unwanted) = scale d(sum of losses)/d net, each loss times its
+     * b->weight where there are some. */
     void (*loss)(const void *self, const pf_batch *b, const void *scratch, const float *net,
                  double scale, double *loss, float *gout);
+    /* T when its indices are to be drawn by the second moment of their loss, which training then remembers
+     * and tells as b->index; 0, or NULL: it draws by itself. */
+    int (*times)(const void *self);
+    int labels; /* 1: its loss reads the batch's labels, which nothing then withholds */
     /* Views; NULL: there is none.  The net has parameters and outlives them. */
     pf_status (*score)(const pf_net *n, const pf_view_opt *o, pf_score *out);
     pf_status (*chain)(const pf_net *n, const pf_view_opt *o, pf_chain *out);

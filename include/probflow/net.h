@@ -28,7 +28,9 @@ struct pf_net {
  * `label` (integer [1,1,1], -1: none) and `condition` ([1,1,C+1]: the values, and 1 where they are known,
  * else zeros).
  * Fails  PF_ESHAPE: the data do not fit the model; PF_EARG: the method does not take such data, the model
- *        reads what is not offered, or is analytic under a method that has no SDE. */
+ *        reads what is not offered, or is analytic under a method that has no SDE, or the method reads
+ *        labels and the space has no classes.
+ * Test   a_loss_that_reads_labels_is_told_them */
 PF_MUST_USE pf_status pf_net_create(const pf_model *m, const pf_method *method,
                                     const pf_space *space, pf_net **out);
 void pf_net_free(pf_net *n); /* NULL allowed */
@@ -48,6 +50,8 @@ size_t pf_inputs_bytes(const pf_net *n, int batch);
 void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inputs *to);
 /* 1 when the network reads the port of this name; 0 also of analytic models. */
 int pf_net_reads(const pf_net *n, const char *port);
+/* 1 when the network or the method's loss reads labels. */
+int pf_net_labels(const pf_net *n);
 /* Fills the ports `label` and `condition` of `batch` samples where the network reads them.  label [B] and
  * condition [B,C+1] are as in pf_batch; samples from B on are as the last.  Without a call they are withheld.
  * Test  what_is_withheld_is_as_none, a_label_and_a_condition_change_the_output */

@@ -42,12 +42,12 @@ typedef struct pf_variance {
 } pf_variance;
 
 /* Collective.  Measures at the parameters (not the averaged ones) of checkpoint `at`.  Batch j is
- * the one that step at->step + j of training under e would take, dropout included; nothing is
- * clipped, updated or written.
+ * the one that step at->step + j of training under e would take, dropout included, indices drawn by the
+ * losses that `at` remembers; nothing is clipped, updated or written.
  * Same bits on any number of ranks and threads.
  * Fails  PF_EARG: fewer than 2 batches, or ranks or batch that do not fit the shards; PF_ENOSUPP:
- *        a closed-form model; PF_EFORMAT, PF_ESHAPE: `at` is of another network or data shape;
- *        PF_ENUMERIC: a loss or gradient that is not finite.
+ *        a closed-form model; PF_EFORMAT, PF_ESHAPE: `at` is of another network or data shape,
+ *        or lacks those losses; PF_ENUMERIC: a loss or gradient that is not finite.
  * Test   the_variance_is_that_of_the_gradients_training_used */
 PF_MUST_USE pf_status pf_train_variance(pf_comm *c, const pf_experiment *e,
                                         const pf_checkpoint *at, pf_variance *v);

@@ -6,8 +6,8 @@
  *     rescaled_simple   the same with vb T/1000
  *     kl, rescaled_kl   vb, T vb
  *
- * Indices are floor(T u), u the shifted grid of time.h.  A row is worked on in pieces that stay on the stack, so
- * nothing is allocated after open.
+ * Indices are floor(T u), u the shifted grid of time.h, or those of the batch, with their weights.  A row is worked
+ * on in pieces that stay on the stack, so nothing is allocated after open.
  *
  * Source: Ho et al. 2020, Nichol and Dhariwal 2021, and their published code. */
 #include "method/ddpm.h"
@@ -20,6 +20,8 @@
 
 #include <math.h>
 
+enum { TIMES_UNIFORM, TIMES_SECOND_MOMENT };
+
 /* What see keeps of a sample for loss. */
 typedef struct seen {
     int64_t index;
@@ -30,6 +32,7 @@ static const char *const predictions[] = {"noise", "data", "mean", NULL};
 static const char *const variances[] = {"fixed_small", "fixed_large", "learned",
                                         "learned_range", NULL};
 static const char *const losses[] = {"simple", "kl", "rescaled_simple", "rescaled_kl", NULL};
+static const char *const times_words[] = {"uniform", "second_moment", NULL};
 static const char *const cdfs[] = {"tanh", "exact", NULL};
 
 /* clang-format off */
@@ -44,6 +47,7 @@ static const pf_opt opts[] = {
     PF_OPT(pf_ddpm_opt, clip, PF_BOOL, 1, 0, 1, "predictions of the data are cut to [-1, 1] in the bound and in samples, where these do not say"),
     PF_OPT_ENUM(pf_ddpm_opt, cdf, PF_CDF_TANH, cdfs, "of the decoder: tanh, as published; exact, the normal distribution"),
     PF_OPT_QUIET(pf_ddpm_opt, rescale_timesteps, PF_BOOL, 0, 0, 1, "the network is told 1000 i/T in place of i"),
+    PF_OPT_ENUM_QUIET(pf_ddpm_opt, times, TIMES_UNIFORM, times_words, "indices in training: uniform; second_moment, more often where losses are large, each loss then weighted to the same mean"),
     { 0 }
 };
 /* clang-format on */
@@ -156,8 +160,15 @@ static size_t scratch_bytes(const void *self)
     return ((const pf_ddpm *)self)->bytes;
 }
 
+static int times(const void *self)
+{
+    const pf_ddpm *m = self;
+    return m->opt.times == TIMES_SECOND_MOMENT ? m->opt.steps : 0;
+}
+
 static int time_of(const pf_ddpm *m, const pf_batch *b, int s, double u0)
 {
+    if (b->index) return b->index[s];
     int i = (int)(pf_time_share(u0, b->first + s, b->total) * m->T);
     return i < m->T ? i : m->T - 1;
 }
@@ -207,13 +218,14 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
         const seen *r = (const seen *)((const char *)scratch + (size_t)p.s * m->bytes);
         term[p.s] += reduce * piece_loss(m, b, r, &p, net, &d);
-        if (gout) pf_ddpm_put(m, &p, scale * reduce, &d, gout);
+        double each = b->weight ? scale * b->weight[p.s] : scale;
+        if (gout) pf_ddpm_put(m, &p, each * reduce, &d, gout);
     }
 }
 
-/* How a trained network is evaluated; what it predicts, and of which chain, stays. */
-static const char *const free_keys[] = {"variance=fixed_small", "variance=fixed_large", "clip",
-                                        "cdf", NULL};
+/* How a trained network is evaluated, and how training draws; what it predicts, and of which chain, stays. */
+static const char *const free_keys[] = {
+    "variance=fixed_small", "variance=fixed_large", "clip", "cdf", "times", NULL};
 
 const pf_method_ops pf_method_ddpm = {
     .name = "ddpm",
@@ -230,5 +242,6 @@ const pf_method_ops pf_method_ddpm = {
     .scratch = scratch_bytes,
     .see = see,
     .loss = loss,
+    .times = times,
     .chain = pf_ddpm_chain,
 };

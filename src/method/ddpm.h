@@ -23,7 +23,7 @@ extern const pf_method_ops pf_method_ddpm;
 enum { PF_DDPM_X, PF_DDPM_COND, PF_DDPM_SIGMA, PF_DDPM_MEAN, PF_DDPM_PORTS };
 
 typedef struct pf_ddpm_opt {
-    int steps, schedule, predicts, variance, loss, clip, cdf, rescale_timesteps;
+    int steps, schedule, predicts, variance, loss, clip, cdf, rescale_timesteps, times;
     double beta_start, beta_end;
 } pf_ddpm_opt;
 

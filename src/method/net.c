@@ -66,6 +66,8 @@ static PF_MUST_USE pf_status create_into(pf_net *n)
                n->space.kind == PF_REAL     ? "continuous data"
                : n->space.kind == PF_TOKENS ? "tokens"
                                             : "levels");
+    PF_REQUIRE(!m->labels || n->space.classes > 0, PF_EARG,
+               "method %s reads labels, but the data have no classes", m->name);
     PF_TRY(m->open(&n->method.opt, &n->space, &n->self));
     n->sde = pf_method_sde(&n->method);
     PF_TRY(n->model.ops->build ? build_graph(n) : analytic_views(n));
@@ -124,6 +126,11 @@ pf_status pf_net_set_params(pf_net *n, const float *params)
 int pf_net_reads(const pf_net *n, const char *port)
 {
     return n->graph && pf_graph_port(n->graph, port) >= 0;
+}
+
+int pf_net_labels(const pf_net *n)
+{
+    return n->method.ops->labels || pf_net_reads(n, "label");
 }
 
 void pf_net_give(const pf_net *n, int batch, const pf_batch *told, const pf_inputs *to)

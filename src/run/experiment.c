@@ -242,7 +242,7 @@ pf_status pf_experiment_space(const pf_experiment *e, pf_dataset *d, pf_space *o
         "train.drop_conditions is %g, but the network reads neither labels nor conditions; "
         "set model.label or model.condition",
         e->train.drop_conditions);
-    if (labels) PF_TRY(pf_dataset_classes(d, &n));
+    if (labels || e->method.ops->labels) PF_TRY(pf_dataset_classes(d, &n));
     *out = pf_dataset_about(d)->space;
     return PF_OK;
 }

@@ -66,11 +66,11 @@ static pf_status worker_loss(void *self, int index)
     return PF_OK;
 }
 
-/* What is known of this rank's images beside them, where the network reads it. */
+/* What is known of this rank's images beside them, where the network or the loss reads it. */
 static PF_MUST_USE pf_status read_given(pf_trainer *t, pf_dataset *d, int64_t mine)
 {
     size_t n = (size_t)mine, C = (size_t)t->net->space.conditions;
-    if (pf_net_reads(t->net, "label")) {
+    if (pf_net_labels(t->net)) {
         t->eval.label = pf_zalloc(n * sizeof *t->eval.label);
         PF_REQUIRE(t->eval.label, PF_EMEM, "no memory for %zu labels", n);
         PF_TRY(pf_dataset_labels(d, t->eval.first, mine, t->eval.label));

@@ -3,6 +3,7 @@
 #define PROBFLOW_SRC_TRAIN_LOOP_H
 
 #include <probflow/net.h>
+#include <probflow/times.h>
 #include <probflow/train.h>
 
 #include <stdatomic.h>
@@ -36,7 +37,7 @@ typedef struct pf_worker {
     pf_tree *tree;
     float *x;          /* [b,D] clean, model scale */
     uint64_t *sample;  /* [b] */
-    int32_t *label;    /* [b]; NULL: the network reads none */
+    int32_t *label;    /* [b]; NULL: neither the network nor the loss reads any */
     float *condition;  /* [b,C+1]; NULL: the network reads none */
     void *scratch;     /* of the method, for b samples */
     pf_inputs inputs;  /* what the network reads */
@@ -84,9 +85,18 @@ typedef struct pf_tally {
 typedef struct pf_eval {
     int64_t n, first; /* images; this rank's first */
     float *x;         /* this rank's images; NULL: no evaluation */
-    int32_t *label;   /* of them, where the network reads it */
+    int32_t *label;   /* of them, where the network or the loss reads it */
     float *condition; /* [C+1] each, where the network reads them */
 } pf_eval;
+
+/* The indices of a step's samples, where the method leaves them to a law that learns. */
+typedef struct pf_indices {
+    pf_times *law; /* NULL: the method draws, and the rest is NULL, too */
+    int32_t *index;
+    double *weight; /* [batch] of the step, of all ranks */
+    double *loss;   /* [own,b] unweighted, of this rank's samples */
+    double *losses; /* [batch] of all ranks' */
+} pf_indices;
 
 typedef struct pf_trainer {
     pf_comm *c;
@@ -103,6 +113,7 @@ typedef struct pf_trainer {
     pf_block block;
     pf_tally tally;
     pf_eval eval;
+    pf_indices indices;
     int n_workers;
     pf_worker *w;
     int64_t step; /* finished steps */
@@ -168,6 +179,21 @@ PF_MUST_USE pf_status pf_trainer_levels(pf_trainer *t);
 /* Local: the parameters alone.  `path` names the checkpoint in messages. */
 PF_MUST_USE pf_status pf_trainer_use_params(pf_trainer *t, const pf_checkpoint *c,
                                             const char *path);
+
+/* Local, where the method has such a law (else all of these do nothing): memory for it. */
+PF_MUST_USE pf_status pf_indices_open(pf_trainer *t);
+void pf_indices_free(pf_trainer *t);
+/* Local: the indices of the step that comes next. */
+void pf_indices_draw(pf_trainer *t);
+/* Collective: the losses of a step whose gradient is good. */
+PF_MUST_USE pf_status pf_indices_gather(pf_trainer *t);
+/* Local: what was gathered is remembered. */
+void pf_indices_learn(pf_trainer *t);
+/* Local: what is remembered, borrowed by a checkpoint, and back from one.  `path` names it in messages.
+ * Fails  PF_EFORMAT: a checkpoint after step 0 without it, one of another chain, damage.
+ * Test   losses_that_a_checkpoint_lacks_are_missed */
+void pf_indices_save(const pf_trainer *t, pf_checkpoint *c);
+PF_MUST_USE pf_status pf_indices_load(pf_trainer *t, const pf_checkpoint *c, const char *path);
 
 /* Local: this rank's part of the first images of the evaluation's split; none when there is no split
  * and none is asked for. */

@@ -60,6 +60,7 @@ static PF_MUST_USE pf_status write(const pf_trainer *t, float *m, float *v)
         .space = t->net->space,
         .config = t->config,
     };
+    pf_indices_save(t, &c);
     memcpy(c.data_content, t->content, sizeof c.data_content);
     PF_TRY(pf_checkpoint_write(path, &c));
     pf_checkpoint_prune(t->dir, t->step, &t->e->train);
@@ -87,6 +88,7 @@ static PF_MUST_USE pf_status use(pf_trainer *t, const pf_checkpoint *c, const ch
                "%s holds no optimiser state to continue from", path);
     PF_REQUIRE(c->seed == t->seed && c->shards == t->cut.shards, PF_EFORMAT,
                "%s was written with another seed or number of shards", path);
+    PF_TRY(pf_indices_load(t, c, path));
     memcpy(t->block.ema, c->ema, t->block.floats * sizeof *t->block.ema);
     take_pieces(t, c->adam_m, t->block.m);
     take_pieces(t, c->adam_v, t->block.v);

@@ -148,6 +148,7 @@ pf_status pf_trainer_gradient(pf_trainer *t)
 {
     for (int i = 0; i < pf_exchange_buckets(t->block.exchange) * t->n_workers; i++)
         t->block.arrived[i] = 0;
+    pf_indices_draw(t);
     pf_exchange_begin(t->block.exchange, PF_EXCHANGE_SUM, t->block.gradient);
     pf_status st = pf_workers_run(t, pf_worker_prepare, t);
     if (!st) st = pf_workers_run(t, pf_worker_gradient, t);
@@ -170,10 +171,12 @@ pf_status pf_trainer_step(pf_trainer *t)
 {
     t->lr = pf_learning_rate(&t->e->train, t->step);
     PF_TRY(pf_trainer_gradient(t));
+    PF_TRY(pf_indices_gather(t));
     pf_exchange_begin(t->block.exchange, PF_EXCHANGE_GATHER, t->block.params);
     pf_status st = pf_workers_run(t, update_pieces, t);
     PF_TRY(end_round(t));
     PF_TRY(st);
+    pf_indices_learn(t);
     t->step++;
     return PF_OK;
 }

@@ -49,7 +49,7 @@ static PF_MUST_USE pf_status open_data(pf_trainer *t)
     for (int i = 0; !st && i < t->cut.own; i++) {
         st = pf_shard_open(d, &e->data, t->cut.first + i, t->cut.shards, t->seed, &t->data[i]);
         if (!st)
-            st = pf_shard_keep(t->data[i], d, pf_net_reads(t->net, "label"),
+            st = pf_shard_keep(t->data[i], d, pf_net_labels(t->net),
                                pf_net_reads(t->net, "condition"));
         int wide = pf_dataset_about(d)->space.kind == PF_REAL ? (int)sizeof(double) : 1;
         if (!st)
@@ -136,6 +136,7 @@ void pf_trainer_free(pf_trainer *t)
     pf_free(t->eval.x);
     pf_free(t->eval.label);
     pf_free(t->eval.condition);
+    pf_indices_free(t);
     pf_free(t->config);
     pf_free(t);
 }
@@ -144,6 +145,7 @@ pf_status pf_trainer_open(pf_trainer *t)
 {
     PF_TRY(open_data(t));
     PF_TRY(allocate(t));
+    PF_TRY(pf_indices_open(t));
     size_t before = pf_alloc_live();
     PF_TRY(pf_workers_create(t));
     t->worker_bytes = pf_alloc_live() - before;

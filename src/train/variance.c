@@ -89,6 +89,7 @@ static PF_MUST_USE pf_status prepare(run *r, const pf_checkpoint *at)
                "%s holds %dx%dx%d values a row, the checkpoint was made for %dx%dx%d",
                t->e->data.path, b.h, b.w, b.c, a.h, a.w, a.c);
     PF_TRY(pf_trainer_use_params(t, at, "the checkpoint"));
+    PF_TRY(pf_indices_load(t, at, "the checkpoint"));
     r->mean = pf_zalloc(t->block.pieces * sizeof *r->mean);
     PF_REQUIRE(r->mean, PF_EMEM, "no memory for the mean of %zu gradients", t->block.floats);
     return PF_OK;

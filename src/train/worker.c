@@ -92,7 +92,7 @@ static PF_MUST_USE pf_status create(pf_trainer *t, int index)
     w->net = take(w, out);
     w->gout = take(w, out);
     w->loss = take(w, n * sizeof *w->loss);
-    int labels = pf_net_reads(net, "label"), conditions = pf_net_reads(net, "condition");
+    int labels = pf_net_labels(net), conditions = pf_net_reads(net, "condition");
     size_t C = (size_t)net->space.conditions + 1;
     if (labels) w->label = take(w, n * sizeof *w->label);
     if (conditions) w->condition = take(w, n * C * sizeof *w->condition);
@@ -145,7 +145,8 @@ pf_batch pf_worker_batch(const pf_worker *w, int64_t first, int64_t total)
                       .seed = t->seed};
 }
 
-/* What is known of the rows beside them; train.drop_conditions of the samples are told nothing. */
+/* What is known of the rows beside them; of train.drop_conditions of the samples the network is told nothing.
+ * Labels that the loss reads stay. */
 static void draw_given(const pf_trainer *t, pf_worker *w, const pf_shard *data)
 {
     size_t C = (size_t)t->net->space.conditions + 1;
@@ -153,7 +154,7 @@ static void draw_given(const pf_trainer *t, pf_worker *w, const pf_shard *data)
     pf_shard_given(data, t->step, t->cut.b, w->label, w->condition);
     for (int i = 0; i < t->cut.b; i++) {
         if (!pf_withheld(&t->e->train, t->seed, w->sample[i])) continue;
-        if (w->label) w->label[i] = -1;
+        if (w->label && !t->net->method.ops->labels) w->label[i] = -1;
         if (w->condition) memset(w->condition + (size_t)i * C, 0, C * sizeof *w->condition);
     }
 }
@@ -167,8 +168,23 @@ static pf_batch draw_batch(pf_trainer *t, pf_worker *w, int shard)
     draw_given(t, w, t->data[shard - t->cut.first]);
     pf_batch b = pf_worker_batch(w, at, batch);
     b.step = (uint32_t)t->step;
+    if (t->indices.law) {
+        b.index = t->indices.index + at;
+        b.weight = t->indices.weight + at;
+    }
     pf_net_see(t->net, &b, w->scratch, &w->inputs);
     return b;
+}
+
+/* The sum of a shard's losses as they count; those that a law of indices learns from are kept as they are. */
+static double sum_of(pf_trainer *t, const pf_worker *w, const pf_batch *b, int shard)
+{
+    double sum = 0.0;
+    for (int i = 0; i < b->B; i++) sum += b->weight ? b->weight[i] * w->loss[i] : w->loss[i];
+    if (t->indices.law)
+        memcpy(t->indices.loss + (shard - t->cut.first) * t->cut.b, w->loss,
+               (size_t)b->B * sizeof *w->loss);
+    return sum;
 }
 
 static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int shard)
@@ -183,9 +199,7 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     PF_TRY(pf_plan_forward(w->plan, &run, w->net));
     net->method.ops->loss(net->self, &b, w->scratch, w->net, 1.0 / t->e->train.batch, w->loss,
                           w->gout);
-    double sum = 0.0;
-    for (int i = 0; i < t->cut.b; i++) sum += w->loss[i];
-    t->tally.shard_loss[shard - t->cut.first] = sum;
+    t->tally.shard_loss[shard - t->cut.first] = sum_of(t, w, &b, shard);
     w->bucket = pf_exchange_buckets(t->block.exchange);
     pf_tree_leaf(w->tree);
     PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, NULL));

@@ -21,6 +21,12 @@ train: {steps: 12, batch: 16, lr: 1.0e-3, warmup: 4, ema: 0.9, checkpoint_every:
 likelihood: {group: 8, dequantisation: uniform, rtol: 1.0e-3, atol: 1.0e-3, div_tol: 1.0e-3}
 YAML
 
+# prints the same training as a chain whose indices are drawn by their losses
+by_losses() {
+    sed -e 's/^sde: .*/method: {name: ddpm, steps: 8, beta_end: 0.5, times: second_moment}/' -e '/^objective:/d' -e '/^likelihood:/d' \
+        -e 's/uniform_dequantisation: yes, //' -e 's/attention: .*}/attention: []}/' "$tmp/tiny.yaml"
+}
+
 # refuses PATTERN COMMAND...: must fail with one sentence matching PATTERN, within 60 s, on 2 ranks too
 refuses() {
     local pattern=$1 n rc; shift

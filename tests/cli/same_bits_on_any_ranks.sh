@@ -16,6 +16,12 @@ OMP_NUM_THREADS=2 "$probflow" train "$tmp/tiny.yaml" --run "$tmp/ht2" --quiet --
 for other in h2 h4 ht2; do same "$tmp/h1/checkpoint-00000012.h5" "$tmp/$other/checkpoint-00000012.h5"; done
 for other in r2 r4 t2; do same "$tmp/r1/checkpoint-00000012.h5" "$tmp/$other/checkpoint-00000012.h5"; done
 for other in b2 b4 bt2; do same "$tmp/b1.h5" "$tmp/$other.h5"; done
+# indices drawn by the losses of all ranks: 8 of a batch of 16, so that after 5 of the 12 steps all have their losses
+by_losses >"$tmp/times.yaml"
+for n in 1 2 4; do ranks $n "$probflow" train "$tmp/times.yaml" --run "$tmp/m$n" --quiet || fail "training by losses on $n ranks"; done
+OMP_NUM_THREADS=2 "$probflow" train "$tmp/times.yaml" --run "$tmp/mt2" --quiet || fail "training by losses on 2 threads"
+for other in m2 m4 mt2; do same "$tmp/m1/checkpoint-00000012.h5" "$tmp/$other/checkpoint-00000012.h5"; done
+"$probflow" info "$tmp/m1/checkpoint-00000012.h5" | grep -q '/times .*10 last losses of 8 indices' || fail "no losses in the checkpoint"
 # LAPACK's bits depend on its threads
 sed 's/^model: .*/model: {name: gaussian}/' "$tmp/tiny.yaml" >"$tmp/gaussian.yaml"
 for n in 1 2; do
