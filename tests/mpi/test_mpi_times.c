@@ -279,6 +279,7 @@ static void nothing_leaks_where_memory_ends(void **state)
         assert_int_equal(pf_alloc_live(), before);
         assert_true(n < 100000);
     }
+    must(pf_comm_agree(comm, PF_OK)); /* the data stay until all have read them */
 }
 
 int main(void)
