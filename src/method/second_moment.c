@@ -1,7 +1,7 @@
 /* The law of times.h.
  *
- * Losses are divided by a power of two at their largest before they are squared.  That changes no bit of w,
- * but for squares beyond the doubles' range, which the published code cannot take. */
+ * Losses are divided by a power of two near the largest before they are squared.  That changes no bit of w, and
+ * no square leaves the range of doubles, as in the published code it may. */
 #include <probflow/memory.h>
 #include <probflow/times.h>
 

@@ -1,6 +1,6 @@
 /* Evaluation loss: the training objective of the averaged parameters on the first images of a split,
- * without dropout and in float whatever the training's precision, at times and with noise that
- * never change, so that its curve shows the parameters alone.  Image i of n has time position i
+ * without dropout and in float whatever the training's precision, at the method's own times and with noise
+ * that never change, so that its curve shows the parameters alone.  Image i of n has time position i
  * and noise f(seed, EVAL_NOISE, i); shard s of S holds images [n s/S, n (s+1)/S). */
 #include "train/loop.h"
 

@@ -1,8 +1,8 @@
 /* The indices of a step's samples, where the method leaves them to a law that learns from their losses.
  *
- * Every rank has the law and draws the indices of the whole batch; once the step's gradient is good, the losses of all
- * ranks are gathered in the order of the samples, and every rank remembers them alike.  So neither ranks nor threads
- * change a bit, and what is remembered belongs to the step as the parameters do. */
+ * Every rank has the law and draws the indices of the whole batch.  Once the step's gradient is good, the losses
+ * of all ranks are gathered in the order of the samples, and every rank remembers them alike.  So neither ranks
+ * nor threads change a bit, and what is remembered belongs to the step as the parameters do. */
 #include "train/loop.h"
 
 #include <probflow/log.h>
