@@ -248,6 +248,7 @@ const pf_method_ops pf_method_classifier = {
     .opts = opts,
     .kinds = 1u << PF_LEVELS,
     .grids = 1u << PF_GRID_PUBLISHED,
+    .labels = 1,
     .open = open,
     .close = close,
     .ports = ports,
