@@ -183,6 +183,110 @@ static void results_of_other_columns_are_refused(void **state)
     assert_non_null(strstr(pf_error_message(), "it has a column 'prior'"));
 }
 
+/* A ledger of five columns, the last of them young or, with four, not there yet. */
+static void put_and_see(const char *name, int columns, pf_status (*before)(pf_results *))
+{
+    static const pf_ledger_column all[5] = {{"image", "", PF_CELL_I64, PF_ROLE_KEY, NULL},
+                                            {"draw", "", PF_CELL_I32, PF_ROLE_KEY, NULL},
+                                            {"label", "", PF_CELL_I32, PF_ROLE_LABEL, NULL},
+                                            {"vlb", "", PF_CELL_F64, PF_ROLE_TOTAL, NULL},
+                                            {"band", "", PF_CELL_F64, PF_ROLE_PART, NULL, 1}};
+    const pf_results_info info = {.images = 4,
+                                  .draws = 1,
+                                  .group = 1,
+                                  .config = "a: 1\n",
+                                  .columns = columns,
+                                  .column = all};
+    pf_results *r = NULL;
+    must(pf_results_open(in_dir(name), &info, &r));
+    must(before(r));
+    pf_ledger l = {0};
+    must(pf_results_rows(r, &l));
+    for (int64_t i = 0; i < l.rows; i++) {
+        const double *c = l.cell + i * l.n;
+        assert_true(c[0] == (double)i && c[3] == 0.1 * (double)i);
+    }
+    pf_free(l.cell);
+    must(pf_results_summary(r, &(pf_summary){.images = 4, .rows = 4, .listed = 1}));
+    must(pf_results_close(r));
+}
+
+static pf_status put_row(pf_results *r, int64_t i)
+{
+    const double row[5] = {(double)i, 0, -1, 0.1 * (double)i, 0.7};
+    PF_TRY(pf_results_put(r, i, row, 1));
+    return PF_OK;
+}
+
+static pf_status put_halves(pf_results *r)
+{
+    PF_TRY(put_row(r, 0));
+    PF_TRY(put_row(r, 1));
+    return PF_OK;
+}
+
+static pf_status put_rest(pf_results *r)
+{
+    assert_true(pf_results_done(r, 1) && !pf_results_done(r, 2));
+    PF_TRY(put_row(r, 2));
+    PF_TRY(put_row(r, 3));
+    return PF_OK;
+}
+
+static pf_status adopt_old(pf_results *r)
+{
+    pf_ledger l = {0};
+    int64_t n;
+    PF_TRY(pf_results_adopt(r, in_dir("old.h5"), &n));
+    assert_int_equal(n, 2);
+    PF_TRY(put_rest(r));
+    PF_TRY(pf_results_rows(r, &l));
+    for (int i = 0; i < 4; i++)
+        assert_true(i < 2 ? isnan(l.cell[i * 5 + 4]) : l.cell[i * 5 + 4] == 0.7);
+    pf_free(l.cell);
+    return PF_OK;
+}
+
+static pf_status adopt_new(pf_results *r)
+{
+    int64_t n;
+    PF_TRY(pf_results_adopt(r, in_dir("new.h5"), &n));
+    assert_int_equal(n, 2);
+    return PF_OK;
+}
+
+static pf_status check_nan(pf_results *r)
+{
+    pf_ledger l = {0};
+    PF_TRY(pf_results_rows(r, &l));
+    assert_true(l.n == 5 && l.rows == 4);
+    for (int i = 0; i < 4; i++) assert_true(isnan(l.cell[i * 5 + 4]));
+    pf_free(l.cell);
+    return PF_OK;
+}
+
+static void files_from_before_a_column_go_on_without_it(void **state)
+{
+    (void)state;
+    int same = 0;
+    FILE *f = fopen("/dev/null", "w");
+    static const char *const names[] = {"old.h5", "new.h5", "went.h5", "whole.h5"};
+    for (int i = 0; i < 4; i++) unlink(in_dir(names[i]));
+    put_and_see("old.h5", 4, put_halves);
+    put_and_see("new.h5", 5, adopt_old); /* old rows in a file of now */
+    put_and_see("whole.h5", 4, put_halves);
+    put_and_see("whole.h5", 4, put_rest);
+    put_and_see("old.h5", 5, put_rest); /* an old file goes on */
+    put_and_see("old.h5", 5, check_nan);
+    must(pf_store_compare(in_dir("old.h5"), in_dir("whole.h5"), f, &same));
+    assert_true(same); /* as it would have become in its time */
+    put_and_see("went.h5", 4, put_halves);
+    put_and_see("went.h5", 5, adopt_new); /* what it has no column for is left */
+    must(pf_store_compare(in_dir("went.h5"), in_dir("whole.h5"), f, &same));
+    assert_true(same);
+    fclose(f);
+}
+
 static void finished_groups_are_adopted_from_other_files_bit_by_bit(void **state)
 {
     (void)state;
@@ -336,6 +440,7 @@ int main(void)
         cmocka_unit_test(results_resume_and_come_back_in_image_order),
         cmocka_unit_test(results_of_another_configuration_are_refused),
         cmocka_unit_test(results_of_other_columns_are_refused),
+        cmocka_unit_test(files_from_before_a_column_go_on_without_it),
         cmocka_unit_test(finished_groups_are_adopted_from_other_files_bit_by_bit),
         cmocka_unit_test(groups_of_another_definition_or_damaged_ones_are_not_adopted),
         cmocka_unit_test(killed_results_writer_loses_no_finished_group),

@@ -26,6 +26,9 @@ typedef struct pf_ledger_column {
     pf_cell type;
     pf_role role;
     const char *said; /* what a page calls it; NULL: its name */
+    /* 1: files from before there was this column go on without it, and it is NaN in their rows.  Such columns
+     * stand behind all others. */
+    int young;
 } pf_ledger_column;
 
 /* Every ledger begins with these columns. */

@@ -192,7 +192,8 @@ typedef struct pf_results_info {
     const pf_ledger_column *column; /* [columns], borrowed while the file is open */
 } pf_results_info;
 /* Creates, or opens to resume; an existing file with other columns or another config is refused (PF_EARG)
- * with the first differing column or line. */
+ * with the first differing column or line.  One without the young columns goes on without them.
+ * Test  files_from_before_a_column_go_on_without_it */
 PF_MUST_USE pf_status pf_results_open(const char *path, const pf_results_info *info,
                                       pf_results **out);
 int pf_results_done(const pf_results *r, int64_t group);

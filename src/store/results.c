@@ -30,15 +30,17 @@ static int64_t first_row(const pf_results *r, int64_t g)
 /* Column by column, as the file has them. */
 static void pack(const pf_results *r, int64_t n, const double *cells, unsigned char *packed)
 {
-    for (int c = 0; c < r->columns; c++) {
+    for (int c = 0; c < r->stored; c++) {
         pf_cells_pack(&r->column[c], n, r->columns, cells + c, packed);
         packed += (size_t)n * pf_cell_size(&r->column[c]);
     }
 }
 
+/* What the file lacks is not known. */
 static void unpack(const pf_results *r, int64_t n, const unsigned char *packed, double *cells)
 {
-    for (int c = 0; c < r->columns; c++) {
+    pf_ledger_clear(&(pf_ledger){n, r->columns, r->column, cells});
+    for (int c = 0; c < r->stored; c++) {
         pf_cells_unpack(&r->column[c], n, r->columns, packed, cells + c);
         packed += (size_t)n * pf_cell_size(&r->column[c]);
     }
@@ -70,7 +72,7 @@ static PF_MUST_USE pf_status get_bytes(const pf_results *r, void *p, size_t n, o
 /* The columns of a group as they are stored, one after the other. */
 static PF_MUST_USE pf_status get_packed(const pf_results *r, int64_t g, unsigned char *packed)
 {
-    for (int c = 0; c < r->columns; c++) {
+    for (int c = 0; c < r->stored; c++) {
         size_t size = pf_cell_size(&r->column[c]), len = (size_t)rows_in(r, g) * size;
         PF_TRY(get_bytes(r, packed, len, r->at[c] + (off_t)((size_t)first_row(r, g) * size)));
         packed += len;
@@ -250,7 +252,7 @@ static PF_MUST_USE pf_status put_rows(pf_results *r, int64_t g, const unsigned c
     int64_t n = rows_in(r, g);
     const unsigned char *p = packed;
     r->crc[g] = pf_h5_crc(packed, pf_packed_size(r, n));
-    for (int c = 0; c < r->columns; c++) {
+    for (int c = 0; c < r->stored; c++) {
         size_t size = pf_cell_size(&r->column[c]), len = (size_t)n * size;
         PF_TRY(put_bytes(r, p, len, r->at[c] + (off_t)((size_t)first_row(r, g) * size)));
         p += len;
@@ -288,13 +290,15 @@ pf_status pf_results_put(pf_results *r, int64_t group, const double *cells, int 
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-/* Two syncs for all groups together: rows, then flags. */
-static PF_MUST_USE pf_status copy_groups(pf_results *r, const pf_results *from,
+/* Two syncs for all groups together: rows, then flags.  cells, packed: room for a group. */
+static PF_MUST_USE pf_status copy_groups(pf_results *r, const pf_results *from, double *cells,
                                          unsigned char *packed, int64_t *copied)
 {
+    int good;
     for (int64_t g = 0; g < r->groups; g++) {
         if (r->done[g] || !from->done[g]) continue;
-        PF_TRY(get_packed(from, g, packed));
+        PF_TRY(read_group(from, g, cells, &good));
+        pack(r, rows_in(r, g), cells, packed);
         PF_TRY(put_rows(r, g, packed));
     }
     PF_TRY(sync_bytes(r));
@@ -314,10 +318,13 @@ pf_status pf_results_adopt(pf_results *r, const char *path, int64_t *adopted)
     pf_results *from = NULL;
     *adopted = 0;
     PF_TRY(open_results(path, O_RDONLY, &mine, &from));
-    unsigned char *packed = pf_zalloc(pf_packed_size(r, (int64_t)r->group * r->draws));
-    pf_status st = packed ? copy_groups(r, from, packed, adopted)
-                          : pf_raise(PF_EMEM, PF_WHERE, "no memory to read %s", path);
+    size_t rows = (size_t)r->group * (size_t)r->draws;
+    unsigned char *packed = pf_zalloc(pf_packed_size(r, (int64_t)rows));
+    double *cells = pf_zalloc(rows * (size_t)r->columns * sizeof *cells);
+    pf_status st = packed && cells ? copy_groups(r, from, cells, packed, adopted)
+                                   : pf_raise(PF_EMEM, PF_WHERE, "no memory to read %s", path);
     pf_free(packed);
+    pf_free(cells);
     pf_results_free(from);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

@@ -26,7 +26,7 @@ size_t pf_cell_size(const pf_ledger_column *c)
 size_t pf_packed_size(const pf_results *r, int64_t n_rows)
 {
     size_t row = 0;
-    for (int c = 0; c < r->columns; c++) row += pf_cell_size(&r->column[c]);
+    for (int c = 0; c < r->stored; c++) row += pf_cell_size(&r->column[c]);
     return row * (size_t)n_rows;
 }
 
@@ -82,7 +82,7 @@ static PF_MUST_USE pf_status put_layout(hid_t file, const pf_results *r, const d
     unsigned char *v = pf_zalloc((size_t)r->rows * 8);
     PF_REQUIRE(v, PF_EMEM, "no memory for the results");
     pf_status st = PF_OK;
-    for (int c = 0; c < r->columns && !st; c++) {
+    for (int c = 0; c < r->stored && !st; c++) {
         const pf_ledger_column *k = &r->column[c];
         pf_cells_pack(k, r->rows, r->columns, cells + c, v);
         st = pf_h5_put(file, k->name, type_of(k), (pf_h5_shape){1, {(hsize_t)r->rows}}, v, 0);
@@ -187,6 +187,17 @@ static int is_known(const pf_results *r, const char *name)
     return !strcmp(name, "done") || !strcmp(name, "rows_crc32");
 }
 
+/* The columns that the file has: all, or those from before there were young ones. */
+static int count_stored(hid_t file, const pf_results *r)
+{
+    int old = 0;
+    for (int c = 0; c < r->columns; c++) {
+        if (!r->column[c].young) old++;
+        else if (pf_h5_has(file, r->column[c].name)) return r->columns;
+    }
+    return old;
+}
+
 /* A column that is missing is told when it is looked for. */
 static PF_MUST_USE pf_status same_columns(hid_t file, const pf_results *r)
 {
@@ -208,7 +219,8 @@ static PF_MUST_USE pf_status read_places(hid_t file, pf_results *r)
     PF_TRY(pf_h5_get_text(file, r->path, "config", &r->config));
     PF_TRY(read_counts(file, r));
     PF_TRY(same_columns(file, r));
-    for (int c = 0; c < r->columns; c++)
+    r->stored = count_stored(file, r);
+    for (int c = 0; c < r->stored; c++)
         PF_TRY(place_of(file, r->path, r->column[c].name, type_of(&r->column[c]), r->rows,
                         &r->at[c]));
     PF_TRY(place_of(file, r->path, "done", H5T_NATIVE_UINT8, r->groups, &r->at_done));
@@ -257,7 +269,7 @@ pf_status pf_results_create(const char *path, const pf_results_info *info)
     r->group = info->group;
     r->groups = (r->images + r->group - 1) / r->group;
     r->rows = r->images * r->draws;
-    r->columns = info->columns;
+    r->columns = r->stored = info->columns;
     r->column = info->column;
     r->config = pf_strdup(info->config);
     r->done = pf_zalloc((size_t)r->groups);
