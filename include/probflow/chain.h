@@ -66,10 +66,12 @@ typedef struct pf_move {
 } pf_move;
 
 typedef struct pf_chain {
-    void *self;   /* owned */
-    int dim;      /* D */
-    int steps;    /* T */
-    int batch;    /* largest B of one call */
+    void *self; /* owned */
+    int dim;    /* D */
+    int steps;  /* T */
+    int whole;  /* steps of the chain that was trained, of which these are kept; 0: not known */
+    int clips;  /* 1: predictions of the data are cut to their range */
+    int batch;  /* largest B of one call */
     size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
     /* nats [B] <- term i [B] of the bound, one of each sample: 0 the decoder, 1 .. steps-1 the KL of that step,
      * steps the prior.  Its noise is keyed by (seed, sample, step, i), so that neither the batch nor the

@@ -14,7 +14,8 @@ typedef struct pf_estimand_ops {
     /* Names in a table of points, which holds log-likelihoods: of its column, what the names of its errors
      * and parts begin with, and on the page. */
     const char *table, *prefix, *page;
-    /* Do these options suit the data and the view?  Fails PF_EARG. */
+    /* Do these options suit the data and the view?  group NULL, where a chain is needed: the view alone.
+     * Fails PF_EARG. */
     pf_status (*check)(const pf_likelihood_opt *opt, const pf_view *view,
                        const pf_group *group);
     /* Independent repeats inside a row: 0: nothing in it is random; 1: the row does not say its variance;

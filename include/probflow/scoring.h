@@ -75,6 +75,11 @@ typedef struct pf_scoring {
     const char *const *from;   /* [n_from] result files whose groups are taken over */
     int n_inputs, n_from;
 
+    /* Once it runs: the steps that the chain has and had when it was trained, and whether its predictions are
+     * cut; 0: there is no chain. */
+    struct pf_scored_chain {
+        int steps, whole, clips;
+    } chain;
     /* Rank 0, once it runs. */
     pf_results *results;
     pf_scored_sum sum;
@@ -83,7 +88,8 @@ typedef struct pf_scoring {
     pf_scoring_own own; /* private */
 } pf_scoring;
 
-/* Was the model trained where opt, which may be another model's, scores it?  Fails PF_EARG.  Local. */
+/* Was the model trained where opt, which may be another model's, scores it, and does its chain have what opt
+ * wants of it?  Fails PF_EARG; PF_EMEM and as opening a chain of one sample does.  Local. */
 PF_MUST_USE pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt);
 /* Do the data bring the labels and the conditions that the model reads, as many classes and conditions as it
  * was trained with?  Fails PF_EARG, and as reading the labels does.  Local.

@@ -2,6 +2,7 @@
 #include "likelihood/probe.h"
 
 #include <probflow/estimand.h>
+#include <probflow/method.h>
 
 #include <math.h>
 
@@ -25,6 +26,8 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT(pf_likelihood_opt, group, PF_INT, 16, 1, 65536, "images a solve: part of the definition of the result"),
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
     PF_OPT_QUIET(pf_likelihood_opt, terms, PF_INT, 0, 0, 1000000, "vlb: steps an image, one drawn in each of so many strata of the chain; 0: all"),
+    PF_OPT_ENUM_QUIET(pf_likelihood_opt, clip, PF_CLIP_METHOD, pf_clip_words, "vlb: predictions of the data are cut to their range; method: where its own options say so"),
+    { "respacing", PF_STR, offsetof(pf_likelihood_opt, respacing), 0, 0, 0, "", NULL, "vlb: steps of the chain that are kept: 250, in equal steps; 10,15,20, of each third; ddim50, each n-th; empty: all", 1 },
     PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, the last and shorter one among them, for the solver's share of the error; 1000000: all"),
     PF_OPT(pf_likelihood_opt, seed, PF_I64, 1, 0, 9e18, "seed of dequantisation, probes and bound"),
     PF_OPT_NEST(pf_likelihood_opt, ode, pf_ode_opts),
@@ -49,6 +52,20 @@ size_t pf_likelihood_bytes(const pf_likelihood_opt *o, int dim)
     return most;
 }
 
+/* What only a chain has is not asked of anything else. */
+static PF_MUST_USE pf_status check_chain(const pf_likelihood_opt *o)
+{
+    const pf_estimand_ops *e;
+    for (int i = 0; (e = pf_estimand_asked(o, i)); i++)
+        PF_REQUIRE(e->needs & PF_NEEDS_CHAIN || (o->clip == PF_CLIP_METHOD && !o->respacing[0]),
+                   PF_EARG,
+                   "likelihood.%s is %s, but %s is of no chain of steps; leave it out, or set "
+                   "likelihood.estimand=vlb",
+                   o->respacing[0] ? "respacing" : "clip",
+                   o->respacing[0] ? o->respacing : pf_clip_words[o->clip], e->name);
+    return PF_OK;
+}
+
 pf_status pf_likelihood_check(const pf_likelihood_opt *opt)
 {
     const pf_trace_opt *o = &opt->trace;
@@ -59,6 +76,7 @@ pf_status pf_likelihood_check(const pf_likelihood_opt *opt)
                "likelihood.estimand: %s and %s have no ledger in common; ask for one after the "
                "other",
                a ? a->name : "none", b ? b->name : "none");
+    PF_TRY(check_chain(opt));
     PF_REQUIRE(P > 0 && (P & (P - 1)) == 0, PF_EARG,
                "likelihood.colours is %d; want a power of two", P);
     if (o->probe == PF_EXACT) return PF_OK;

@@ -35,6 +35,34 @@ static int columns(const pf_scoring *s)
     return pf_likelihood_columns(s->opt, &c);
 }
 
+/* The model as opt wants its chain, for so many samples. */
+static PF_MUST_USE pf_status open_chain(const pf_scorer *m, const pf_likelihood_opt *opt,
+                                        pf_view_opt view, pf_chain *out)
+{
+    PF_REQUIRE(m->net->method.ops->chain, PF_EARG,
+               "likelihood.estimand: %s needs a chain of steps, which %s does not have",
+               pf_estimand_asked(opt, 0)->name, m->path);
+    view.respacing = opt->respacing;
+    view.clip = (pf_clip)opt->clip;
+    pf_status st = pf_net_chain(m->net, &view, out);
+    if (st == PF_EARG && opt->respacing[0])
+        st = pf_raise(st, PF_WHERE, "likelihood.%s, in the chain of %s", pf_error_message(),
+                      m->path);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status check_chain(const pf_scorer *model, const pf_likelihood_opt *opt)
+{
+    const pf_estimand_ops *e;
+    pf_chain chain = {0};
+    const pf_view view = {.chain = &chain};
+    pf_status st = open_chain(model, opt, (pf_view_opt){.batch = 1}, &chain);
+    for (int i = 0; !st && (e = pf_estimand_asked(opt, i)); i++)
+        if (e->needs & PF_NEEDS_CHAIN) st = e->check(opt, &view, NULL);
+    pf_chain_free(&chain);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt)
 {
     double from = model->net->graph ? pf_method_t_min(&model->net->method) : 0.0;
@@ -42,6 +70,7 @@ pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *op
                "likelihood.t_min is %g, but %s is trained from %g on; set likelihood.t_min=%g "
                "for both",
                opt->ode.t_min, model->path, from, from);
+    if (needs_of(opt) & PF_NEEDS_CHAIN) PF_TRY(check_chain(model, opt));
     return PF_OK;
 }
 
@@ -87,12 +116,9 @@ static pf_status open_seat(const pf_scoring *s, struct pf_seat *k)
         k->view.score = &k->score;
     }
     if (needs_of(s->opt) & PF_NEEDS_CHAIN) {
-        PF_REQUIRE(s->model.net->method.ops->chain, PF_EARG,
-                   "likelihood.estimand: %s needs a chain of steps, which %s does not have",
-                   pf_estimand_asked(s->opt, 0)->name, s->model.path);
         const pf_chain *first = k == s->own.seats ? NULL : &s->own.seats[0].chain;
         pf_view_opt view = {.batch = batch, .with = first ? first->self : NULL};
-        PF_TRY(pf_net_chain(s->model.net, &view, &k->chain));
+        PF_TRY(open_chain(&s->model, s->opt, view, &k->chain));
         k->view.chain = &k->chain;
     }
     k->open = 1;
@@ -396,6 +422,8 @@ static pf_status open_all(pf_comm *c, pf_scoring *s)
     PF_REQUIRE(s->own.seats, PF_EMEM, "no memory for %d workers", s->own.threads);
     if (pf_comm_rank(c) == 0) PF_TRY(open_results(s));
     PF_TRY(open_seats(s, (int)(s->own.threads < groups ? s->own.threads : groups)));
+    const pf_chain *chain = &s->own.seats[0].chain;
+    s->chain = (struct pf_scored_chain){chain->steps, chain->whole, chain->clips};
     return PF_OK;
 }
 

@@ -210,7 +210,7 @@ static pf_status check(const pf_likelihood_opt *opt, const pf_view *view, const 
         "likelihood.terms is %d, but the chain has %d terms to draw from; want fewer, or "
         "0 for all",
         opt->terms, T - 1);
-    PF_REQUIRE(group->pixels || group->x, PF_EARG, "a group without data");
+    PF_REQUIRE(!group || group->pixels || group->x, PF_EARG, "a group without data");
     return PF_OK;
 }
 

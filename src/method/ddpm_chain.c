@@ -184,6 +184,8 @@ pf_status pf_ddpm_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
     *out = (pf_chain){.self = c,
                       .dim = (int)c->D,
                       .steps = c->m->T,
+                      .whole = c->m->opt.steps,
+                      .clips = c->m->clip,
                       .batch = c->batch,
                       .state = c->D,
                       .term = term,
