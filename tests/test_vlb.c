@@ -12,8 +12,8 @@
  * Sohl-Dickstein et al. 2015, and the model is a product of Bernoulli(1/2) for x_T whose reverse step is
  * the posterior of data that are known to be Bernoulli(p).  With r_i = (1 + (1 - 2b)^i)/2 the chance that
  * an entry of x_i is that of x_0, all terms are sums over the states of one entry. */
-enum { D = 5, T = 41, B = 6, COLUMNS = 9 };
-enum { PRIOR = 3, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS };
+enum { D = 5, T = 41, B = 6, BANDS = 10, COLUMNS = 9 + BANDS };
+enum { PRIOR = 3, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, BAND };
 
 typedef struct binary {
     double p, b;
@@ -57,6 +57,15 @@ static double image_term(const binary *c, int i, const unsigned char *k)
 {
     double sum = 0.0;
     for (int d = 0; d < D; d++) sum += entry_term(c, i, k[d]);
+    return sum;
+}
+
+/* Terms of band k [bits/dim], of N steps. */
+static double band_of(const binary *c, int k, const unsigned char *data)
+{
+    double sum = 0.0;
+    for (int i = 1 + k * (T - 1) / BANDS; i <= (k + 1) * (T - 1) / BANDS; i++)
+        sum += image_term(c, i, data) / (D * M_LN2);
     return sum;
 }
 
@@ -131,6 +140,8 @@ static void all_terms_are_the_closed_form(void **state)
         assert_true(fabs(r[PRIOR] - image_term(&c, T, k + b * D) / nats) < 1e-14);
         assert_true(fabs(r[DECODER] - image_term(&c, 0, k + b * D) / nats) < 1e-14);
         assert_true(fabs(r[DIFFUSION] - sum / nats) < 1e-13);
+        for (int i = 0; i < BANDS; i++)
+            assert_true(fabs(r[BAND + i] - band_of(&c, i, k + b * D)) < 1e-14);
         assert_true(r[VLB] == r[PRIOR] + r[DIFFUSION] + r[DECODER]);
         assert_true(isnan(r[VARIANCE]) && r[EVALUATIONS] == T);
     }
@@ -151,7 +162,16 @@ static void terms_of_the_optimal_model_telescope(void **state)
 
 /* --------------------------------------------------------------------------------- drawn terms -- */
 
-/* Mean over draws of the sampled sum, and of the variance that rows state, against the draws' own. */
+/* Mean over draws of a column against what is expected of it; 7e-6 by chance. */
+static void check_mean(const double *cells, int rows, int step, double want)
+{
+    double mean = 0.0, var = 0.0;
+    for (int j = 0; j < rows; j++) mean += cells[j * step] / rows;
+    for (int j = 0; j < rows; j++) var += pow(cells[j * step] - mean, 2) / (rows - 1);
+    assert_true(fabs(mean - want) < 4.5 * sqrt(var / rows) + 1e-12);
+}
+
+/* Mean over draws of the sampled sum, of the bands, and of the variance that rows state, against the draws' own. */
 static void check_drawn(int terms)
 {
     enum { J = 3000 };
@@ -170,10 +190,16 @@ static void check_drawn(int terms)
             mean += r[DIFFUSION] / J;
             said += r[VARIANCE] / J;
             assert_true(r[EVALUATIONS] == terms + 1);
+            double sum = 0.0;
+            for (int i = 0; i < BANDS; i++) sum += r[BAND + i];
+            assert_true(fabs(sum - r[DIFFUSION]) < 1e-13);
         }
         for (int j = 0; j < J; j++)
             var += pow(cells[(j * 2 + b) * COLUMNS + DIFFUSION] - mean, 2) / (J - 1);
-        assert_true(fabs(mean - want) < 4.5 * sqrt(var / J)); /* 7e-6 by chance */
+        check_mean(cells + b * COLUMNS + DIFFUSION, J, 2 * COLUMNS, want);
+        for (int i = 0; i < BANDS; i++)
+            check_mean(cells + b * COLUMNS + BAND + i, J, 2 * COLUMNS,
+                       band_of(&c, i, k + b * D));
         if (terms == 1) assert_true(isnan(said));
         else assert_true(said > 0.9 * var); /* too large by the trend, never too small */
     }
@@ -274,6 +300,92 @@ static void the_summary_covers_the_sampling(void **state)
     assert_int_equal(pf_likelihood_pilots(&o, 1, 0, 100000), 0); /* rows say it */
 }
 
+/* The variance of one draw [(bits/dim)^2]: of the drawn steps, and of the noise of all terms. */
+static double variance_of_draw(const binary *c, int terms, const unsigned char *k)
+{
+    double noise = c->noise * c->noise / 12.0, sum = 2.0 * noise; /* decoder and prior */
+    for (int j = 0, from = 0; j < terms; j++) {
+        int to = (j + 1) * (T - 1) / terms, s = to - from;
+        double mean = 0.0, square = 0.0;
+        for (int i = from + 1; i <= to; i++) {
+            double v = image_term(c, i, k);
+            mean += v / s;
+            square += v * v / s;
+        }
+        sum += s * s * (square - mean * mean + noise);
+        from = to;
+    }
+    return sum / pow(D * M_LN2, 2);
+}
+
+/* What draws and what images do to the error, where both are known. */
+static void check_shares(int terms)
+{
+    enum { N = 400, J = 5 };
+    static unsigned char k[N * D];
+    static double cells[N * J * COLUMNS];
+    binary c = {0.3, 0.05, 0, 1.0, -1};
+    pf_likelihood_opt o = options(terms == T - 1 ? 0 : terms, J);
+    double draws = 0.0, mean = 0.0, images = 0.0, whole[N];
+    draw_data(k, N);
+    for (int b = 0; b < N; b++) {
+        pf_group g = group_of(k + b * D, b, 1);
+        score(&c, &o, &g, cells + b * J * COLUMNS);
+        draws += variance_of_draw(&c, terms, k + b * D) / J / N / N;
+        whole[b] = 0.0;
+        for (int i = 0; i <= T; i++) whole[b] += image_term(&c, i, k + b * D) / (D * M_LN2);
+        mean += whole[b] / N;
+    }
+    for (int b = 0; b < N; b++) images += pow(whole[b] - mean, 2) / (N - 1) / N;
+    pf_ledger l = {N * J, COLUMNS, NULL, cells};
+    pf_likelihood_columns(&o, &l.column);
+    pf_summary s;
+    pf_likelihood_summary(&l, &s);
+    double of_draws = pow(pf_summary_figure(&s, "draws_se"), 2),
+           all = pow(s.figure[1].value, 2);
+    assert_true(fabs(of_draws / draws - 1.0) < 0.15); /* 1600 squares: 3.5 % */
+    assert_true(fabs(all / (draws + images) - 1.0) < 0.2);
+    assert_true(fabs(all - of_draws - pow(pf_summary_figure(&s, "images_se"), 2)) < 1e-15);
+    assert_true(fabs(pf_summary_figure(&s, "images_se") / sqrt(images) - 1.0) < 0.3);
+    double band = 0.0;
+    for (int i = 0; i < BANDS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "diffusion_%d", i);
+        band += pf_summary_figure(&s, name);
+        strcat(name, "_se");
+        assert_true(pf_summary_figure(&s, name) > 0.0);
+    }
+    assert_true(fabs(band - pf_summary_figure(&s, "diffusion")) < 1e-12);
+}
+
+static void the_error_is_shared_by_draws_and_images(void **state)
+{
+    (void)state;
+    check_shares(T - 1);
+    check_shares(8);
+}
+
+/* Rows of files that have no bands, and one draw: nothing is said of either. */
+static void what_is_not_known_is_not_said(void **state)
+{
+    (void)state;
+    binary c = {0.3, 0.05, 0, 0.2, -1};
+    unsigned char k[B * D];
+    double cells[B * COLUMNS];
+    pf_likelihood_opt o = options(6, 1);
+    pf_group g = group_of(k, 0, B);
+    pf_ledger l = {B, COLUMNS, NULL, cells};
+    pf_summary s;
+    draw_data(k, B);
+    score(&c, &o, &g, cells);
+    pf_likelihood_columns(&o, &l.column);
+    pf_likelihood_summary(&l, &s);
+    assert_true(s.n == 7 + 2 * BANDS && isnan(pf_summary_figure(&s, "draws_se")));
+    for (int i = 0; i < BANDS; i++) cells[COLUMNS + BAND + i] = NAN;
+    pf_likelihood_summary(&l, &s);
+    assert_true(s.n == 7 && !isnan(s.figure[0].value));
+}
+
 /* ------------------------------------------------------------------------------------ refusals -- */
 
 static void what_does_not_suit_is_refused_in_a_sentence(void **state)
@@ -281,7 +393,7 @@ static void what_does_not_suit_is_refused_in_a_sentence(void **state)
     (void)state;
     binary c = {0.3, 0.05, 0, 0.0, 12};
     unsigned char k[B * D];
-    double cells[2 * B * 13];
+    double cells[2 * B * COLUMNS];
     pf_chain chain = chain_of(&c);
     pf_view v = {.chain = &chain}, none = {0};
     pf_likelihood_opt o = options(0, 1);
@@ -301,6 +413,17 @@ static void what_does_not_suit_is_refused_in_a_sentence(void **state)
     must(pf_opt_set(pf_likelihood_opts, "likelihood", "estimand", "[nll_ode, vlb]", &o));
     assert_int_equal(pf_likelihood_check(&o), PF_EARG);
     assert_non_null(strstr(pf_error_message(), "nll_ode and vlb have no ledger in common"));
+    must(pf_opt_set(pf_likelihood_opts, "likelihood", "estimand", "nll_ode,bound", &o));
+    must(pf_likelihood_check(&o));
+    must(pf_opt_set(pf_likelihood_opts, "likelihood", "clip", "no", &o));
+    assert_int_equal(pf_likelihood_check(&o), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "likelihood.clip is no, but nll_ode"));
+    must(pf_opt_set(pf_likelihood_opts, "likelihood", "clip", "method", &o));
+    must(pf_opt_set(pf_likelihood_opts, "likelihood", "respacing", "10,10", &o));
+    assert_int_equal(pf_likelihood_check(&o), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "likelihood.respacing is 10,10, but nll_ode"));
+    o.estimand = PF_VLB;
+    must(pf_likelihood_check(&o));
 }
 
 static void every_failing_allocation_is_reported_and_leaves_nothing_behind(void **state)
@@ -377,6 +500,8 @@ int main(void)
         cmocka_unit_test(the_variance_of_noise_is_exact),
         cmocka_unit_test(groups_do_not_change_an_image),
         cmocka_unit_test(the_summary_covers_the_sampling),
+        cmocka_unit_test(the_error_is_shared_by_draws_and_images),
+        cmocka_unit_test(what_is_not_known_is_not_said),
         cmocka_unit_test(what_does_not_suit_is_refused_in_a_sentence),
         cmocka_unit_test(every_failing_allocation_is_reported_and_leaves_nothing_behind),
         cmocka_unit_test(a_list_is_read_and_the_older_word_is_written),

@@ -9,12 +9,13 @@
 typedef enum pf_cell { PF_CELL_I64, PF_CELL_I32, PF_CELL_F64 } pf_cell;
 
 typedef enum pf_role {
-    PF_ROLE_KEY,      /* image, draw */
-    PF_ROLE_LABEL,    /* of the image; -1: none */
-    PF_ROLE_TOTAL,    /* a number asked for; NaN: not asked for, or this draw was not made */
-    PF_ROLE_PART,     /* of the first total */
-    PF_ROLE_DEQUANT,  /* the same, from noise that is drawn anew in each draw */
-    PF_ROLE_OFFSET,   /* the same, alike in every row */
+    PF_ROLE_KEY,     /* image, draw */
+    PF_ROLE_LABEL,   /* of the image; -1: none */
+    PF_ROLE_TOTAL,   /* a number asked for; NaN: not asked for, or this draw was not made */
+    PF_ROLE_PART,    /* of the first total */
+    PF_ROLE_DEQUANT, /* the same, from noise that is drawn anew in each draw */
+    PF_ROLE_OFFSET,  /* the same, alike in every row */
+    PF_ROLE_BAND, /* of the part that its name begins with, which is the sum of its bands; NaN: not known */
     PF_ROLE_VARIANCE, /* of the first total, as this row alone shows it; NaN: it does not */
     PF_ROLE_ERROR,    /* of the first total against a better solve; NaN: there was none */
     PF_ROLE_COUNT,    /* of the row's group */
@@ -49,7 +50,9 @@ int pf_ledger_order(const double *p, const double *q);
 /* What a ledger says of all images: figures by name.  A total X gives X and X_se (standard error of the
  * mean over images, draws averaged first); a part X gives X; a variance X_variance gives X_se, the share of
  * the first total's error due to it; dequantisation gives dequant_se, the share due to its draws; an error
- * X gives its mean |X| and X_max; a count its mean.  NaN: not known. */
+ * X gives its mean |X| and X_max; a count its mean; a band X that is known in every row gives X and X_se.
+ * Without dequantisation, two draws an image or more give draws_se, the share of the first total's error that
+ * more draws would remove, and images_se, what would be left.  NaN: not known. */
 enum { PF_FIGURES_MAX = 2 * PF_LEDGER_MAX, PF_FIGURE_NAME = 48 };
 typedef struct pf_figure {
     char name[PF_FIGURE_NAME];

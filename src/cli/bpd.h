@@ -9,6 +9,7 @@ typedef struct pf_bpd_page {
     const pf_likelihood_opt *o;
     double speed;             /* images a second; 0: none was scored by this call */
     int64_t groups, repeated; /* in the file; at a tenth of the tolerances */
+    struct pf_scored_chain chain;
 } pf_bpd_page;
 
 /* Fills groups and repeated from rows sorted by image. */

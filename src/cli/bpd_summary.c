@@ -51,6 +51,36 @@ static void print_totals(const pf_likelihood_opt *o, const pf_summary *s)
     }
 }
 
+/* Of a chain: which one, and what of it. */
+static void print_chain(const pf_bpd_page *p)
+{
+    const pf_estimand_ops *e = pf_estimand_asked(p->o, 0);
+    const struct pf_scored_chain *c = &p->chain;
+    int n = p->o->terms;
+    if (!(e->needs & PF_NEEDS_CHAIN)) return;
+    printf("estimand      %s, ", e->help);
+    if (c->whole > c->steps)
+        printf("%d of %d (respacing %s)", c->steps, c->whole, p->o->respacing);
+    else printf("all %d", c->steps);
+    printf("; predictions of the data %s; ", c->clips ? "clipped" : "not clipped");
+    if (n) printf("%d of its %d terms, drawn in each draw\n", n, c->steps - 1);
+    else printf("all its %d terms\n", c->steps - 1);
+}
+
+/* What a part is made of; nothing where some rows do not know. */
+static void print_bands(const pf_ledger_column *c, int n, const pf_summary *s)
+{
+    const char *gap = NULL;
+    for (int i = 0; i < n; i++) {
+        double v = of(s, &c[i], "");
+        if (c[i].role != PF_ROLE_BAND || isnan(v)) continue;
+        if (!gap) printf("bands         %s", said(&c[i]));
+        printf("%s %.5f", gap ? gap : ":", v);
+        gap = "";
+    }
+    if (gap) printf("\n");
+}
+
 static void print_parts(const pf_ledger_column *c, int n, const pf_summary *s)
 {
     const char *gap = "ledger        ";
@@ -79,6 +109,22 @@ static void print_shares(const pf_ledger_column *c, int n, const pf_summary *s)
     }
 }
 
+/* The same where nothing is dequantised: what more draws would remove, and what only more images would. */
+static void print_draws(const pf_likelihood_opt *o, const pf_summary *s)
+{
+    double draws = pf_summary_figure(s, "draws_se"), images = pf_summary_figure(s, "images_se");
+    double all = s->figure[1].value, terms = pf_summary_figure(s, "terms_se");
+    if (pf_estimand_dequantises(pf_estimand_asked(o, 0))) return;
+    if (o->draws == 1 && !isnan(all) && !isnan(terms))
+        printf("  of the s.e.: images and their noise, at least %.5f\n",
+               sqrt(fmax(all * all - terms * terms, 0.0)));
+    if (!isnan(draws))
+        printf("  of the s.e.: noise%s %.5f, which more draws remove\n",
+               o->terms ? " and drawn terms" : "", draws);
+    if (!isnan(images))
+        printf("  of the s.e.: images %.5f, which only more images reduce\n", images);
+}
+
 static void print_work(const pf_bpd_page *p, const pf_ledger_column *c, int n,
                        const pf_summary *s)
 {
@@ -104,8 +150,11 @@ void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s)
     printf("images        %lld of the %s split of %s, %d draw%s each\n", (long long)s->images,
            p->split, p->dataset, p->o->draws, p->o->draws == 1 ? "" : "s");
     print_totals(p->o, s);
+    print_chain(p);
     print_parts(c, n, s);
+    print_bands(c, n, s);
     print_shares(c, n, s);
+    print_draws(p->o, s);
     print_work(p, c, n, s);
     if (p->speed > 0.0) printf("speed         %.2f images/s\n", p->speed);
     printf("results       %s\n", p->results);

@@ -160,7 +160,7 @@ static pf_status finish(const job *j, pf_side *k)
     pf_summary sum;
     PF_TRY(pf_results_rows(s->results, &k->rows));
     pf_likelihood_summary(&k->rows, &sum);
-    pf_bpd_page page = {j->split, j->about.name, k->path, options(j), 0.0, 0, 0};
+    pf_bpd_page page = {j->split, j->about.name, k->path, options(j), 0.0, 0, 0, s->chain};
     pf_bpd_count_groups(&page, &k->rows);
     PF_TRY(pf_results_summary(s->results, &sum));
     PF_TRY(pf_scoring_end(s, PF_OK));
@@ -268,6 +268,10 @@ const pf_command pf_command_bpd = {
         "  --set K=V     likelihood options, for example --set "
         "likelihood.estimand=nll_ode,bound,\n"
         "                likelihood.probes=4, likelihood.rtol=1e-6,\n"
-        "                likelihood.check_groups=1000000 (every group is solved twice)",
+        "                likelihood.check_groups=1000000 (every group is solved twice); of a "
+        "chain "
+        "of steps\n"
+        "                likelihood.terms=20 (drawn steps), likelihood.draws=2,\n"
+        "                likelihood.clip=no, likelihood.respacing=250 (of its steps)",
     .run = run,
 };

@@ -153,6 +153,7 @@ static void add_parts(builder *b, const pf_estimand_ops *e)
         if (e->columns[c].role == PF_ROLE_VARIANCE)
             add_of(b, e->prefix, "weight_correction", (source){t->first, c, correction});
     add_role(b, e, PF_ROLE_PART, part);
+    add_role(b, e, PF_ROLE_BAND, part);
     if (t->pixels) add_role(b, e, PF_ROLE_DEQUANT, dequantisation);
     if (t->pixels || t->offset != 0.0) add_role(b, e, PF_ROLE_OFFSET, log_likelihood);
 }

@@ -4,6 +4,8 @@
  *     probe_se^2   = sum over images of (mean over draws of probe_variance) / J  / n^2
  *     dequant_se^2 = sum over images of (variance between draws - mean probe_variance) / J  / n^2,
  *                    floored at 0; with one probe its noise cannot be told apart and stays inside
+ *     draws_se^2   = sum over images of (variance between draws) / J  / n^2
+ *     images_se^2  = se^2 - draws_se^2, floored at 0
  *
  * Rows are sorted by image and draw first, so their order does not change a bit of the sums. */
 #include "likelihood/columns.h"
@@ -118,30 +120,41 @@ static void add_figures(const sorted *s, pf_role role, const sums *a, pf_summary
     for (int c = 0; c < s->l->n; c++) {
         const char *name = s->l->column[c].name;
         int len = (int)strlen(name);
-        if (s->l->column[c].role != role) continue;
+        if (s->l->column[c].role != role || (role == PF_ROLE_BAND && isnan(a->v[c]))) continue;
         if (role == PF_ROLE_VARIANCE) {
             add(out, name, len - (int)strlen("_variance"), "_se", sqrt(a->v[c]) / n);
         } else if (role == PF_ROLE_ERROR) {
             add(out, name, len, "", a->error[c]);
             add(out, name, len, "_max", a->most[c]);
         } else add(out, name, len, "", a->v[c]);
-        if (role == PF_ROLE_TOTAL)
+        if (role == PF_ROLE_TOTAL || role == PF_ROLE_BAND)
             add(out, name, len, "_se", n > 1 ? sqrt(a->squares[c] / (n - 1) / n) : NAN);
     }
+}
+
+/* What the draws do to the first total's error, and what the choice of the images does. */
+static void add_draws(const sorted *s, const sums *a, pf_summary *out)
+{
+    double n = (double)s->images, of_draws = a->between / n / n;
+    double all = n > 1 ? a->squares[s->first] / (n - 1) / n : NAN;
+    if (isnan(of_draws)) return;
+    add(out, "draws_se", 8, "", sqrt(of_draws));
+    add(out, "images_se", 9, "", isnan(all) ? NAN : sqrt(fmax(all - of_draws, 0.0)));
 }
 
 /* In the order in which files have them. */
 static void figures(const sorted *s, const sums *a, pf_summary *out)
 {
     static const pf_role of_parts[] = {PF_ROLE_PART, PF_ROLE_DEQUANT, PF_ROLE_OFFSET};
-    static const pf_role last[] = {PF_ROLE_ERROR, PF_ROLE_WORK, PF_ROLE_COUNT};
+    static const pf_role last[] = {PF_ROLE_ERROR, PF_ROLE_WORK, PF_ROLE_COUNT, PF_ROLE_BAND};
     int dequantised = 0;
     add_figures(s, PF_ROLE_TOTAL, a, out);
     for (int i = 0; i < 3; i++) add_figures(s, of_parts[i], a, out);
     add_figures(s, PF_ROLE_VARIANCE, a, out);
     for (int c = 0; c < s->l->n; c++) dequantised |= s->l->column[c].role == PF_ROLE_DEQUANT;
     if (dequantised) add(out, "dequant_se", 10, "", share_of_draws(s, a));
-    for (int i = 0; i < 3; i++) add_figures(s, last[i], a, out);
+    else add_draws(s, a, out);
+    for (int i = 0; i < 4; i++) add_figures(s, last[i], a, out);
 }
 
 static void sort(sorted *s)

@@ -2,12 +2,15 @@
  *
  *     vlb = prior + diffusion + decoder,     diffusion = sum over i = 1 .. N of KL_i,     N = T - 1
  *
+ * Ten bands of equally many steps, up to one, share diffusion among them, the least noisy first; with fewer than
+ * ten steps some are empty and 0.
+ *
  * With likelihood.terms = n below N the steps 1 .. N are cut into n strata of equal size, up to one, and of
  * each one step is drawn uniformly and counts for all s_k of its stratum:
  *
  *     diffusion ~ sum over k of y_k,   y_k = s_k KL_(i_k)
  *
- * which is unbiased.  Steps of neighbouring strata hardly differ in their KL, so the variance of the sum is
+ * which is unbiased, and so is the sum of those drawn in a band.  Steps of neighbouring strata hardly differ in their KL, so the variance of the sum is
  * estimated from pairs of them, and three of an odd number,
  *
  *     sum over pairs of (y_a - y_b)^2   (+ 3/2 sum over the three of (y - their mean)^2)
@@ -23,7 +26,9 @@
 #include <math.h>
 
 /* clang-format off */
-enum { PRIOR = PF_AT_LABEL + 1, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, COLUMNS };
+enum { BANDS = 10 };
+enum { PRIOR = PF_AT_LABEL + 1, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, BAND, COLUMNS = BAND + BANDS };
+#define BAND_COLUMN(i) {"diffusion_" #i, "bits/dim", PF_CELL_F64, PF_ROLE_BAND, "diffusion by tenths of the steps, the least noisy first", 1}
 static const pf_ledger_column columns[COLUMNS] = {
     {"image", "", PF_CELL_I64, PF_ROLE_KEY, NULL},
     {"draw", "", PF_CELL_I32, PF_ROLE_KEY, NULL},
@@ -34,6 +39,8 @@ static const pf_ledger_column columns[COLUMNS] = {
     {"vlb", "bits/dim", PF_CELL_F64, PF_ROLE_TOTAL, NULL},
     {"terms_variance", "(bits/dim)^2", PF_CELL_F64, PF_ROLE_VARIANCE, "drawn terms, at most"},
     {"evaluations", "", PF_CELL_I64, PF_ROLE_WORK, NULL},
+    BAND_COLUMN(0), BAND_COLUMN(1), BAND_COLUMN(2), BAND_COLUMN(3), BAND_COLUMN(4),
+    BAND_COLUMN(5), BAND_COLUMN(6), BAND_COLUMN(7), BAND_COLUMN(8), BAND_COLUMN(9),
 };
 /* clang-format on */
 
@@ -144,6 +151,17 @@ static double variance_of_sum(const double *y, int n)
     return sum;
 }
 
+/* y [n], of the steps `at` [n], into the bands of a row. */
+static void fill_bands(const work *w, const int *at, const double *y, double *row)
+{
+    for (int k = 0; k < BANDS; k++) row[BAND + k] = 0.0;
+    for (int k = 0; k < w->n; k++) {
+        int band =
+            (int)(((int64_t)BANDS * at[k] - 1) / w->N); /* band b ends at step (b + 1) N/10 */
+        row[BAND + band] += y[k] / (w->chain->dim * M_LN2);
+    }
+}
+
 /* Term i of all images to one column. */
 static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, double *cells)
 {
@@ -169,6 +187,7 @@ static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
         cells[VLB] = cells[PRIOR] + cells[DIFFUSION] + cells[DECODER];
         cells[VARIANCE] = w->n < w->N ? variance_of_sum(y, w->n) / (nats * nats) : NAN;
         cells[EVALUATIONS] = w->n + 1; /* the prior is none of the network's */
+        fill_bands(w, w->at + b * w->n, y, cells);
     }
     return PF_OK;
 }
