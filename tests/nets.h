@@ -37,7 +37,7 @@ static float *random_params(const pf_net *n)
     return p;
 }
 
-static void normals(uint64_t sample, size_t n, double *out)
+static inline void normals(uint64_t sample, size_t n, double *out)
 {
     pf_draw d = {.seed = 3, .stream = PF_STREAM_TEST, .sample = 1000 + sample};
     for (size_t i = 0; i < n; i++) {
