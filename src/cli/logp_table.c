@@ -96,10 +96,10 @@ static double part(const pf_logp_table *t, double value, double variance)
     (void)variance;
     return -value * nats(t);
 }
-static double dequantisation(const pf_logp_table *t, double value, double variance)
+static double part_or_none(const pf_logp_table *t, double value, double variance)
 {
     (void)variance;
-    return 0.0 - value * nats(t); /* uniform: 0 and not -0 */
+    return 0.0 - value * nats(t); /* uniform dequantisation, an empty band: 0 and not -0 */
 }
 
 static double of_point(const pf_logp_table *t, const pf_estimates *e, int64_t i, int column,
@@ -153,8 +153,8 @@ static void add_parts(builder *b, const pf_estimand_ops *e)
         if (e->columns[c].role == PF_ROLE_VARIANCE)
             add_of(b, e->prefix, "weight_correction", (source){t->first, c, correction});
     add_role(b, e, PF_ROLE_PART, part);
-    add_role(b, e, PF_ROLE_BAND, part);
-    if (t->pixels) add_role(b, e, PF_ROLE_DEQUANT, dequantisation);
+    add_role(b, e, PF_ROLE_BAND, part_or_none);
+    if (t->pixels) add_role(b, e, PF_ROLE_DEQUANT, part_or_none);
     if (t->pixels || t->offset != 0.0) add_role(b, e, PF_ROLE_OFFSET, log_likelihood);
 }
 

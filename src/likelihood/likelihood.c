@@ -16,7 +16,7 @@ static const char *const control_words[] = {"none", "gaussian", NULL};
 const pf_opt pf_likelihood_opts[] = {
     PF_OPT_SET(pf_likelihood_opt, estimand, PF_NLL_ODE, pf_estimand_words, "what is computed, a word or several as in nll_ode,bound: the likelihood of the probability flow, the bound of the SDE, the bound of a chain"),
     PF_OPT_ENUM(pf_likelihood_opt, dequantisation, PF_DEQUANT_UNIFORM, pf_dequant_words, "noise that makes pixels continuous"),
-    PF_OPT(pf_likelihood_opt, draws, PF_INT, 1, 1, 10000, "dequantisation draws an image"),
+    PF_OPT(pf_likelihood_opt, draws, PF_INT, 1, 1, 10000, "draws an image: of its dequantisation, or of the noise and the drawn terms of a chain"),
     TRACE(probe, PF_ENUM, PF_RADEMACHER, 0, 0, probe_words, "noise of the divergence estimate; exact: D products an evaluation"),
     TRACE(probes, PF_INT, 1, 1, 1024, NULL, "probes an image; two sets of `colours` and more give their share of the error"),
     TRACE(colours, PF_INT, 1, 1, 64, NULL, "probes a set, a power of two: in a set the couplings between pixels of different colour cancel"),

@@ -21,6 +21,10 @@ grep -q 'estimand: vlb' "$tmp/one/config.yaml" || fail "the estimand of a chain 
 "$probflow" bpd "$tmp/one" --limit 16 --out "$tmp/whole.h5" --quiet >"$tmp/bpd.out" || fail "bpd"
 grep -qE '^vlb +[0-9.]+ \+- [0-9.]+ bits/dim' "$tmp/bpd.out" || { cat "$tmp/bpd.out"; fail "no vlb with its error"; }
 grep -qE '^ledger +prior .* diffusion .* decoder' "$tmp/bpd.out" || fail "no parts"
+grep -qE '^estimand +the variational bound of a chain of steps, all 30; predictions of the data clipped; 6 of its 29 terms, drawn' "$tmp/bpd.out" ||
+    { cat "$tmp/bpd.out"; fail "which bound it is"; }
+grep -qE '^bands +diffusion by tenths of the steps.*:( [0-9.]+){10}$' "$tmp/bpd.out" || fail "no bands"
+grep -qE 'of the s.e.: images and their noise, at least [0-9.]+$' "$tmp/bpd.out" || fail "no share of the images"
 for i in 1 2; do
     ranks $i "$probflow" bpd "$tmp/one" --limit 16 --part $i/2 --out "$tmp/part$i.h5" --quiet >/dev/null || fail "part $i"
 done
@@ -69,6 +73,39 @@ same_numbers "$tmp/learned/checkpoint-00000003.h5" "$tmp/learned2/checkpoint-000
 for v in fixed_small learned; do
     refuses 'method.variance is fixed by the checkpoint' "$probflow" bpd "$tmp/learned" --set method.variance=$v --out "$tmp/x.h5"
 done
+# fewer steps, predictions as they are: another number under another name, with shares of its error that add up
+view=(--limit 16 --quiet --set likelihood.respacing=10 --set likelihood.clip=no --set likelihood.draws=3)
+"$probflow" bpd "$tmp/one" "${view[@]}" --out "$tmp/view.h5" >"$tmp/view.out" || fail "10 of 30 steps"
+grep -qE ', 10 of 30 \(respacing 10\); predictions of the data not clipped; 6 of its 9 terms' "$tmp/view.out" || { cat "$tmp/view.out"; fail "which view it is"; }
+"$probflow" info "$tmp/view.h5" >"$tmp/info.out"
+grep -q 'respacing: 10' "$tmp/info.out" && grep -q 'clip: no' "$tmp/info.out" || { cat "$tmp/info.out"; fail "the file says neither"; }
+"$probflow" bpd "$tmp/one" "${view[@]}" --part 1/2 --out "$tmp/viewpart.h5" >/dev/null || fail "a part of 10 of 30 steps"
+ranks 2 "$probflow" bpd "$tmp/one" "${view[@]}" --from "$tmp/viewpart.h5" --out "$tmp/viewmerged.h5" >/dev/null || fail "merging it"
+same "$tmp/view.h5" "$tmp/viewmerged.h5"
+"$probflow" bpd "$tmp/one" --limit 16 --quiet --set likelihood.respacing=30 --out "$tmp/all30.h5" >/dev/null || fail "30 of 30 steps"
+/usr/bin/python3 - "$tmp/view.h5" "$tmp/view.out" "$tmp/whole.h5" "$tmp/all30.h5" <<'P' || { cat "$tmp/view.out"; fail "the shares of the error"; }
+import h5py, re, sys
+import numpy as np
+f, page, whole, all30 = h5py.File(sys.argv[1], "r"), open(sys.argv[2]).read(), *(h5py.File(p, "r") for p in sys.argv[3:])
+v = np.stack([f["vlb"][()][f["draw"][()] == j][np.argsort(f["image"][()][f["draw"][()] == j])] for j in range(3)])
+n = v.shape[1]
+total, draws = v.mean(0).var(ddof=1) / n, v.var(0, ddof=1).sum() / 3 / n**2
+want = {"vlb_se": total**.5, "draws_se": draws**.5, "images_se": max(total - draws, 0) ** .5}
+for k, x in want.items():
+    assert abs(f.attrs[k] - x) < 1e-12, (k, f.attrs[k], x)
+    assert ("%.5f" % x) in page, (k, x)
+for k in ("vlb", "diffusion_3"): assert (whole[k][()] == all30[k][()]).all(), k
+P
+refuses "has 'clip: yes'.*|has '.*'clip: no'" "$probflow" bpd "$tmp/one" "${view[@]}" --set likelihood.clip=yes --from "$tmp/viewpart.h5" --out "$tmp/x.h5"
+refuses 'likelihood.respacing 40: section 1 has 30 steps' "$probflow" bpd "$tmp/one" --against "$tmp/two" --set likelihood.respacing=40 --out "$tmp/x.h5"
+[ ! -e "$tmp/x.h5" ] || fail "a result without a result"
+"$probflow" train "$tmp/chain.yaml" --run "$tmp/short" --set method.steps=12 --set train.steps=1 --set likelihood.terms=0 --quiet || fail "a shorter chain"
+refuses 'respacing 20: section 1 has 12 steps.* in the chain of .*short' "$probflow" bpd "$tmp/one" --against "$tmp/short" --set likelihood.respacing=20 --out "$tmp/x.h5"
+[ ! -e "$tmp/x.h5" ] || fail "the first model was scored before the second was seen not to fit"
+refuses 'likelihood.terms is 6, but the chain has 4 terms' "$probflow" bpd "$tmp/one" --set likelihood.respacing=5 --out "$tmp/x.h5"
+refuses 'likelihood.clip is yes, but nll_ode' "$probflow" train "$tmp/tiny.yaml" --run "$tmp/x" --set likelihood.clip=yes
+"$probflow" logp "$tmp/one" --in "$root/tests/data/t10k-images-idx3-ubyte.gz" --out "$tmp/points.csv" --quiet --set likelihood.respacing=10 >/dev/null &&
+    head -1 "$tmp/points.csv" | grep -q 'vlb_diffusion_0_nats,.*vlb_diffusion_9_nats' || fail "a table of points under a chain"
 
 refuses 'data.grid is dequantised, but method ddpm' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set data.grid=dequantised
 refuses 'sde.name has no use here' "$probflow" train "$tmp/chain.yaml" --run "$tmp/x" --set sde.name=vp
