@@ -51,8 +51,8 @@ typedef struct pf_likelihood_opt {
     int bound_samples;  /* times an image for the bound */
     int terms; /* of the steps of a chain an image for its bound, one in each of so many strata; 0: all */
     int clip; /* pf_clip: are the chain's predictions of the data cut to their range? */
-    char respacing
-        [PF_STR_MAX]; /* which of its steps are kept, as its method writes it; "": all */
+    /* Which of its steps are kept, as its method writes it; "": all. */
+    char respacing[PF_STR_MAX];
     int check_groups; /* groups repeated at a tenth of the tolerances for the solver's share */
     int64_t seed;
 } pf_likelihood_opt;

@@ -89,7 +89,8 @@ typedef struct pf_scoring {
 } pf_scoring;
 
 /* Was the model trained where opt, which may be another model's, scores it, and does its chain have what opt
- * wants of it?  Fails PF_EARG; PF_EMEM and as opening a chain of one sample does.  Local. */
+ * wants of it?  Fails PF_EARG; PF_EMEM and as opening a chain of one sample does.  Local.
+ * Test  a_chain_is_trained_scored_and_sampled.sh */
 PF_MUST_USE pf_status pf_scoring_reaches(const pf_scorer *model, const pf_likelihood_opt *opt);
 /* Do the data bring the labels and the conditions that the model reads, as many classes and conditions as it
  * was trained with?  Fails PF_EARG, and as reading the labels does.  Local.

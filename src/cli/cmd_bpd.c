@@ -268,10 +268,9 @@ const pf_command pf_command_bpd = {
         "  --set K=V     likelihood options, for example --set "
         "likelihood.estimand=nll_ode,bound,\n"
         "                likelihood.probes=4, likelihood.rtol=1e-6,\n"
-        "                likelihood.check_groups=1000000 (every group is solved twice); of a "
-        "chain "
-        "of steps\n"
-        "                likelihood.terms=20 (drawn steps), likelihood.draws=2,\n"
+        "                likelihood.check_groups=1000000 (every group is solved twice);\n"
+        "                of a chain of steps likelihood.terms=20 (drawn steps), "
+        "likelihood.draws=2,\n"
         "                likelihood.clip=no, likelihood.respacing=250 (of its steps)",
     .run = run,
 };

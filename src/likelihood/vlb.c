@@ -10,8 +10,8 @@
  *
  *     diffusion ~ sum over k of y_k,   y_k = s_k KL_(i_k)
  *
- * which is unbiased, and so is the sum of those drawn in a band.  Steps of neighbouring strata hardly differ in their KL, so the variance of the sum is
- * estimated from pairs of them, and three of an odd number,
+ * which is unbiased, and so is the sum of those drawn in a band.  Steps of neighbouring strata hardly differ in
+ * their KL, so the variance of the sum is estimated from pairs of them, and three of an odd number,
  *
  *     sum over pairs of (y_a - y_b)^2   (+ 3/2 sum over the three of (y - their mean)^2)
  *
@@ -156,8 +156,8 @@ static void fill_bands(const work *w, const int *at, const double *y, double *ro
 {
     for (int k = 0; k < BANDS; k++) row[BAND + k] = 0.0;
     for (int k = 0; k < w->n; k++) {
-        int band =
-            (int)(((int64_t)BANDS * at[k] - 1) / w->N); /* band b ends at step (b + 1) N/10 */
+        /* band b ends at step (b + 1) N/10 */
+        int band = (int)(((int64_t)BANDS * at[k] - 1) / w->N);
         row[BAND + band] += y[k] / (w->chain->dim * M_LN2);
     }
 }
