@@ -22,12 +22,6 @@
 
 enum { TIMES_UNIFORM, TIMES_SECOND_MOMENT };
 
-/* What see keeps of a sample for loss. */
-typedef struct seen {
-    int64_t index;
-    float noise[]; /* [D] */
-} seen;
-
 static const char *const predictions[] = {"noise", "data", "mean", NULL};
 static const char *const variances[] = {"fixed_small", "fixed_large", "learned",
                                         "learned_range", NULL};
@@ -52,85 +46,9 @@ static const pf_opt opts[] = {
 };
 /* clang-format on */
 
-void pf_ddpm_close(pf_ddpm *m)
-{
-    if (!m) return;
-    pf_gauss_free(m->gauss);
-    pf_free(m->number);
-    pf_free(m->at);
-    pf_free(m);
-}
-
 static void close_all(void *self)
 {
     pf_ddpm_close(self);
-}
-
-/* The whole chain, and then the steps of it that are kept. */
-static PF_MUST_USE pf_status make_chain(pf_ddpm *m, const char *respacing)
-{
-    const pf_ddpm_opt *o = &m->opt;
-    pf_gauss *whole = NULL;
-    double *beta = pf_zalloc((size_t)o->steps * sizeof *beta);
-    m->number = pf_zalloc((size_t)o->steps * sizeof *m->number);
-    pf_status st =
-        beta && m->number
-            ? PF_OK
-            : pf_raise(PF_EMEM, PF_WHERE, "no memory for a schedule of %d steps", o->steps);
-    if (!st)
-        st = pf_gauss_betas((pf_schedule)o->schedule, o->beta_start, o->beta_end, o->steps,
-                            beta);
-    if (!st) st = pf_gauss_create(o->steps, beta, &whole);
-    if (!st) st = pf_gauss_spacing(respacing, o->steps, m->number, &m->T);
-    if (!st) st = pf_gauss_respace(whole, m->number, m->T, &m->gauss);
-    pf_gauss_free(whole);
-    pf_free(beta);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
-}
-
-static PF_MUST_USE pf_status make_tables(pf_ddpm *m, const char *respacing)
-{
-    const pf_ddpm_opt *o = &m->opt;
-    const pf_gauss_opt g = {.predicts = (pf_predicts)o->predicts,
-                            .variance = (pf_variance)o->variance,
-                            .loss = (pf_gauss_loss_kind)o->loss,
-                            .decoder = {(pf_cdf)o->cdf, m->space.levels}};
-    PF_TRY(make_chain(m, respacing));
-    m->at = pf_zalloc((size_t)m->T * sizeof *m->at);
-    PF_REQUIRE(m->at, PF_EMEM, "no memory for a chain of %d steps", m->T);
-    for (int i = 0; i < m->T; i++) m->at[i] = pf_gauss_index(m->gauss, &g, i);
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status check(const pf_ddpm_opt *o, const pf_space *s)
-{
-    PF_REQUIRE(s->kind == PF_LEVELS && s->levels >= 2, PF_EARG,
-               "ddpm is a method for images of levels; its decoder needs their grid");
-    PF_REQUIRE(o->schedule != PF_SCHEDULE_JSD || o->predicts != PF_PREDICTS_NOISE, PF_EARG,
-               "the schedule jsd ends in pure noise, from which predicted noise gives no data; "
-               "want predicts data or mean");
-    return PF_OK;
-}
-
-pf_status pf_ddpm_open(const pf_ddpm_opt *opt, const pf_space *space, const char *respacing,
-                       pf_ddpm **out)
-{
-    PF_TRY(check(opt, space));
-    pf_ddpm *m = pf_zalloc(sizeof *m);
-    PF_REQUIRE(m, PF_EMEM, "no memory for the method ddpm");
-    m->opt = *opt;
-    m->space = *space;
-    m->clip = opt->clip;
-    m->D = (size_t)space->shape.h * (size_t)space->shape.w * (size_t)space->shape.c;
-    m->out = m->D << pf_gauss_learns((pf_variance)opt->variance);
-    m->bytes = sizeof(seen) + (m->D * sizeof(float) + 7) / 8 * 8;
-    pf_status st = make_tables(m, respacing);
-    if (st) {
-        pf_ddpm_close(m);
-        return pf_trail(st, PF_WHERE);
-    }
-    *out = m;
-    return PF_OK;
 }
 
 static pf_status open(const void *opt, const pf_space *space, void **self)
@@ -178,7 +96,7 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
     const pf_ddpm *m = self;
     double u0 = pf_time_shift(b);
     for (int s = 0; s < b->B; s++) {
-        seen *r = (seen *)((char *)scratch + (size_t)s * m->bytes);
+        pf_ddpm_seen *r = (pf_ddpm_seen *)((char *)scratch + (size_t)s * m->bytes);
         float *x = in[PF_DDPM_X];
         pf_draw noise = {b->seed, b->eval ? PF_STREAM_EVAL_NOISE : PF_STREAM_NOISE,
                          b->sample[s], 0};
@@ -192,7 +110,7 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
 }
 
 /* One piece of a sample's loss, before it is reduced; d its derivatives. */
-static double piece_loss(const pf_ddpm *m, const pf_batch *b, const seen *r,
+static double piece_loss(const pf_ddpm *m, const pf_batch *b, const pf_ddpm_seen *r,
                          const pf_ddpm_piece *p, const float *net, pf_ddpm_rows *d)
 {
     const pf_gauss_at *a = &m->at[r->index];
@@ -216,7 +134,8 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
     pf_ddpm_rows d;
     for (int s = 0; s < b->B; s++) term[s] = 0.0;
     for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, b->B, &p);) {
-        const seen *r = (const seen *)((const char *)scratch + (size_t)p.s * m->bytes);
+        const pf_ddpm_seen *r =
+            (const pf_ddpm_seen *)((const char *)scratch + (size_t)p.s * m->bytes);
         term[p.s] += reduce * piece_loss(m, b, r, &p, net, &d);
         double each = b->weight ? scale * b->weight[p.s] : scale;
         if (gout) pf_ddpm_put(m, &p, each * reduce, &d, gout);

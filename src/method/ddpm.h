@@ -27,12 +27,18 @@ typedef struct pf_ddpm_opt {
     double beta_start, beta_end;
 } pf_ddpm_opt;
 
+/* What see keeps of a sample for loss. */
+typedef struct pf_ddpm_seen {
+    int64_t index;
+    float noise[]; /* [D] */
+} pf_ddpm_seen;
+
 /* What open makes: the chain that is trained, or the part of its steps that a view keeps. */
 typedef struct pf_ddpm {
     pf_ddpm_opt opt;
     pf_space space;
     size_t D, out; /* entries of a datum, of the network's output for it */
-    size_t bytes;  /* of a sample's scratch, a `seen` */
+    size_t bytes;  /* of a sample's scratch, a pf_ddpm_seen */
     int T;         /* steps */
     int clip;      /* predictions of the data are cut */
     int *number;   /* [T] of these steps in the chain that is trained */
