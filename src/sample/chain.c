@@ -38,9 +38,10 @@ static PF_MUST_USE pf_status begin(run *r, const pf_batch *b)
     }
     PF_ASSERT(c->state == (size_t)c->dim); /* Gaussian chains alone have a way back */
     memcpy(r->state, d->code, n * sizeof *r->state);
-    for (int i = 1; i <= c->steps; i++) PF_TRY(c->step(c->self, b, &back, i, r->state, NULL));
+    /* up to x_T, from which steps are taken; one more would leave nothing but noise */
+    for (int i = 1; i < c->steps; i++) PF_TRY(c->step(c->self, b, &back, i, r->state, NULL));
     memcpy(d->code, r->state, n * sizeof *r->state);
-    *d->evaluations += c->steps;
+    *d->evaluations += c->steps - 1;
     return PF_OK;
 }
 
