@@ -104,6 +104,19 @@ static inline void describe_norm(int v, pf_site *s)
     two_params(s, s->in[0].c, s->in[0].c);
 }
 
+/* Three inputs of one head, or heads packed in one input. */
+static inline void describe_attention(int v, pf_site *s)
+{
+    pf_shape in = s->in[0];
+    s->n_in = v % 2 ? 3 : 1;
+    s->in[1] = s->in[2] = in;
+    if (v % 2) return;
+    s->out = v ? shape(2, 3, 6) : in;
+    s->attr = (pf_attr){.heads = v ? 3 : 2,
+                        .order = v ? PF_PARTS_WITHIN_HEADS : PF_HEADS_WITHIN_PARTS};
+    s->in[0] = shape(s->out.h, s->out.w, 3 * s->out.c);
+}
+
 /* The second and third input of those that have them. */
 static inline void more_inputs(pf_site *s)
 {
@@ -126,10 +139,6 @@ static inline void more_inputs(pf_site *s)
         s->in[1] = s->in[2] = shape(1, 1, 1);
         s->n_in = 3;
         return;
-    case PF_OP_ATTENTION:
-        s->in[1] = s->in[2] = in;
-        s->n_in = 3;
-        return;
     default:
         return;
     }
@@ -148,6 +157,7 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_CONV) describe_conv(v, s);
     if (op == PF_OP_FIR) describe_fir(v, s);
     if (op == PF_OP_GROUP_NORM) describe_norm(v, s);
+    if (op == PF_OP_ATTENTION) describe_attention(v, s);
     if (op == PF_OP_LINEAR) {
         s->attr.in_out = v % 2;
         s->out.c = v == 2 ? 1 : 5;

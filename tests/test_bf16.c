@@ -173,6 +173,68 @@ static void attention_agrees(void **state)
     }
 }
 
+/* The channels of part k of head h, dense [B n,d]. */
+static void take_head(const pf_site *s, int k, int h, const float *packed, float *dense)
+{
+    int heads = s->attr.heads, c = s->out.c, d = c / heads;
+    int by_part = s->attr.order == PF_HEADS_WITHIN_PARTS;
+    int first = by_part ? k * c + h * d : (3 * h + k) * d;
+    for (int i = 0; i < s->B * s->out.h * s->out.w; i++) {
+        const float *from = packed + (size_t)i * 3 * (size_t)c + first;
+        memcpy(dense + (size_t)i * (size_t)d, from, (size_t)d * sizeof *from);
+    }
+}
+
+static void run_once(bench *t)
+{
+    pf_call c = call_of(t, 0);
+    for (int k = 0; k < t->site.n_in; k++) c.gin[k] = t->side[0].gin[k];
+    assert_int_equal(t->row[0]->forward(t->side[0].ctx, &c), PF_OK);
+    assert_int_equal(t->row[0]->backward(t->side[0].ctx, &c), PF_OK);
+}
+
+/* One head of a packed call, alone. */
+static void one_head(bench *all, int h)
+{
+    const pf_site *s = &all->site;
+    int d = s->out.c / s->attr.heads;
+    pf_shape in = {s->out.h, s->out.w, d};
+    bench one = site(PF_OP_ATTENTION, 3, in, in);
+    one.site.precision = PF_BF16;
+    one.site.B = s->B;
+    begin(&one);
+    size_t rows = (size_t)(s->B * in.h * in.w), bytes = (size_t)d * sizeof(float);
+    for (int k = 0; k < 3; k++) take_head(s, k, h, all->in[0], one.in[k]);
+    for (size_t i = 0; i < rows; i++)
+        memcpy(one.gout + i * (size_t)d, all->gout + i * (size_t)s->out.c + h * d, bytes);
+    run_once(&one);
+    for (size_t i = 0; i < rows; i++)
+        assert_memory_equal(one.side[0].out + i * (size_t)d,
+                            all->side[0].out + i * (size_t)s->out.c + h * d, bytes);
+    for (int k = 0; k < 3; k++) {
+        take_head(s, k, h, all->side[0].gin[0], one.in[k]);
+        assert_memory_equal(one.in[k], one.side[0].gin[k], rows * bytes);
+    }
+    end(&one);
+}
+
+static void packed_heads_have_the_bits_of_single_ones(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIALS; i++) {
+        int heads = pick(1, 4), c = heads * pick(1, 33);
+        pf_shape out = {pick(1, 9), pick(1, 9), c};
+        bench t = site(PF_OP_ATTENTION, 1, (pf_shape){out.h, out.w, 3 * c}, out);
+        t.site.attr = (pf_attr){.heads = heads, .order = i % 2};
+        t.site.precision = PF_BF16;
+        begin(&t);
+        assert_string_equal(t.row[0]->backend, "bf16");
+        run_once(&t);
+        for (int h = 0; h < heads; h++) one_head(&t, h);
+        end(&t);
+    }
+}
+
 typedef void round_fn(int rows, int n, const float *x, size_t from, uint16_t *y);
 PF_CLONE_TABLE(round_fn, pf_bf16_round_rows, round_rows);
 PF_CLONE_TABLE(pf_bf16_run, pf_bf16_float, in_float);
@@ -373,6 +435,7 @@ int main(void)
         drawing_test(convolutions_of_full_channel_blocks_agree),
         drawing_test(linear_maps_agree_in_both_layouts),
         drawing_test(attention_agrees),
+        drawing_test(packed_heads_have_the_bits_of_single_ones),
         drawing_test(the_gradient_of_a_network_points_where_that_in_float_points),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,6 +192,43 @@ static void attention_with_equal_keys_returns_the_mean_value(void **state)
     rig_close(&r);
 }
 
+/* Where the j-th channel of head h of q, k or v lies in a pixel. */
+static int packed_at(const pf_site *s, int part, int h, int j)
+{
+    int d = s->out.c / s->attr.heads;
+    if (s->attr.order == PF_HEADS_WITHIN_PARTS) return (part * s->attr.heads + h) * d + j;
+    return (3 * h + part) * d + j;
+}
+
+static void heads_are_attention_on_their_channels(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        enum { N = 12, HEADS = 3, D = 5 };
+        pf_site s = {.op = PF_OP_ATTENTION, .name = "h", .B = 2, .n_in = 1};
+        s.in[0] = shape(3, 4, 3 * HEADS * D);
+        s.out = shape(3, 4, HEADS * D);
+        s.attr = (pf_attr){.heads = HEADS, .order = order};
+        pf_site t = {.op = PF_OP_ATTENTION, .name = "1", .B = 2, .n_in = 3};
+        t.in[0] = t.in[1] = t.in[2] = t.out = shape(3, 4, D);
+        rig all, one;
+        rig_open(&all, &s);
+        rig_open(&one, &t);
+        forward(&all);
+        for (int h = 0; h < HEADS; h++) {
+            for (int i = 0; i < 2 * N * D; i++)
+                for (int k = 0; k < 3; k++)
+                    one.in[k][i] =
+                        all.in[0][i / D * 3 * HEADS * D + packed_at(&s, k, h, i % D)];
+            forward(&one);
+            for (int i = 0; i < 2 * N * D; i++)
+                assert_true(one.out[i] == all.out[i / D * HEADS * D + h * D + i % D]);
+        }
+        rig_close(&all);
+        rig_close(&one);
+    }
+}
+
 static void resampling_leaves_a_constant_alone_away_from_the_border(void **state)
 {
     (void)state;
@@ -298,6 +335,7 @@ int main(void)
         cmocka_unit_test(convolution_of_an_impulse_is_the_mirrored_filter),
         cmocka_unit_test(group_norm_gives_each_group_mean_zero_and_variance_one),
         cmocka_unit_test(attention_with_equal_keys_returns_the_mean_value),
+        cmocka_unit_test(heads_are_attention_on_their_channels),
         cmocka_unit_test(resampling_leaves_a_constant_alone_away_from_the_border),
         cmocka_unit_test(time_features_are_sines_then_cosines),
         cmocka_unit_test(dropout_keeps_the_right_share_and_the_mean),

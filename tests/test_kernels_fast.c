@@ -25,6 +25,7 @@ static void convolutions_agree(void **state)
         one_conv(in, other.c, 3, 1, 1, 1);
         one_conv(in, other.c, 1, 1, 0, 0);
         one_conv(in, other.c, 3, 2, 0, 1);
+        one_conv(in, other.c, 3, 2, 1, 1);
     }
 }
 
@@ -115,6 +116,43 @@ static void attention_agrees(void **state)
         pf_shape in = any_shape();
         bench t = site(PF_OP_ATTENTION, 3, in, in);
         check(&t);
+    }
+}
+
+static bench heads_site(pf_shape out, int heads, int order)
+{
+    bench t = site(PF_OP_ATTENTION, 1, (pf_shape){out.h, out.w, 3 * out.c}, out);
+    t.site.attr = (pf_attr){.heads = heads, .order = order};
+    return t;
+}
+
+static void heads_of_attention_agree(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        int heads = pick(1, 6), d = pick(1, 40);
+        pf_shape out = {pick(1, 15), pick(1, 15), heads * d};
+        bench t = heads_site(out, heads, i % 2);
+        check(&t);
+    }
+}
+
+/* More than 2^20 scores a sample: not kept, and the last block of rows overlaps the one before. */
+static void attention_in_blocks_agrees(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    static const pf_shape shapes[] = {{33, 19, 40}, {1, 1025, 8}, {31, 37, 4}};
+    static const int heads[] = {5, 1, 1};
+    for (int i = 0; i < 3; i++) {
+        bench t = heads_site(shapes[i], heads[i], i % 2);
+        begin(&t);
+        size_t all = (size_t)t.site.B * (size_t)heads[i],
+               n = (size_t)(shapes[i].h * shapes[i].w);
+        assert_int_equal(t.row[0]->saved(&t.site, t.side[0].ctx), 0);
+        assert_true(t.row[0]->scratch(&t.site, t.side[0].ctx) < 2 * all * n * n);
+        check_begun(&t);
     }
 }
 
@@ -277,6 +315,8 @@ int main(void)
         drawing_test(kept_and_passing_kernels_give_the_same_bits),
         drawing_test(linear_maps_agree_in_both_layouts),
         drawing_test(attention_agrees),
+        drawing_test(heads_of_attention_agree),
+        drawing_test(attention_in_blocks_agrees),
         drawing_test(group_norms_agree),
         drawing_test(elementwise_operators_agree),
         drawing_test(the_exponential_of_silu_is_good_to_a_few_ulp),

@@ -134,6 +134,16 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e);         /* x [h,w,c] 
 pf_node pf_affine(pf_graph *g, pf_node x, double a, double b);     /* a x + b */
 /* softmax(q k' c^-1/2) v over all h*w pixels, one head. */
 pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
+/* The same for each of `heads` parts of the channels, from one map's output qkv [h,w,3c] to [h,w,c]: d = c/heads
+ * channels a head, softmax(q k' d^-1/2) v.  The order of the 3c channels is as published:
+ *   PF_PARTS_WITHIN_HEADS  the q, k and v of the first head, then those of the next ("heads,qkv")
+ *   PF_HEADS_WITHIN_PARTS  the q of all heads, then the k, then the v ("qkv,heads")
+ * No more than a part of the scores is in memory at a time where all of them would be many.
+ * Fails   (the graph) when the channels do not split.
+ * Source  Nichol and Dhariwal 2021, published code (QKVAttentionLegacy, QKVAttention).
+ * Test    heads_are_attention_on_their_channels, attention_in_blocks_agrees */
+typedef enum pf_heads_order { PF_PARTS_WITHIN_HEADS, PF_HEADS_WITHIN_PARTS } pf_heads_order;
+pf_node pf_attention_heads(pf_graph *g, pf_node qkv, int heads, pf_heads_order order);
 /* The row of NAME.weight [classes,width] with the number of the label, as [1,1,width]; zeros for a label
  * below 0, which says that there is none.  label is an input of integers [1,1,1].
  * Fails   (the graph) without a class or width, or when label is anything else; (forward) PF_EARG naming a

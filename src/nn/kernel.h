@@ -29,6 +29,9 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int kernel, stride, pad_lo, pad_hi; /* CONV; FIR: stride = down, pads */
     int up;                             /* FIR */
     int groups, silu;                   /* GROUP_NORM */
+    int scale_shift;                    /* GROUP_NORM: 1 = the vector scales and shifts */
+    int heads, order;                   /* ATTENTION of one input */
+    int cosine_first;                   /* POSITIONAL: the published order of U-Nets */
     int in_out;                         /* LINEAR: 1 = weight is [in,out] */
     double eps, rate;                   /* GROUP_NORM eps and dropout rate; DROPOUT rate */
     int levels, grid;                   /* LEVELS */

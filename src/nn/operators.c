@@ -332,6 +332,20 @@ pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v)
     return pf_graph_push(g, &n);
 }
 
+pf_node pf_attention_heads(pf_graph *g, pf_node qkv, int heads, pf_heads_order order)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_ATTENTION, NULL, qkv)) return PF_NONE;
+    int c = n.shape.c / 3;
+    if (n.shape.c % 3 || heads < 1 || c % heads)
+        return pf_graph_fail_at(
+            g, &n, "%d channels are no queries, keys and values of %d heads", n.shape.c, heads);
+    n.shape.c = c;
+    n.attr.heads = heads;
+    n.attr.order = order;
+    return pf_graph_push(g, &n);
+}
+
 pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width)
 {
     pf_gnode n;

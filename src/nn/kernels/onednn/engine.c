@@ -62,7 +62,29 @@ static PF_MUST_USE pf_status op_finish(dnn_lib *l, dnn_op *op, int n, const int 
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status make_pd(dnn_lib *l, dnn_op *op, const void *desc, float scale,
+/* C = scale A B, or C += */
+typedef struct outcome {
+    float scale;
+    int add;
+} outcome;
+
+static dnnl_status_t describe_outcome(dnnl_primitive_attr_t attr, const outcome *o)
+{
+    dnnl_post_ops_t sum;
+    if (o->scale != 1.0f) {
+        dnnl_status_t st = dnnl_primitive_attr_set_output_scales(attr, 1, 0, &o->scale);
+        if (st) return st;
+    }
+    if (!o->add) return dnnl_success;
+    dnnl_status_t st = dnnl_post_ops_create(&sum);
+    if (st) return st;
+    st = dnnl_post_ops_append_sum(sum, 1.0f);
+    if (!st) st = dnnl_primitive_attr_set_post_ops(attr, sum);
+    dnnl_post_ops_destroy(sum);
+    return st;
+}
+
+static PF_MUST_USE pf_status make_pd(dnn_lib *l, dnn_op *op, const void *desc, outcome o,
                                      const_dnnl_primitive_desc_t hint)
 {
     dnnl_primitive_attr_t attr;
@@ -70,7 +92,7 @@ static PF_MUST_USE pf_status make_pd(dnn_lib *l, dnn_op *op, const void *desc, f
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
     dnnl_status_t st = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-    if (!st && scale != 1.0f) st = dnnl_primitive_attr_set_output_scales(attr, 1, 0, &scale);
+    if (!st) st = describe_outcome(attr, &o);
     if (!st) st = dnnl_primitive_desc_create(&op->pd, desc, attr, l->engine, hint);
     omp_set_num_threads(threads);
     dnnl_primitive_attr_destroy(attr);
@@ -107,7 +129,7 @@ static PF_MUST_USE pf_status conv_forward_pd(dnn_lib *l, dnn_op *op, const dnn_c
     TRY_DNN(dnnl_convolution_forward_desc_init(
         &d, dnnl_forward_training, dnnl_convolution_direct, &m->x, &m->w,
         s->bias ? &m->b : NULL, &m->y, m->stride, m->lo, m->hi));
-    return make_pd(l, op, &d, 1.0f, NULL);
+    return make_pd(l, op, &d, (outcome){1.0f, 0}, NULL);
 }
 
 static PF_MUST_USE pf_status conv_init(dnn_lib *l, dnn_conv_kind kind, const dnn_conv_shape *s,
@@ -136,7 +158,7 @@ static PF_MUST_USE pf_status conv_init(dnn_lib *l, dnn_conv_kind kind, const dnn
             : dnnl_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, &m.x,
                                                           &m.w, s->bias ? &m.b : NULL, &m.y,
                                                           m.stride, m.lo, m.hi);
-    pf_status made = st ? PF_EEXT : make_pd(l, op, &d, 1.0f, hint.pd);
+    pf_status made = st ? PF_EEXT : make_pd(l, op, &d, (outcome){1.0f, 0}, hint.pd);
     dnnl_primitive_desc_destroy(hint.pd);
     PF_REQUIRE(!st, PF_EEXT, "oneDNN: gradient of a convolution refused, status %d", (int)st);
     PF_TRY(made);
@@ -193,18 +215,36 @@ static PF_MUST_USE pf_status repack(dnn_lib *l, const dnn_op *conv, const dnn_co
     return PF_OK;
 }
 
+/* Matrices [rows,columns] as they lie in memory; turned: their transposes are meant. */
+static PF_MUST_USE pf_status matrices(const dnn_matmul_shape *s, int rows, int columns,
+                                      int turned, dnn_rows lie, dnnl_memory_desc_t *md)
+{
+    const int heads = s->heads ? s->heads : 1, n = s->heads ? 4 : 3, m = n - 2;
+    if (!lie.row) {
+        lie.row = (size_t)columns;
+        lie.head = (size_t)rows * lie.row;
+        lie.batch = (size_t)heads * lie.head;
+    }
+    dnnl_dims_t dims = {s->n, heads}, strides = {(dnnl_dim_t)lie.batch, (dnnl_dim_t)lie.head};
+    dims[m] = turned ? columns : rows;
+    dims[m + 1] = turned ? rows : columns;
+    strides[m] = turned ? 1 : (dnnl_dim_t)lie.row;
+    strides[m + 1] = turned ? (dnnl_dim_t)lie.row : 1;
+    TRY_DNN(
+        dnnl_memory_desc_init_by_strides(md, n, dims, s->bf16 ? dnnl_bf16 : dnnl_f32, strides));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status matmul_init(dnn_lib *l, const dnn_matmul_shape *s, dnn_op *op)
 {
     static const int arg[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
-    dnnl_dims_t a = {s->n, s->M, s->K}, b = {s->n, s->K, s->N}, c = {s->n, s->M, s->N};
-    dnnl_memory_desc_t ma, mb, mc;
-    const dnnl_data_type_t type = s->bf16 ? dnnl_bf16 : dnnl_f32;
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&ma, 3, a, type, s->ta ? dnnl_acb : dnnl_abc));
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&mb, 3, b, type, s->tb ? dnnl_acb : dnnl_abc));
-    TRY_DNN(dnnl_memory_desc_init_by_tag(&mc, 3, c, type, dnnl_abc));
+    dnnl_memory_desc_t a, b, c;
+    PF_TRY(matrices(s, s->ta ? s->K : s->M, s->ta ? s->M : s->K, s->ta, s->a, &a));
+    PF_TRY(matrices(s, s->tb ? s->N : s->K, s->tb ? s->K : s->N, s->tb, s->b, &b));
+    PF_TRY(matrices(s, s->M, s->N, 0, s->c, &c));
     dnnl_matmul_desc_t d;
-    TRY_DNN(dnnl_matmul_desc_init(&d, &ma, &mb, NULL, &mc));
-    PF_TRY(make_pd(l, op, &d, s->scale, NULL));
+    TRY_DNN(dnnl_matmul_desc_init(&d, &a, &b, NULL, &c));
+    PF_TRY(make_pd(l, op, &d, (outcome){s->scale, s->add}, NULL));
     return op_finish(l, op, 3, arg);
 }
 

@@ -46,11 +46,20 @@ PF_MUST_USE pf_status dnn_conv_pack_create(dnn_lib *l, const dnn_op *conv,
 PF_MUST_USE pf_status dnn_conv_unpack_create(dnn_lib *l, const dnn_op *conv,
                                              const dnn_conv_shape *s, dnn_op **out);
 
+/* Floats from a matrix to the next one, along both axes, and from a row to the next one; zeros: they lie
+ * one after the other. */
+typedef struct dnn_rows {
+    size_t batch, head, row;
+} dnn_rows;
+
 typedef struct dnn_matmul_shape { /* C [n,M,N] = A [n,M,K] B [n,K,N] */
     int n, M, N, K;
     int ta, tb; /* 1: A is stored as [K,M]; B as [N,K] */
     float scale;
     int bf16;
+    int add;          /* 1: C += */
+    int heads;        /* > 0: that many products for each of n, the second axis of A, B and C */
+    dnn_rows a, b, c; /* as they are stored */
 } dnn_matmul_shape;
 /* A, B, C */
 PF_MUST_USE pf_status dnn_matmul_create(dnn_lib *l, const dnn_matmul_shape *s, dnn_op **out);

@@ -6,6 +6,7 @@
  * forward pass (COLD) and all that is written (OUT) has a pool each as large as the plan, of which
  * every product takes the next piece; each run begins where it began before.  Weights have memory
  * of their own (OWN).  What is read is never written, so it keeps ordinary values. */
+#include "nn/kernels/heads.h"
 #include "nn/kernels/onednn/engine.h"
 #include <probflow/memory.h>
 #include <probflow/random.h>
@@ -74,17 +75,18 @@ static PF_MUST_USE pf_status add_attention(pf_limit *l, const pf_site *s, int fi
         {COLD, WARM, OUT}, {WARM, COLD, OUT}, /* P' dy, dy v'    */
         {WARM, COLD, OUT}, {WARM, COLD, OUT}, /* dS k, dS' q     */
     };
-    int n = s->in[0].h * s->in[0].w, c = s->in[0].c;
+    const pf_heads a = pf_heads_of(s);
+    int n = a.n, d = a.d, B = s->B * a.heads;
     const dnn_matmul_shape shape[MOST] = {
-        {s->B, n, n, c, 0, 1, 1.0f}, {s->B, n, c, n, 0, 0, 1.0f}, {s->B, n, c, n, 1, 0, 1.0f},
-        {s->B, n, n, c, 0, 1, 1.0f}, {s->B, n, c, n, 0, 0, 1.0f}, {s->B, n, c, n, 1, 0, 1.0f},
+        {B, n, n, d, 0, 1, 1.0f}, {B, n, d, n, 0, 0, 1.0f}, {B, n, d, n, 1, 0, 1.0f},
+        {B, n, n, d, 0, 1, 1.0f}, {B, n, d, n, 0, 0, 1.0f}, {B, n, d, n, 1, 0, 1.0f},
     };
     for (int i = first; i <= last; i++) {
         dnn_op *op = NULL;
         dnn_matmul_shape m = shape[i];
         m.bf16 = l->bf16;
         PF_TRY(dnn_matmul_create(l->lib, &m, &op));
-        add(l, op, 3, roles[i], 2.0 * s->B * n * (double)n * c);
+        add(l, op, 3, roles[i], 2.0 * B * n * (double)n * d);
     }
     return PF_OK;
 }
@@ -99,6 +101,7 @@ static PF_MUST_USE pf_status add_forward(pf_limit *l, const pf_site *s)
 static PF_MUST_USE pf_status add_backward(pf_limit *l, const pf_site *s)
 {
     if (s->op == PF_OP_ATTENTION) {
+        if (s->n_in == 1) return s->want_dx[0] ? add_attention(l, s, 2, MOST - 1) : PF_OK;
         if (s->want_dx[2]) PF_TRY(add_attention(l, s, 2, 2));
         if (s->want_dx[0] || s->want_dx[1]) PF_TRY(add_attention(l, s, 3, 3));
         if (s->want_dx[0]) PF_TRY(add_attention(l, s, 4, 4));
