@@ -100,7 +100,8 @@ static inline void describe_norm(int v, pf_site *s)
     s->attr =
         (pf_attr){.groups = groups[v], .eps = 1e-2, .silu = v != 1, .rate = v % 2 ? 0.3 : 0.0};
     s->n_in = v == 1 ? 1 : 2;
-    s->in[1] = shape(1, 1, s->in[0].c);
+    s->attr.scale_shift = v == 0 || v == 2;
+    s->in[1] = shape(1, 1, s->in[0].c * (1 + s->attr.scale_shift));
     two_params(s, s->in[0].c, s->in[0].c);
 }
 

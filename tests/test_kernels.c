@@ -192,6 +192,29 @@ static void attention_with_equal_keys_returns_the_mean_value(void **state)
     rig_close(&r);
 }
 
+static void a_norm_is_scaled_and_shifted(void **state)
+{
+    (void)state;
+    pf_site s = {.op = PF_OP_GROUP_NORM, .name = "n", .B = 2, .n_in = 1};
+    s.in[0] = s.out = shape(3, 5, 4);
+    s.attr = (pf_attr){.groups = 2, .eps = 1e-5};
+    two_params(&s, 4, 4);
+    rig plain, by;
+    rig_open(&plain, &s);
+    s.n_in = 2;
+    s.in[1] = shape(1, 1, 8);
+    s.attr.scale_shift = 1;
+    rig_open(&by, &s);
+    forward(&plain);
+    forward(&by);
+    for (size_t i = 0; i < out_size(&by); i++) {
+        const float *m = by.in[1] + i / 60 * 8 + i % 4;
+        assert_true(fabs(by.out[i] - (plain.out[i] * (1.0 + m[0]) + m[4])) < 1e-5);
+    }
+    rig_close(&plain);
+    rig_close(&by);
+}
+
 /* Where the j-th channel of head h of q, k or v lies in a pixel. */
 static int packed_at(const pf_site *s, int part, int h, int j)
 {
@@ -334,6 +357,7 @@ int main(void)
         cmocka_unit_test(operators_marked_inplace_may_write_over_their_input),
         cmocka_unit_test(convolution_of_an_impulse_is_the_mirrored_filter),
         cmocka_unit_test(group_norm_gives_each_group_mean_zero_and_variance_one),
+        cmocka_unit_test(a_norm_is_scaled_and_shifted),
         cmocka_unit_test(attention_with_equal_keys_returns_the_mean_value),
         cmocka_unit_test(heads_are_attention_on_their_channels),
         cmocka_unit_test(resampling_leaves_a_constant_alone_away_from_the_border),

@@ -156,11 +156,16 @@ static void attention_in_blocks_agrees(void **state)
     }
 }
 
-static void one_norm(pf_shape in, int groups, int with_e, double rate)
+/* vector: 0 none, 1 added, 2 scales and shifts */
+static void one_norm(pf_shape in, int groups, int vector, double rate)
 {
-    bench t = site(PF_OP_GROUP_NORM, 1 + with_e, in, in);
-    if (with_e) t.site.in[1] = (pf_shape){1, 1, in.c};
-    t.site.attr = (pf_attr){.groups = groups, .silu = pick(0, 1), .eps = 1e-6, .rate = rate};
+    bench t = site(PF_OP_GROUP_NORM, 1 + (vector > 0), in, in);
+    if (vector) t.site.in[1] = (pf_shape){1, 1, vector * in.c};
+    t.site.attr = (pf_attr){.groups = groups,
+                            .silu = pick(0, 1),
+                            .scale_shift = vector == 2,
+                            .eps = 1e-6,
+                            .rate = rate};
     t.site.n_param = 2;
     t.site.param_size[0] = t.site.param_size[1] = (size_t)in.c;
     t.run = (pf_run){.train = pick(0, 3) > 0, .seed = 3, .step = 5};
@@ -175,10 +180,11 @@ static void group_norms_agree(void **state)
         int groups = pick(1, in.c);
         while (in.c % groups) groups--;
         in.h++; /* a group of one element has no variance to divide by */
-        one_norm(in, groups, i % 2, i % 3 ? 0.1 : 0.0);
+        one_norm(in, groups, i % 3, i % 4 ? 0.1 : 0.0);
     }
     one_norm((pf_shape){70, 70, 48}, 12, 1, 0.2);
     one_norm((pf_shape){3, 3, 320}, 32, 1, 0.0);
+    one_norm((pf_shape){9, 7, 320}, 32, 2, 0.1);
 }
 
 static void elementwise_operators_agree(void **state)

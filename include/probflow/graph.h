@@ -110,9 +110,13 @@ typedef struct pf_norm_opt {
     double eps;
     int silu;       /* 1: y = silu(norm) */
     double dropout; /* rate applied after the activation, training only */
+    int scale_shift;
 } pf_norm_opt;
 /* Group normalisation of x, or of x + e broadcast over pixels when e [1,1,c] is given
- * (e.id < 0: none; use PF_NONE). */
+ * (e.id < 0: none; use PF_NONE).  With scale_shift e is [1,1,2c], scales and then shifts of the channels, and
+ * y = silu(norm (1 + scale) + shift).
+ * Source  Dhariwal and Nichol 2021, section 3 (adaptive group normalisation).
+ * Test    a_norm_is_scaled_and_shifted */
 pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o);
 #define PF_NONE ((pf_node){-1})
 

@@ -190,16 +190,23 @@ pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o)
     if (e.id >= 0) {
         if (!pf_graph_input(g, &n, e)) return PF_NONE;
         pf_shape s = shape_of(g, &n, 1);
-        if (!is_vector(s, c))
-            return pf_graph_fail_at(g, &n, "the added vector is %dx%dx%d, want 1x1x%d", s.h,
-                                    s.w, s.c, c);
+        int want = o->scale_shift ? 2 * c : c;
+        if (!is_vector(s, want))
+            return pf_graph_fail_at(g, &n, "the %s vector is %dx%dx%d, want 1x1x%d",
+                                    o->scale_shift ? "scaling" : "added", s.h, s.w, s.c, want);
+    } else if (o->scale_shift) {
+        return pf_graph_fail_at(g, &n, "nothing to scale and shift with");
     }
     if (o->groups < 1 || c % o->groups)
         return pf_graph_fail_at(g, &n, "%d channels do not split into %d groups", c, o->groups);
     if (!(o->eps > 0.0) || !(o->dropout >= 0.0 && o->dropout < 1.0))
         return pf_graph_fail_at(g, &n, "eps %g must be positive and dropout %g in [0,1)",
                                 o->eps, o->dropout);
-    n.attr = (pf_attr){.groups = o->groups, .silu = o->silu, .eps = o->eps, .rate = o->dropout};
+    n.attr = (pf_attr){.groups = o->groups,
+                       .silu = o->silu,
+                       .scale_shift = o->scale_shift,
+                       .eps = o->eps,
+                       .rate = o->dropout};
     add_bias(g, &n, "weight", c, 1.0);
     add_bias(g, &n, "bias", c, 0.0);
     return pf_graph_push(g, &n);

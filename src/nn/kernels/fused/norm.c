@@ -4,7 +4,9 @@
  *     dx   = r_g (w g - mean_g(w g) - xhat mean_g(w g xhat)),      r_g = 1/sqrt(var_g + eps)
  *     dw   = sum g xhat,   db = sum g,   de = sum over pixels of dx
  *
- * with g the gradient at the normalised value.  (Wu and He 2018, eq. 1 to 3.)
+ * with g the gradient at the normalised value.  (Wu and He 2018, eq. 1 to 3.)  A vector [s, t] that scales and
+ * shifts makes w (1 + s) of w and b (1 + s) + t of b in each sample, and dt = db, ds = w dw + b db, dw and db of
+ * that sample and before the factor 1 + s that these get then.
  *
  * A sample is read as rows of L = T C floats, T pixels each, and the channels' coefficients are
  * tiled to L: every inner loop is long and contiguous whatever the number of channels.  Sums are
@@ -168,16 +170,30 @@ static void statistics(const norm *k, const float *x, const float *e, float *sta
     }
 }
 
-/* c[0], c[1]: xhat = x c0 + c1;  c[2], c[3]: w and b */
-static void coefficients(const norm *k, const float *e, const float *stat)
+/* The vector of a sample: what is added, and scales and shifts; NULL: not there. */
+typedef struct vector {
+    const float *e, *m;
+} vector;
+
+static vector vector_of(const norm *k, const pf_call *call, int b)
 {
+    size_t C = (size_t)k->C, n = (size_t)b;
+    if (k->site->n_in < 2) return (vector){0};
+    if (k->site->attr.scale_shift) return (vector){.m = call->in[1] + n * 2 * C};
+    return (vector){.e = call->in[1] + n * C};
+}
+
+/* c[0], c[1]: xhat = x c0 + c1;  c[2], c[3]: w and b, scaled and shifted */
+static void coefficients(const norm *k, vector by, const float *stat)
+{
+    const float *e = by.e, *m = by.m;
     int per = k->C / k->G;
     for (int c = 0; c < k->C; c++) {
         float mean = stat[2 * (c / per)], r = stat[2 * (c / per) + 1];
         k->c[0][c] = r;
         k->c[1][c] = ((e ? e[c] : 0.0f) - mean) * r;
-        k->c[2][c] = k->w[c];
-        k->c[3][c] = k->b[c];
+        k->c[2][c] = m ? k->w[c] * (1.0f + m[c]) : k->w[c];
+        k->c[3][c] = m ? k->b[c] * (1.0f + m[c]) + m[k->C + c] : k->b[c];
     }
     for (int i = 0; i < 4; i++) tile(k, k->c[i]);
 }
@@ -226,11 +242,11 @@ static pf_status forward(void *ctx, const pf_call *call)
     *mask_on(&k, call->saved) = (float)dropping;
     for (int b = 0; b < s->B; b++) {
         const float *x = call->in[0] + (size_t)b * k.size;
-        const float *e = s->n_in > 1 ? call->in[1] + (size_t)b * (size_t)k.C : NULL;
+        const vector by = vector_of(&k, call, b);
         float *y = call->out + (size_t)b * k.size;
         float *stat = call->saved + (size_t)b * (size_t)k.G * 2;
-        statistics(&k, x, e, stat);
-        coefficients(&k, e, stat);
+        statistics(&k, x, by.e, stat);
+        coefficients(&k, by, stat);
         if (s->attr.silu) apply_silu(&k, x, y);
         else apply_plain(&k, x, y);
         if (!dropping) continue;
@@ -301,12 +317,12 @@ static void dx_coefficients(const norm *k, const float *stat)
     for (int g = 0; g < k->G; g++) {
         double m1 = 0.0, m2 = 0.0, r = (double)stat[2 * g + 1];
         for (int c = g * per; c < (g + 1) * per; c++) {
-            m1 += (double)k->w[c] * k->sum[0][c] / count;
-            m2 += (double)k->w[c] * k->sum[1][c] / count;
+            m1 += (double)k->c[2][c] * k->sum[0][c] / count;
+            m2 += (double)k->c[2][c] * k->sum[1][c] / count;
         }
         for (int c = g * per; c < (g + 1) * per; c++) {
             double t = (double)k->c[1][c];
-            k->c[0][c] = (float)((double)k->w[c] * r);
+            k->c[0][c] = (float)((double)k->c[2][c] * r);
             k->c[1][c] = (float)(-r * r * m2);
             k->c[2][c] = (float)(-r * m1 - t * r * m2);
         }
@@ -314,11 +330,29 @@ static void dx_coefficients(const norm *k, const float *stat)
     for (int i = 0; i < 3; i++) tile(k, k->c[i]);
 }
 
+static void add_parameters(const norm *k, const float *m)
+{
+    for (int c = 0; c < k->C; c++) {
+        double a = m ? 1.0 + (double)m[c] : 1.0;
+        k->db[c] += a * k->sum[0][c];
+        k->dw[c] += a * k->sum[1][c];
+    }
+}
+
+/* ds and dt */
+static void scale_shift_back(const norm *k, float *dm)
+{
+    for (int c = 0; c < k->C; c++) {
+        dm[c] = (float)((double)k->w[c] * k->sum[1][c] + (double)k->b[c] * k->sum[0][c]);
+        dm[k->C + c] = (float)k->sum[0][c];
+    }
+}
+
 static void backward_sample(const norm *k, const pf_call *call, int b)
 {
     const pf_site *s = call->site;
     const float *x = call->in[0] + (size_t)b * k->size;
-    const float *e = s->n_in > 1 ? call->in[1] + (size_t)b * (size_t)k->C : NULL;
+    const vector by = vector_of(k, call, b);
     const float *gout = call->gout + (size_t)b * k->size;
     const float *stat = call->saved + (size_t)b * (size_t)k->G * 2;
     float *g = call->gin[0] ? call->gin[0] + (size_t)b * k->size : k->buf;
@@ -327,18 +361,16 @@ static void backward_sample(const norm *k, const pf_call *call, int b)
         pf_fused_undrop(k->size, mask_bytes(k, call->saved, b), keep, gout, g);
         gout = g;
     }
-    coefficients(k, e, stat);
+    coefficients(k, by, stat);
     clear_sums(k);
     if (s->attr.silu) pull_silu(k, x, gout, g);
     else pull_plain(k, x, gout, g);
-    for (int c = 0; c < k->C; c++) {
-        k->db[c] += k->sum[0][c];
-        k->dw[c] += k->sum[1][c];
-    }
-    if (!call->gin[0] && !call->gin[1]) return;
+    add_parameters(k, by.m);
+    if (by.m && call->gin[1]) scale_shift_back(k, call->gin[1] + (size_t)b * 2 * (size_t)k->C);
+    if (!call->gin[0] && (by.m || !call->gin[1])) return;
     dx_coefficients(k, stat);
     combine(k, x, g);
-    if (!call->gin[1]) return;
+    if (by.m || !call->gin[1]) return;
     pf_fused_sum_rows(k->n, k->C, g, call->gin[1] + (size_t)b * (size_t)k->C);
 }
 

@@ -4,9 +4,13 @@
  *   n = (u - mean) / sqrt(var + eps)  over the pixels and channels of each group of one sample
  *   y = mask act(w n + b)             act: identity or silu(z) = z / (1 + exp(-z))
  *
+ * or, where the vector has 2c entries m = [s, t] and nothing is added, y = mask act((w n + b)(1 + s) + t).
+ *
  * Backward, with q = w d loss / d (w n + b) and <.> the mean over a group:
  *
  *   du = (q - <q> - n <q n>) / sqrt(var + eps),   dx = du,   de = sum over pixels of du
+ *
+ * q has the factor 1 + s, too; with r the gradient at (w n + b)(1 + s) + t, dt = sum r and ds = sum r (w n + b).
  *
  * Sums are taken in double.  Saved: mean and 1/sqrt(var + eps) per sample and group.
  * Source: Wu and He 2018, eq. 1 to 4. */
@@ -18,13 +22,32 @@
 typedef struct norm {
     int pixels, c, per; /* channels, channels per group */
     const float *e;     /* of one sample, or NULL */
+    const float *m;     /* scales and shifts of one sample, or NULL */
+    const float *w, *b;
 } norm;
 
 static norm shape_of(const pf_call *c, int b)
 {
     pf_shape s = c->site->out;
-    const float *e = c->site->n_in > 1 ? c->in[1] + (size_t)b * s.c : NULL;
-    return (norm){s.h * s.w, s.c, s.c / c->site->attr.groups, e};
+    const pf_site *site = c->site;
+    norm v = {.pixels = s.h * s.w, .c = s.c, .per = s.c / site->attr.groups};
+    v.w = c->param[0];
+    v.b = c->param[1];
+    if (site->attr.scale_shift) v.m = c->in[1] + (size_t)b * 2 * s.c;
+    else if (site->n_in > 1) v.e = c->in[1] + (size_t)b * s.c;
+    return v;
+}
+
+/* w n + b, with the factor 1 + s and t */
+static double affine(const norm *v, double n, int ch)
+{
+    double z = v->w[ch] * n + v->b[ch];
+    return v->m ? z * (1.0 + v->m[ch]) + v->m[v->c + ch] : z;
+}
+
+static double scale_of(const norm *v, int ch)
+{
+    return v->m ? 1.0 + v->m[ch] : 1.0;
 }
 
 static double input(const norm *v, const float *x, int pixel, int ch)
@@ -77,7 +100,7 @@ static void normalise(const pf_call *c, int b)
         for (int p = 0; p < v.pixels; p++)
             for (int ch = g * v.per; ch < (g + 1) * v.per; ch++) {
                 double n = (input(&v, x, p, ch) - stat[2 * g]) * stat[2 * g + 1];
-                double z = c->param[0][ch] * n + c->param[1][ch];
+                double z = affine(&v, n, ch);
                 size_t at = (size_t)p * v.c + ch;
                 y[at] = (float)(mask[at] * (s->attr.silu ? z * sigmoid(z) : z));
             }
@@ -90,11 +113,11 @@ pf_status pf_ref_group_norm(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
-/* d loss / d (w n + b) at one element, where its normalised value is n. */
-static double through_activation(const pf_call *c, double n, int ch, double g)
+/* d loss by the activation's argument at one element, where its normalised value is n. */
+static double through_activation(const pf_call *c, const norm *v, double n, int ch, double g)
 {
     if (!c->site->attr.silu) return g;
-    double z = c->param[0][ch] * n + c->param[1][ch], s = sigmoid(z);
+    double z = affine(v, n, ch), s = sigmoid(z);
     return g * s * (1.0 + z * (1.0 - s));
 }
 
@@ -106,7 +129,7 @@ static void channel_sums(const pf_call *c, const norm *v, const float *x, const 
     for (int p = 0; p < v->pixels; p++) {
         size_t at = (size_t)p * v->c + ch;
         double n = (input(v, x, p, ch) - stat[0]) * stat[1];
-        double q = through_activation(c, n, ch, (double)g[at] * c->scratch[at]);
+        double q = through_activation(c, v, n, ch, (double)g[at] * c->scratch[at]);
         sum[0] += q;
         sum[1] += q * n;
     }
@@ -120,12 +143,19 @@ static void channel_data(const pf_call *c, const norm *v, int b, const float *st
     for (int p = 0; p < v->pixels; p++) {
         size_t at = (size_t)p * v->c + ch;
         double n = (input(v, c->in[0] + base, p, ch) - stat[0]) * stat[1];
-        double q = through_activation(c, n, ch, (double)c->gout[base + at] * c->scratch[at]);
-        double du = stat[1] * (c->param[0][ch] * q - mean[0] - n * mean[1]);
+        double q = through_activation(c, v, n, ch, (double)c->gout[base + at] * c->scratch[at]);
+        double du = stat[1] * (scale_of(v, ch) * v->w[ch] * q - mean[0] - n * mean[1]);
         if (c->gin[0]) c->gin[0][base + at] = (float)du;
         de += du;
     }
-    if (c->site->n_in > 1 && c->gin[1]) c->gin[1][(size_t)b * v->c + ch] = (float)de;
+    if (v->e && c->gin[1]) c->gin[1][(size_t)b * v->c + ch] = (float)de;
+}
+
+static void vector_back(const pf_call *c, const norm *v, int b, int ch, const double sum[2])
+{
+    float *dm = c->gin[1] + (size_t)b * 2 * v->c;
+    dm[ch] = (float)(v->w[ch] * sum[1] + v->b[ch] * sum[0]);
+    dm[v->c + ch] = (float)sum[0];
 }
 
 static void sample_back(const pf_call *c, int b)
@@ -141,9 +171,11 @@ static void sample_back(const pf_call *c, int b)
         for (int ch = k * v.per; ch < (k + 1) * v.per; ch++) {
             double sum[2];
             channel_sums(c, &v, x, g, stat, ch, sum);
-            for (int j = 0; j < 2; j++) mean[j] += c->param[0][ch] * sum[j] / n;
-            if (c->gparam[1]) c->gparam[1][ch] += (float)sum[0];
-            if (c->gparam[0]) c->gparam[0][ch] += (float)sum[1];
+            double a = scale_of(&v, ch);
+            for (int j = 0; j < 2; j++) mean[j] += a * v.w[ch] * sum[j] / n;
+            if (c->gparam[1]) c->gparam[1][ch] += (float)(a * sum[0]);
+            if (c->gparam[0]) c->gparam[0][ch] += (float)(a * sum[1]);
+            if (v.m && c->gin[1]) vector_back(c, &v, b, ch, sum);
         }
         for (int ch = k * v.per; ch < (k + 1) * v.per; ch++)
             channel_data(c, &v, b, stat, ch, mean);
