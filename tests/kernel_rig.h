@@ -188,6 +188,12 @@ static inline void describe(pf_op op, int v, pf_site *s)
         s->n_param = 1;
         s->param_size[0] = (size_t)(3 + v) * 8;
     }
+    if (op == PF_OP_MEAN || op == PF_OP_FIRST) s->out = shape(1, 1, in[v].c);
+    if (op == PF_OP_TOKENS) {
+        s->out = shape(1, in[v].h * in[v].w + 1, in[v].c);
+        s->n_param = 1;
+        s->param_size[0] = pf_shape_size(s->out);
+    }
     for (int k = 0; k < s->n_in; k++) s->want_dx[k] = pf_op_slopes(op) >> k & 1;
     s->want_dp = s->n_param > 0 && op != PF_OP_LEVELS;
 }
@@ -200,6 +206,13 @@ static inline void levels_inputs(rig *r)
         r->in[2][b] = 1.0f - 0.2f * (float)b;
     }
     for (size_t i = 0; i < r->site.param_size[0]; i++) r->param[0][i] *= r->param[0][i];
+}
+
+/* Away from the kink, where differences are no derivative. */
+static inline void leave_zero(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fabsf(x[i]) < 0.02f) x[i] += 0.1f;
 }
 
 /* One label twice; in other variants none as well. */
@@ -225,6 +238,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_DIVIDE)
         for (int b = 0; b < s->B; b++) r->in[1][b] = 0.5f + b;
     if (s->op == PF_OP_LEVELS) levels_inputs(r);
+    if (s->op == PF_OP_RELU) leave_zero(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_EMBED) labels(r, s->index - 7);
     r->out = floats(out_size(r));
     r->gout = noise(out_size(r), 30);

@@ -289,6 +289,14 @@ static void time_features_are_sines_then_cosines(void **state)
             assert_true(fabs(r.out[8 * b + i] - sin(a)) < 1e-6);
             assert_true(fabs(r.out[8 * b + 4 + i] - cos(a)) < 1e-6);
         }
+    r.site.attr.cosine_first = 1;
+    forward(&r);
+    for (int b = 0; b < BATCH; b++)
+        for (int i = 0; i < 4; i++) {
+            double a = r.in[0][b] * pow(10000.0, -i / 4.0);
+            assert_true(fabs(r.out[8 * b + i] - cos(a)) < 1e-6);
+            assert_true(fabs(r.out[8 * b + 4 + i] - sin(a)) < 1e-6);
+        }
     rig_close(&r);
     rig_make(&r, PF_OP_FOURIER, 0);
     for (int b = 0; b < BATCH; b++) r.in[0][b] = 0.01f * powf(70.0f, (float)b);

@@ -38,7 +38,8 @@ typedef enum pf_init {
     PF_INIT_FAN_AVG, /* U(+-sqrt(3 scale / ((fan_in + fan_out)/2))), fans count the kernel area; scale 0 -> 1e-10 */
     PF_INIT_CONST,  /* the value `scale` */
     PF_INIT_NORMAL, /* N(0, scale^2) */
-    PF_INIT_LEVELS /* [C,L] 1/L; training puts the frequencies of the levels in its data there */
+    PF_INIT_LEVELS, /* [C,L] 1/L; training puts the frequencies of the levels in its data there */
+    PF_INIT_FAN_IN /* U(+-scale / sqrt(fan_in)), the bias too: torch.nn's linear maps and convolutions */
 } pf_init;
 
 typedef struct pf_param { /* a named view into the flat block */
@@ -93,6 +94,7 @@ typedef struct pf_conv_opt {
     int cout, kernel, stride;
     int pad_lo, pad_hi; /* zero padding above/left and below/right */
     double scale;       /* init scale */
+    pf_init init;       /* FAN_AVG or CONST, the bias 0; FAN_IN, the bias too */
 } pf_conv_opt;
 pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o);
 /* stride 1, "same" padding */
@@ -103,6 +105,15 @@ pf_node pf_conv_same(pf_graph *g, const char *name, pf_node x, int cout, int ker
 pf_node pf_linear(pf_graph *g, const char *name, pf_node x, int cout, double scale);
 /* The same with NAME.W [cin,cout], NAME.b ("network in network"). */
 pf_node pf_nin(pf_graph *g, const char *name, pf_node x, int cout, double scale);
+
+typedef struct pf_linear_opt {
+    const char *name; /* parameters NAME.weight and NAME.bias [cout] */
+    int cout;
+    int axes; /* more axes of the weight, of length 1: [cout,cin,1] of published 1d convolutions */
+    double scale; /* as of a convolution */
+    pf_init init;
+} pf_linear_opt;
+pf_node pf_linear_with(pf_graph *g, pf_node x, const pf_linear_opt *o);
 
 typedef struct pf_norm_opt {
     const char *name; /* NAME.weight, NAME.bias [c] */
@@ -121,6 +132,7 @@ pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o);
 #define PF_NONE ((pf_node){-1})
 
 pf_node pf_silu(pf_graph *g, pf_node x);
+pf_node pf_relu(pf_graph *g, pf_node x); /* max(x, 0), slope 0 at 0 */
 pf_node pf_dropout(pf_graph *g, pf_node x, double rate);
 pf_node pf_up2(pf_graph *g, pf_node x); /* nearest neighbour, h,w doubled */
 pf_node pf_down2(pf_graph *g,
@@ -148,6 +160,11 @@ pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v);
  * Test    heads_are_attention_on_their_channels, attention_in_blocks_agrees */
 typedef enum pf_heads_order { PF_PARTS_WITHIN_HEADS, PF_HEADS_WITHIN_PARTS } pf_heads_order;
 pf_node pf_attention_heads(pf_graph *g, pf_node qkv, int heads, pf_heads_order order);
+pf_node pf_mean(pf_graph *g, pf_node x); /* over the pixels, [1,1,c] */
+/* The mean over the n = h w pixels and then these, as a row [1,n+1,c], each plus its vector of
+ * NAME.positional_embedding [c,n+1].  Source  Radford et al. 2021, published code (AttentionPool2d). */
+pf_node pf_tokens(pf_graph *g, const char *name, pf_node x);
+pf_node pf_first(pf_graph *g, pf_node x); /* the first pixel, [1,1,c] */
 /* The row of NAME.weight [classes,width] with the number of the label, as [1,1,width]; zeros for a label
  * below 0, which says that there is none.  label is an input of integers [1,1,1].
  * Fails   (the graph) without a class or width, or when label is anything else; (forward) PF_EARG naming a
@@ -157,10 +174,14 @@ pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int 
 /* pf_embed of the port `label` among those offered, which says its classes.
  * Test    a_label_and_a_condition_change_the_output */
 pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int width);
-/* The values v and m of the next five are [1,1,1] and have no derivative: a plan that is asked for a
+/* The values v and m of the next six are [1,1,1] and have no derivative: a plan that is asked for a
  * gradient along one of them fails. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */
 pf_node pf_positional(pf_graph *g, pf_node v, int n);
+/* [cos(v w_i), sin(v w_i)], w_i = exp(-i ln(10000)/(n/2)), n features.
+ * Source  Nichol and Dhariwal 2021, published code (timestep_embedding).
+ * Test    time_features_are_sines_then_cosines */
+pf_node pf_timestep(pf_graph *g, pf_node v, int n);
 /* [sin(2 pi W log v), cos(...)], NAME.W [n] fixed ~ N(0, scale^2), 2n features. */
 pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int n, double scale);
 pf_node pf_divide(pf_graph *g, pf_node x, pf_node v); /* x / v */

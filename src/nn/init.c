@@ -4,6 +4,10 @@
  *
  * the variance scaling of the published networks; a scale of 0 stands for 1e-10 there, which
  * makes the last layer of each residual branch nearly, not exactly, zero.
+ *
+ *   fan in:      U(-b, b), b = scale / sqrt(fan_in)
+ *
+ * what torch.nn gives the weights and biases of its linear maps and convolutions.
  * Source: Song et al. 2021, appendix H (initialisation of DDPM++). */
 #include <probflow/graph.h>
 #include <probflow/plan.h>
@@ -14,10 +18,19 @@
 #include <math.h>
 #include <string.h>
 
-static void fill_uniform(const pf_draw *d, const pf_param *v, float *out)
+static double fan_average(const pf_param *v)
 {
     double scale = v->scale > 0.0 ? v->scale : 1e-10;
-    double bound = sqrt(3.0 * scale / (0.5 * ((double)v->fan_in + (double)v->fan_out)));
+    return sqrt(3.0 * scale / (0.5 * ((double)v->fan_in + (double)v->fan_out)));
+}
+
+static double fan_in(const pf_param *v)
+{
+    return v->scale / sqrt((double)v->fan_in);
+}
+
+static void fill_uniform(const pf_draw *d, const pf_param *v, double bound, float *out)
+{
     pf_draw_uniform(d, 0, v->size, out);
     for (size_t i = 0; i < v->size; i++) out[i] = (float)((2.0 * out[i] - 1.0) * bound);
 }
@@ -35,7 +48,8 @@ void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
         const pf_param *v = &g->param[k];
         pf_draw d = {.seed = seed, .stream = PF_STREAM_INIT, .sample = (uint64_t)k, .step = 0};
         float *out = params + v->offset;
-        if (v->init == PF_INIT_FAN_AVG) fill_uniform(&d, v, out);
+        if (v->init == PF_INIT_FAN_AVG) fill_uniform(&d, v, fan_average(v), out);
+        else if (v->init == PF_INIT_FAN_IN) fill_uniform(&d, v, fan_in(v), out);
         else if (v->init == PF_INIT_NORMAL) fill_normal(&d, v, out);
         else
             for (size_t i = 0; i < v->size; i++) out[i] = (float)v->scale;

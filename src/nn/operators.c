@@ -4,6 +4,7 @@
 
 #include "nn/graph_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 static pf_shape shape_of(const pf_graph *g, const pf_gnode *n, int k)
@@ -39,11 +40,6 @@ static int binary(pf_graph *g, pf_gnode *n, pf_op op, pf_node a, pf_node b)
     return unary(g, n, op, NULL, a) && pf_graph_input(g, n, b);
 }
 
-static const char *type_of(const pf_port *p)
-{
-    return p->integer ? "integers" : "floats";
-}
-
 static int check_value(pf_graph *g, const pf_gnode *n, int k)
 {
     pf_shape s = shape_of(g, n, k);
@@ -64,51 +60,18 @@ static void add_bias(pf_graph *g, pf_gnode *n, const char *suffix, int c, double
     pf_graph_view(g, n, suffix, &p);
 }
 
-static pf_node known_input(pf_graph *g, int i, const pf_port *p)
+/* NAME.weight [..] as p says and NAME.bias [fan out], which is 0 but where both are uniform by fan in. */
+static void add_map(pf_graph *g, pf_gnode *n, const char *weight, const char *bias, pf_param p,
+                    int cout)
 {
-    const pf_port *q = &g->port[i];
-    if (!same_shape(p->shape, q->shape) || !p->integer != !q->integer)
-        return pf_graph_fail(g, PF_ESHAPE,
-                             "the input %s is %s of %dx%dx%d, and %s of %dx%dx%d as well",
-                             p->name, type_of(q), q->shape.h, q->shape.w, q->shape.c,
-                             type_of(p), p->shape.h, p->shape.w, p->shape.c);
-    return (pf_node){g->port_node[i]};
-}
-
-pf_node pf_port_node(pf_graph *g, const pf_port *p)
-{
-    pf_gnode n;
-    int i = pf_graph_port(g, p->name);
-    if (i >= 0 && !g->failed) return known_input(g, i, p);
-    if (!pf_graph_begin(g, &n, PF_OP_INPUT, p->name)) return PF_NONE;
-    if (!*p->name) return pf_graph_fail(g, PF_EARG, "an input without a name");
-    if (g->n_port == PF_PORTS_MAX)
-        return pf_graph_fail(g, PF_EARG, "the input %s: a network has at most %d inputs",
-                             p->name, PF_PORTS_MAX);
-    i = g->n_port;
-    n.shape = p->shape;
-    n.integer = p->integer;
-    n.attr.port = i;
-    n.of_in = 1u << i;
-    pf_node r = pf_graph_push(g, &n);
-    g->port[i] = *p;
-    g->port[i].name = pf_namef(g, "%s", p->name);
-    g->port_node[i] = r.id;
-    g->n_port += !g->failed;
-    return r;
-}
-
-pf_node pf_offered(pf_graph *g, const pf_ports *o, const char *name)
-{
-    char all[256] = "nothing";
-    size_t at = 0;
-    for (int i = 0; i < o->n; i++) {
-        if (strcmp(o->port[i].name, name) == 0) return pf_port_node(g, &o->port[i]);
-        if (at < sizeof all)
-            at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", i ? ", " : "",
-                                   o->port[i].name);
+    pf_graph_view(g, n, weight, &p);
+    if (p.init != PF_INIT_FAN_IN) {
+        add_bias(g, n, bias, cout, 0.0);
+        return;
     }
-    return pf_graph_fail(g, PF_EARG, "the network reads an input %s; offered is %s", name, all);
+    p.rank = 1;
+    p.dim[0] = cout;
+    pf_graph_view(g, n, bias, &p);
 }
 
 pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
@@ -128,12 +91,11 @@ pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
     pf_param p = {.rank = 4,
                   .dim = {o->cout, s.c, k, k},
                   .trainable = 1,
-                  .init = PF_INIT_FAN_AVG,
+                  .init = o->init,
                   .scale = o->scale,
                   .fan_in = s.c * k * k,
                   .fan_out = o->cout * k * k};
-    pf_graph_view(g, &n, "weight", &p);
-    add_bias(g, &n, "bias", o->cout, 0.0);
+    add_map(g, &n, "weight", "bias", p, o->cout);
     return pf_graph_push(g, &n);
 }
 
@@ -150,28 +112,35 @@ pf_node pf_conv_same(pf_graph *g, const char *name, pf_node x, int cout, int ker
     return pf_conv(g, x, &o);
 }
 
-static pf_node linear(pf_graph *g, pf_gnode *n, int cout, double scale)
+static pf_node linear(pf_graph *g, pf_gnode *n, const pf_linear_opt *o)
 {
-    int cin = n->shape.c, in_out = n->attr.in_out;
+    int cin = n->shape.c, cout = o->cout, in_out = n->attr.in_out;
     if (cout < 1) return pf_graph_fail_at(g, n, "%d output channels", cout);
+    if (o->axes < 0 || o->axes > 2)
+        return pf_graph_fail_at(g, n, "%d more axes of the weight, want 0, 1 or 2", o->axes);
     n->shape.c = cout;
-    pf_param p = {.rank = 2,
-                  .dim = {in_out ? cin : cout, in_out ? cout : cin},
+    pf_param p = {.rank = 2 + o->axes,
+                  .dim = {in_out ? cin : cout, in_out ? cout : cin, 1, 1},
                   .trainable = 1,
-                  .init = PF_INIT_FAN_AVG,
-                  .scale = scale,
+                  .init = o->init,
+                  .scale = o->scale,
                   .fan_in = cin,
                   .fan_out = cout};
-    pf_graph_view(g, n, in_out ? "W" : "weight", &p);
-    add_bias(g, n, in_out ? "b" : "bias", cout, 0.0);
+    memset(p.dim + p.rank, 0, (size_t)(4 - p.rank) * sizeof *p.dim);
+    add_map(g, n, in_out ? "W" : "weight", in_out ? "b" : "bias", p, cout);
     return pf_graph_push(g, n);
+}
+
+pf_node pf_linear_with(pf_graph *g, pf_node x, const pf_linear_opt *o)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_LINEAR, o->name, x)) return PF_NONE;
+    return linear(g, &n, o);
 }
 
 pf_node pf_linear(pf_graph *g, const char *name, pf_node x, int cout, double scale)
 {
-    pf_gnode n;
-    if (!unary(g, &n, PF_OP_LINEAR, name, x)) return PF_NONE;
-    return linear(g, &n, cout, scale);
+    return pf_linear_with(g, x, &(pf_linear_opt){name, cout, .scale = scale});
 }
 
 pf_node pf_nin(pf_graph *g, const char *name, pf_node x, int cout, double scale)
@@ -179,7 +148,7 @@ pf_node pf_nin(pf_graph *g, const char *name, pf_node x, int cout, double scale)
     pf_gnode n;
     if (!unary(g, &n, PF_OP_LINEAR, name, x)) return PF_NONE;
     n.attr.in_out = 1;
-    return linear(g, &n, cout, scale);
+    return linear(g, &n, &(pf_linear_opt){name, cout, .scale = scale});
 }
 
 pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o)
@@ -216,6 +185,13 @@ pf_node pf_silu(pf_graph *g, pf_node x)
 {
     pf_gnode n;
     if (!unary(g, &n, PF_OP_SILU, NULL, x)) return PF_NONE;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_relu(pf_graph *g, pf_node x)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_RELU, NULL, x)) return PF_NONE;
     return pf_graph_push(g, &n);
 }
 
@@ -353,6 +329,39 @@ pf_node pf_attention_heads(pf_graph *g, pf_node qkv, int heads, pf_heads_order o
     return pf_graph_push(g, &n);
 }
 
+pf_node pf_mean(pf_graph *g, pf_node x)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_MEAN, NULL, x)) return PF_NONE;
+    n.shape.h = n.shape.w = 1;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_tokens(pf_graph *g, const char *name, pf_node x)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_TOKENS, name, x)) return PF_NONE;
+    int c = n.shape.c;
+    n.shape = (pf_shape){1, n.shape.h * n.shape.w + 1, c};
+    pf_param p = {.rank = 2,
+                  .dim = {c, n.shape.w},
+                  .trainable = 1,
+                  .init = PF_INIT_NORMAL,
+                  .scale = 1.0 / sqrt((double)c),
+                  .fan_in = c,
+                  .fan_out = c};
+    pf_graph_view(g, &n, "positional_embedding", &p);
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_first(pf_graph *g, pf_node x)
+{
+    pf_gnode n;
+    if (!unary(g, &n, PF_OP_FIRST, NULL, x)) return PF_NONE;
+    n.shape.h = n.shape.w = 1;
+    return pf_graph_push(g, &n);
+}
+
 pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width)
 {
     pf_gnode n;
@@ -382,14 +391,25 @@ pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int wid
     return pf_embed(g, name, pf_offered(g, o, "label"), classes, width);
 }
 
-pf_node pf_positional(pf_graph *g, pf_node v, int features)
+static pf_node positional(pf_graph *g, pf_node v, int features, int cosine_first)
 {
     pf_gnode n;
     if (!unary(g, &n, PF_OP_POSITIONAL, NULL, v) || !check_value(g, &n, 0)) return PF_NONE;
     if (features < 4 || features % 2)
         return pf_graph_fail_at(g, &n, "%d features, want an even number from 4", features);
     n.shape.c = features;
+    n.attr.cosine_first = cosine_first;
     return pf_graph_push(g, &n);
+}
+
+pf_node pf_positional(pf_graph *g, pf_node v, int features)
+{
+    return positional(g, v, features, 0);
+}
+
+pf_node pf_timestep(pf_graph *g, pf_node v, int features)
+{
+    return positional(g, v, features, 1);
 }
 
 pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int features, double scale)

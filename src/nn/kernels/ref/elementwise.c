@@ -37,6 +37,20 @@ pf_status pf_ref_silu_back(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+pf_status pf_ref_relu(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); i < n; i++)
+        c->out[i] = c->in[0][i] > 0.0f ? c->in[0][i] : 0.0f;
+    return PF_OK;
+}
+
+pf_status pf_ref_relu_back(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); c->gin[0] && i < n; i++)
+        c->gin[0][i] = c->in[0][i] > 0.0f ? c->gout[i] : 0.0f;
+    return PF_OK;
+}
+
 /* to = mask * from, the mask drawn in pieces. */
 static void drop(const pf_call *c, const float *from, float *to)
 {

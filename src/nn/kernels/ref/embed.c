@@ -1,6 +1,7 @@
 /* Features of the conditioning value v, and of a label:
  *
  *   positional  [sin(v w_i), cos(v w_i)],  w_i = 10000^(-i/(n/2-1)),  i = 0 .. n/2-1
+ *               or the cosines first,      w_i = 10000^(-i/(n/2))
  *   fourier     [sin(2 pi W_i log v), cos(2 pi W_i log v)],  W fixed and random
  *   embed       row of W with the label's number
  *
@@ -13,12 +14,13 @@
 
 pf_status pf_ref_positional(void *ctx, const pf_call *c)
 {
-    int half = c->site->out.c / 2;
+    int half = c->site->out.c / 2, turned = c->site->attr.cosine_first;
     for (int b = 0; b < c->site->B; b++)
         for (int i = 0; i < half; i++) {
-            double v = c->in[0][b] * exp(-log(10000.0) * i / (half - 1));
-            c->out[(size_t)b * 2 * half + i] = (float)sin(v);
-            c->out[(size_t)b * 2 * half + half + i] = (float)cos(v);
+            double v = c->in[0][b] * exp(-log(10000.0) * i / (turned ? half : half - 1));
+            float *sine = c->out + (size_t)b * 2 * half + i, *cosine = sine + half;
+            *(turned ? cosine : sine) = (float)sin(v);
+            *(turned ? sine : cosine) = (float)cos(v);
         }
     return PF_OK;
 }
