@@ -20,8 +20,8 @@
  * residual, not centered, scale_by_sigma.
  * Source: Song et al. 2021, appendix H; Ho et al. 2020; Brock et al. 2019 (block). */
 #include <probflow/model.h>
+#include "model/widths.h"
 #include <math.h>
-#include <stdio.h>
 
 enum { MAX_BLOCKS = 64, MAX_SKIPS = PF_INTS_MAX * (MAX_BLOCKS + 1) + 1 };
 enum { POSITIONAL, FOURIER };
@@ -141,10 +141,7 @@ static pf_node attention(unet *u, pf_node x)
 
 static pf_node attention_if_listed(unet *u, pf_node x)
 {
-    int w = pf_graph_shape(u->g, x).w;
-    for (int i = 0; i < u->c->attention.n; i++)
-        if (u->c->attention.v[i] == w) return attention(u, x);
-    return x;
+    return pf_widths_have(&u->c->attention, pf_graph_shape(u->g, x).w) ? attention(u, x) : x;
 }
 
 /* The input pyramid, one level down to cout channels. */
@@ -295,44 +292,10 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
     return c->scale_by_sigma ? pf_divide(g, h, cond) : h;
 }
 
-static int has_width(const ddpmpp *c, int width, int w)
-{
-    for (int i = 0; i < c->multipliers.n; i++)
-        if (w == width >> i) return 1;
-    return 0;
-}
-
-/* "8, 4 and 2" */
-static void list_widths(const ddpmpp *c, int width, char *buf, size_t n)
-{
-    size_t at = 0;
-    int last = c->multipliers.n - 1;
-    buf[0] = 0;
-    for (int i = 0; i <= last && at < n; i++)
-        at += (size_t)snprintf(buf + at, n - at, "%s%d",
-                               i == 0      ? ""
-                               : i == last ? " and "
-                                           : ", ",
-                               width >> i);
-}
-
 static pf_status settle(void *self, pf_shape s, int given)
 {
     ddpmpp *c = self;
-    pf_ints kept = {0};
-    char widths[128];
-    if (c->multipliers.n == 0) return PF_OK; /* refused by build */
-    for (int i = 0; i < c->attention.n; i++) {
-        int w = c->attention.v[i];
-        if (has_width(c, s.w, w)) {
-            kept.v[kept.n++] = w;
-            continue;
-        }
-        list_widths(c, s.w, widths, sizeof widths);
-        PF_REQUIRE(!given, PF_EARG, "model.attention has %d, the width%s %s", w,
-                   c->multipliers.n == 1 ? " is" : "s are", widths);
-    }
-    c->attention = kept;
+    PF_TRY(pf_widths_keep(&c->attention, c->multipliers.n, s.w, given));
     return PF_OK;
 }
 
