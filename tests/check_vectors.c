@@ -5,15 +5,19 @@
  * and last "N passed, M failed".  Status 0: nothing failed and something passed. */
 #include "vectors/gauss.h"
 #include "vectors/network.h"
+#include "vectors/published_net.h"
 #include "vectors/times.h"
 
 #include <string.h>
 
 static const vectors_kind *const kinds[] = {
-    &vectors_gauss_tables,  &vectors_gauss_decoder,   &vectors_gauss_pmv,
-    &vectors_gauss_bpd,     &vectors_gauss_law,       &vectors_gauss_steps,
-    &vectors_gauss_spacing, &vectors_gauss_resampler, &vectors_decoder,
-    &vectors_ddpmpp,        &vectors_ncsnpp,
+    &vectors_gauss_tables,  &vectors_gauss_decoder,
+    &vectors_gauss_pmv,     &vectors_gauss_bpd,
+    &vectors_gauss_law,     &vectors_gauss_steps,
+    &vectors_gauss_spacing, &vectors_gauss_resampler,
+    &vectors_decoder,       &vectors_ddpmpp,
+    &vectors_ncsnpp,        &vectors_improved_unet,
+    &vectors_guided_unet,   &vectors_guided_classifier,
 };
 
 static const vectors_kind *kind_of(const char *path)

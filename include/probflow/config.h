@@ -38,6 +38,9 @@ int pf_config_given(const pf_config *c, const char *key);
 PF_MUST_USE pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opts,
                                         void *obj);
 
+/* All keys of the section count as read. */
+void pf_config_skip(pf_config *c, const char *section);
+
 /* Fails PF_EARG when a key was never read, naming it and the nearest known section or key. */
 PF_MUST_USE pf_status pf_config_check(const pf_config *c, const char *const *known_sections);
 

@@ -4,11 +4,24 @@
 
 #include <probflow/model.h>
 
-/* Options of a DDPM++/NCSN++ network from JSON: nf, ch_mult, blocks, attn, size, ch, dropout, fir,
- * skip_rescale, init_scale, embedding, fourier_scale, progressive_input, centered,
- * scale_by_sigma.  Keys that are not given keep the defaults; size and ch are required.
- * Fails PF_EFORMAT (not JSON), PF_EARG (unknown key, value out of range). */
-PF_MUST_USE pf_status pf_published_options(const char *json, pf_model *model, pf_shape *shape);
+typedef struct pf_published {
+    pf_model model;
+    pf_shape shape; /* of an image; before the call what is known of it, h = 0: nothing */
+    pf_shape out;   /* of the output; c = 0: the description does not say */
+    int classes;    /* that the network is told of; 0: none */
+} pf_published;
+
+/* A network from the JSON of its authors' options.  The key "network" says whose they are:
+ *   absent                                    DDPM++/NCSN++: nf, ch_mult, blocks, attn, size, ch, dropout, fir,
+ *                                             skip_rescale, init_scale, embedding, fourier_scale,
+ *                                             progressive_input, centered, scale_by_sigma
+ *   improved_diffusion.unet.UNetModel,        the arguments of the constructor: model_channels, channel_mult,
+ *   guided_diffusion.unet.UNetModel,          attention_resolutions (factors), ..., and image_size, where the
+ *   guided_diffusion.unet.EncoderUNetModel    shape is not known before; a section "fixed" is a remark
+ * Keys that are not given keep their authors' defaults; sizes and channels are required.
+ * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
+ * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options */
+PF_MUST_USE pf_status pf_published_options(const char *json, pf_published *out);
 
 /* Named arrays as they lie in a file. */
 typedef struct pf_named {

@@ -14,7 +14,7 @@ typedef struct job {
     pf_args args;
     const char *src, *dst;
     pf_experiment e;
-    pf_shape shape;
+    pf_published is;
     pf_net *net;
     int n_views;
     pf_param *views;
@@ -49,13 +49,12 @@ static PF_MUST_USE pf_status read_sde(job *j, pf_sde *sde)
 static PF_MUST_USE pf_status read_experiment(job *j)
 {
     pf_config *c = NULL;
-    pf_model model;
     pf_sde sde;
 
     PF_TRY(pf_store_read_attr(j->src, "net", &j->net_text));
-    PF_TRY(pf_published_options(j->net_text, &model, &j->shape));
+    PF_TRY(pf_published_options(j->net_text, &j->is));
     PF_TRY(read_sde(j, &sde));
-    PF_TRY(pf_config_write(&j->told, "model", model.ops->name, model.ops->opts, &model.opt));
+    PF_TRY(pf_config_write(&j->told, "model", j->is.model.ops->name, j->is.model.ops->opts, &j->is.model.opt));
     PF_TRY(pf_config_write(&j->told, "sde", sde.ops->name, sde.ops->opts, &sde.opt));
     PF_TRY(pf_text_add(&j->told, "%s", careful));
     PF_TRY(pf_config_parse(j->told.s, j->src, &c));
@@ -69,7 +68,7 @@ static PF_MUST_USE pf_status convert(job *j)
 {
     PF_TRY(pf_take_output(j->dst, "checkpoint", &j->src, 1));
     PF_TRY(read_experiment(j));
-    const pf_space space = {.kind = PF_REAL, .shape = j->shape};
+    const pf_space space = {.kind = PF_REAL, .shape = j->is.shape};
     PF_TRY(pf_net_create(&j->e.model, &j->e.method, &space, &j->net));
     PF_TRY(pf_store_read_group(j->src, "params", &j->n_views, &j->views, &j->flat));
     j->params = pf_zalloc(j->net->floats * sizeof *j->params);

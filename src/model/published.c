@@ -1,12 +1,47 @@
-/* Published networks: option names of score_sde_pytorch-style descriptions mapped to ours, and
- * parameters matched by name both ways, so that neither a wrong option nor a stray tensor passes
- * unnoticed. */
+/* Published networks: their authors' options as ours, and parameters matched by name both ways, so that neither
+ * a wrong option nor a stray tensor passes unnoticed.  A family of networks is a row of `families`. */
 #include <probflow/published.h>
 
 #include <probflow/config.h>
 #include <probflow/memory.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+typedef struct described { /* a description that is being read */
+    pf_config *c;
+    pf_published *to;
+} described;
+
+/* A key of theirs whose value is the value of one of our options. */
+typedef struct key {
+    const char *theirs, *ours;
+    const char *absent; /* what it means to leave it out; NULL: our default */
+} key;
+
+/* Networks of one repository: their keys, and what takes more than a copy. */
+typedef struct family {
+    const char *network, *model; /* value of the key "network"; NULL: there is none */
+    const key *keys;             /* ends with zeros */
+    pf_status (*rest)(described *d);
+    const char *const
+        *nullable; /* keys that may be null, and sections that say nothing of ours */
+} family;
+
+static PF_MUST_USE pf_status set(described *d, const char *ours, const char *text)
+{
+    pf_model *m = &d->to->model;
+    PF_TRY(pf_opt_set(m->ops->opts, "net", ours, text, &m->opt));
+    return PF_OK;
+}
+
+static int model_has(const described *d, const char *ours)
+{
+    return pf_opt_find(d->to->model.ops->opts, ours).name != NULL;
+}
+
+/* ---- score_sde_pytorch ---- */
 
 typedef struct size_opt {
     int size, ch;
@@ -18,43 +53,220 @@ static const pf_opt size_opts[] = {
     PF_OPT(size_opt, ch, PF_INT, 0, 1, 4096, "channels"),
     { 0 }
 };
-static const struct { const char *theirs, *ours; } keys[] = {
-    {"nf", "width"},                        {"ch_mult", "multipliers"},
-    {"blocks", "blocks"},                   {"attn", "attention"},
-    {"dropout", "dropout"},                 {"fir", "fir"},
-    {"skip_rescale", "skip_rescale"},       {"init_scale", "init_scale"},
-    {"embedding", "embedding"},             {"fourier_scale", "fourier_scale"},
-    {"progressive_input", "progressive_input"},
-    {"centered", "centered"},               {"scale_by_sigma", "scale_by_sigma"},
+static const key score_sde_keys[] = {
+    {"nf", "width", NULL},                 {"ch_mult", "multipliers", NULL},
+    {"blocks", "blocks", NULL},            {"attn", "attention", NULL},
+    {"dropout", "dropout", NULL},          {"fir", "fir", NULL},
+    {"skip_rescale", "skip_rescale", NULL}, {"init_scale", "init_scale", NULL},
+    {"embedding", "embedding", NULL},      {"fourier_scale", "fourier_scale", NULL},
+    {"progressive_input", "progressive_input", NULL},
+    {"centered", "centered", NULL},        {"scale_by_sigma", "scale_by_sigma", NULL},
+    {0}
 };
 /* clang-format on */
 
-static PF_MUST_USE pf_status options(pf_config *c, pf_model *model, pf_shape *shape)
+static pf_status score_sde(described *d)
 {
-    static const char *const none[] = {NULL};
     size_opt s = {0};
-
-    PF_TRY(pf_model_init("ddpmpp", model));
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *text = pf_config_get(c, keys[i].theirs);
-        if (text) PF_TRY(pf_opt_set(model->ops->opts, "net", keys[i].ours, text, &model->opt));
-    }
     for (const pf_opt *o = size_opts; o->name; o++) {
-        const char *text = pf_config_get(c, o->name);
+        const char *text = pf_config_get(d->c, o->name);
         PF_REQUIRE(text, PF_EFORMAT, "the network's description lacks '%s'", o->name);
         PF_TRY(pf_opt_set(size_opts, "net", o->name, text, &s));
     }
-    PF_TRY(pf_config_check(c, none));
-    *shape = (pf_shape){s.size, s.size, s.ch};
+    d->to->shape = (pf_shape){s.size, s.size, s.ch};
     return PF_OK;
 }
 
-pf_status pf_published_options(const char *json, pf_model *model, pf_shape *shape)
+/* ---- improved_diffusion and guided_diffusion: arguments of the constructors ---- */
+
+typedef struct guided {
+    int image_size, in_channels, out_channels, model_channels, num_classes, dims,
+        num_head_channels, num_heads_upsample, use_new_attention_order, use_checkpoint,
+        use_fp16;
+    pf_ints attention_resolutions;
+    char channel_mult[PF_STR_MAX], buffers[PF_STR_MAX];
+} guided;
+
+/* clang-format off */
+static const pf_opt guided_opts[] = {
+    PF_OPT(guided, image_size, PF_INT, 0, 0, 65536, "height and width"),
+    PF_OPT(guided, in_channels, PF_INT, 3, 1, 4096, "channels of an image"),
+    PF_OPT(guided, out_channels, PF_INT, 0, 1, 1e6, "channels of the output, or classes"),
+    PF_OPT(guided, model_channels, PF_INT, 0, 1, 4096, "width"),
+    PF_OPT(guided, num_classes, PF_INT, 0, 1, 1e6, "classes that the network is told of"),
+    PF_OPT(guided, dims, PF_INT, 2, 2, 2, "dimensions of an image"),
+    PF_OPT(guided, num_head_channels, PF_INT, -1, -1, 4096, "channels a head"),
+    PF_OPT(guided, num_heads_upsample, PF_INT, -1, -1, 1024, "heads on the way up"),
+    PF_OPT(guided, use_new_attention_order, PF_BOOL, 0, 0, 1, "queries, keys and values outermost"),
+    PF_OPT(guided, use_checkpoint, PF_BOOL, 0, 0, 1, "memory for time: no number changes"),
+    PF_OPT(guided, use_fp16, PF_BOOL, 0, 0, 1, "precision of their computation"),
+    PF_OPT_INTS(guided, attention_resolutions, "", 1, 65536, "factors of size at which attention is"),
+    PF_OPT_STR(guided, channel_mult, "[1,2,4,8]", "multipliers"),
+    PF_OPT_STR(guided, buffers, "", "their tensors that follow from the options"),
+    { 0 }
+};
+static const key guided_keys[] = {
+    {"num_res_blocks", "blocks", NULL},         {"dropout", "dropout", "0"},
+    {"num_heads", "heads", "1"},                {"conv_resample", "conv_resample", "true"},
+    {"use_scale_shift_norm", "scale_shift", "false"},
+    {"resblock_updown", "updown", "false"},     {"pool", "pool", "adaptive"},
+    {0}
+};
+/* clang-format on */
+
+static int common_divisor(int a, int b)
 {
-    pf_config *c = NULL;
-    PF_TRY(pf_config_parse(json, "network description", &c));
-    pf_status st = options(c, model, shape);
-    pf_config_free(c);
+    return b ? common_divisor(b, a % b) : a;
+}
+
+/* "[0.5,1,2]" times model_channels: the channels of the levels, at most PF_INTS_MAX. */
+static PF_MUST_USE pf_status channels_of(const guided *o, pf_ints *channels)
+{
+    const char *at = o->channel_mult + strspn(o->channel_mult, "[( ");
+    while (*at && *at != ']' && *at != ')') {
+        char *end;
+        double m = strtod(at, &end);
+        PF_REQUIRE(end > at && m > 0.0 && m <= 64.0 && channels->n < PF_INTS_MAX, PF_EARG,
+                   "net.channel_mult is %s, want at most %d multipliers up to 64",
+                   o->channel_mult, PF_INTS_MAX);
+        channels->v[channels->n++] = (int)(m * o->model_channels);
+        at = end + strspn(end, ", ");
+    }
+    return PF_OK;
+}
+
+/* Our multipliers are integers: where theirs are not, the width is what all channels have in common, and the
+ * time keeps its features. */
+static PF_MUST_USE pf_status set_widths(described *d, const guided *o, int *levels)
+{
+    pf_ints channels = {0};
+    char text[32], list[32 * PF_INTS_MAX] = "";
+    int width = o->model_channels, whole = 1;
+    PF_TRY(channels_of(o, &channels));
+    *levels = channels.n;
+    for (int i = 0; i < channels.n; i++) whole &= channels.v[i] % width == 0;
+    for (int i = 0; i < channels.n && !whole; i++) width = common_divisor(channels.v[i], width);
+    for (int i = 0; i < channels.n; i++)
+        snprintf(list + strlen(list), 32, "%s%d", i ? "," : "", channels.v[i] / width);
+    PF_TRY(set(d, "multipliers", list));
+    snprintf(text, sizeof text, "%d", width);
+    PF_TRY(set(d, "width", text));
+    snprintf(text, sizeof text, "%d", whole ? 0 : o->model_channels);
+    PF_TRY(set(d, "embed", text));
+    return PF_OK;
+}
+
+/* Factor f is half the size log2(f) times; the others are at no level. */
+static PF_MUST_USE pf_status set_attention(described *d, const guided *o, int levels)
+{
+    char list[32 * PF_INTS_MAX] = "";
+    int n = 0;
+    for (int k = 0; k < levels; k++)
+        for (int i = 0; i < o->attention_resolutions.n; i++)
+            if (o->attention_resolutions.v[i] == 1 << k) {
+                snprintf(list + strlen(list), 32, "%s%d", n++ ? "," : "", d->to->shape.w >> k);
+                break;
+            }
+    PF_TRY(set(d, "attention", list));
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status set_number(described *d, const char *ours, int n)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%d", n > 0 ? n : 0);
+    return model_has(d, ours) ? set(d, ours, text) : PF_OK;
+}
+
+static PF_MUST_USE pf_status set_shape(described *d, const guided *o)
+{
+    pf_published *to = d->to;
+    if (!to->shape.h) {
+        PF_REQUIRE(o->image_size > 0, PF_EFORMAT,
+                   "the network's description lacks 'image_size'");
+        to->shape = (pf_shape){o->image_size, o->image_size, o->in_channels};
+    }
+    PF_REQUIRE(to->shape.c == o->in_channels, PF_EFORMAT,
+               "the network's in_channels is %d, and images have %d", o->in_channels,
+               to->shape.c);
+    to->out = to->shape;
+    if (model_has(d, "pool")) to->out.h = to->out.w = 1;
+    to->out.c = o->out_channels;
+    to->classes = o->num_classes;
+    return PF_OK;
+}
+
+static pf_status guided_rest(described *d)
+{
+    guided o;
+    int levels = 0;
+    PF_TRY(pf_config_section(d->c, "", guided_opts, &o));
+    PF_REQUIRE(o.model_channels && o.out_channels, PF_EFORMAT,
+               "the network's description lacks '%s'",
+               o.model_channels ? "out_channels" : "model_channels");
+    PF_TRY(set_shape(d, &o));
+    PF_TRY(set_widths(d, &o, &levels));
+    PF_TRY(set_attention(d, &o, levels));
+    PF_TRY(set_number(d, "head_channels", o.num_head_channels));
+    PF_TRY(set_number(d, "heads_up", o.num_heads_upsample));
+    PF_TRY(set(d, "order", o.use_new_attention_order ? "qkv_first" : "heads_first"));
+    PF_REQUIRE(!o.num_classes || model_has(d, "label"), PF_EARG,
+               "this network is not told of classes: num_classes has no use");
+    if (o.num_classes) PF_TRY(set(d, "label", "true"));
+    return PF_OK;
+}
+
+/* ---- all of them ---- */
+
+static const char *const guided_null[] = {"num_classes", "fixed", NULL};
+static const char *const no_null[] = {NULL};
+
+/* clang-format off */
+static const family families[] = {
+    {NULL, "ddpmpp", score_sde_keys, score_sde, no_null},
+    {"improved_diffusion.unet.UNetModel", "unet", guided_keys, guided_rest, guided_null},
+    {"guided_diffusion.unet.UNetModel", "unet", guided_keys, guided_rest, guided_null},
+    {"guided_diffusion.unet.EncoderUNetModel", "encoder", guided_keys, guided_rest, guided_null},
+};
+/* clang-format on */
+enum { FAMILIES = sizeof families / sizeof *families };
+
+static PF_MUST_USE pf_status family_of(const char *network, const family **f)
+{
+    const char *names[FAMILIES] = {0};
+    for (int i = 0; i < FAMILIES; i++) {
+        *f = &families[i];
+        if (!network ? !(*f)->network : (*f)->network && !strcmp(network, (*f)->network))
+            return PF_OK;
+        if (i > 0) names[i - 1] = (*f)->network;
+    }
+    return pf_unknown("network", network, names);
+}
+
+static PF_MUST_USE pf_status describe(described *d)
+{
+    const family *f;
+    PF_TRY(family_of(pf_config_get(d->c, "network"), &f));
+    PF_TRY(pf_model_init(f->model, &d->to->model));
+    for (const key *k = f->keys; k->theirs; k++) {
+        const char *text = pf_config_get(d->c, k->theirs);
+        if (!text && k->absent && model_has(d, k->ours)) text = k->absent;
+        if (text) PF_TRY(set(d, k->ours, text));
+    }
+    PF_TRY(f->rest(d));
+    pf_config_skip(d->c, "fixed");
+    PF_TRY(pf_config_check(d->c, f->nullable));
+    return PF_OK;
+}
+
+pf_status pf_published_options(const char *json, pf_published *out)
+{
+    described d = {.to = out};
+    out->classes = 0;
+    out->out = (pf_shape){0, 0, 0};
+    PF_TRY(pf_config_parse(json, "network description", &d.c));
+    pf_status st = describe(&d);
+    pf_config_free(d.c);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 

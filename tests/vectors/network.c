@@ -17,9 +17,8 @@ static const char *const backends[] = {"ref", "fast"};
 
 typedef struct golden {
     vectors *v;
-    pf_model model;
+    pf_published is;
     pf_sde sde;
-    pf_shape shape;
     pf_net *net;
     float *params;
     int B, D;
@@ -80,17 +79,17 @@ static PF_MUST_USE pf_status load(golden *g)
     char *json = NULL;
     const vectors_array *t;
     PF_TRY(pf_store_read_attr(g->v->path, "net", &json));
-    pf_status st = pf_published_options(json, &g->model, &g->shape);
+    pf_status st = pf_published_options(json, &g->is);
     pf_free(json);
     if (st) return pf_trail(st, PF_WHERE);
     PF_TRY(set_sde(g));
     const pf_method method = pf_method_of_sde(&g->sde);
-    const pf_space space = {.kind = PF_REAL, .shape = g->shape};
-    PF_TRY(pf_net_create(&g->model, &method, &space, &g->net));
+    const pf_space space = {.kind = PF_REAL, .shape = g->is.shape};
+    PF_TRY(pf_net_create(&g->is.model, &method, &space, &g->net));
     PF_TRY(set_params(g));
     PF_TRY(array(g, "t", &t));
     g->B = (int)t->size;
-    g->D = g->shape.h * g->shape.w * g->shape.c;
+    g->D = (int)pf_shape_entries(g->is.shape);
     return PF_OK;
 }
 

@@ -1,0 +1,265 @@
+/* net_*: networks from their authors' options, with reproducible weights: parameter number p, element i is
+ *     offset[p] + amplitude[p] (2 u - 1),   u = (splitmix64(seed + p 2^32 + i) >> 11) 2^-53
+ * Output, gradient along the image and statistics of the parameters' gradients on every backend. */
+#include "published_net.h"
+
+#include <probflow/memory.h>
+#include <probflow/plan.h>
+#include <probflow/published.h>
+
+#include <hdf5.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const backends[] = {"ref", "fast"};
+
+/* Of float32, five times what the authors' module errs by: output and image gradient relative to the largest
+ * magnitude, norms relative, sums relative to norm sqrt(size). */
+typedef struct tolerances {
+    double output, vjp, norm, sum;
+} tolerances;
+
+typedef struct job {
+    vectors *v;
+    const tolerances *allowed;
+    const vectors_array *x, *t, *y, *probe, *output, *vjp, *stats, *offset, *amplitude;
+    pf_published is;
+    pf_graph *g;
+    char **names; /* [n] of libhdf5 */
+    int n, *view; /* [n] which parameter of the graph bears that name */
+    float *params, *grad;
+    float *in, *cond, *out, *gout, *gin; /* one block */
+    int32_t *label;
+} job;
+
+static PF_MUST_USE pf_status read_names(job *j)
+{
+    hid_t f = H5Fopen(j->v->path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t set = H5Dopen2(f, "names", H5P_DEFAULT), type = H5Dget_type(set);
+    hid_t space = H5Dget_space(set);
+    int strings = type >= 0 && H5Tis_variable_str(type) > 0;
+    hssize_t n = H5Sget_simple_extent_npoints(space);
+    if (strings && n > 0) j->names = pf_zalloc((size_t)n * sizeof *j->names);
+    if (j->names && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, j->names) >= 0)
+        j->n = (int)n;
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Dclose(set);
+    H5Fclose(f);
+    PF_REQUIRE(j->n > 0, PF_EFORMAT, "%s has no names of parameters", j->v->path);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status find_arrays(job *j)
+{
+    vectors *v = j->v;
+    j->x = vectors_find(v, "x");
+    j->t = vectors_find(v, "t");
+    j->y = vectors_find(v, "y");
+    j->probe = vectors_find(v, "probe");
+    j->output = vectors_find(v, "output");
+    j->vjp = vectors_find(v, "vjp_x");
+    j->stats = vectors_find(v, "grad_stats");
+    j->offset = vectors_find(v, "offset");
+    j->amplitude = vectors_find(v, "amplitude");
+    PF_REQUIRE(j->x && j->t && j->probe && j->output && j->vjp && j->stats && j->offset &&
+                   j->amplitude && j->x->rank == 4 && j->vjp->size == j->x->size &&
+                   j->probe->size == j->output->size,
+               PF_EFORMAT, "%s lacks an array", v->path);
+    PF_TRY(read_names(j));
+    size_t n = (size_t)j->n;
+    PF_REQUIRE(j->stats->size == 2 * n && j->offset->size == n && j->amplitude->size == n,
+               PF_EFORMAT, "%s: want numbers for %d parameters", v->path, j->n);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status build(job *j)
+{
+    const int64_t *d = j->x->dim;
+    char *json = vectors_attr(j->v, "options");
+    PF_REQUIRE(json, PF_EFORMAT, "%s has no options", j->v->path);
+    j->is.shape = (pf_shape){(int)d[1], (int)d[2], (int)d[3]};
+    pf_status st = pf_published_options(json, &j->is);
+    pf_free(json);
+    if (st) return pf_trail(st, PF_WHERE);
+    pf_ports offered = {.n = 2, .out = j->is.out};
+    offered.port[0] = (pf_port){.name = "x", .shape = j->is.shape};
+    offered.port[1] = (pf_port){.name = "cond", .shape = {1, 1, 1}};
+    if (j->is.classes)
+        offered.port[offered.n++] = (pf_port){
+            .name = "label", .shape = {1, 1, 1}, .integer = 1, .classes = j->is.classes};
+    PF_TRY(pf_graph_create(&j->g));
+    const pf_model *m = &j->is.model;
+    PF_TRY(pf_graph_finish(j->g, m->ops->build(&m->opt, j->g, &offered)));
+    PF_REQUIRE((size_t)d[0] * pf_shape_entries(j->is.out) == j->output->size &&
+                   (size_t)d[0] == j->t->size && !j->y == !j->is.classes,
+               PF_EFORMAT, "%s: the output of its options has another shape", j->v->path);
+    return PF_OK;
+}
+
+static uint64_t splitmix(uint64_t z)
+{
+    z += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+static PF_MUST_USE pf_status make_weights(job *j)
+{
+    const pf_param *views = pf_graph_params(j->g);
+    char *text = vectors_attr(j->v, "seed");
+    PF_REQUIRE(text, PF_EFORMAT, "%s has no seed", j->v->path);
+    uint64_t seed = strtoull(text, NULL, 10);
+    pf_free(text);
+    PF_REQUIRE(pf_graph_param_count(j->g) == j->n, PF_EFORMAT,
+               "%s has %d parameters, the network of its options %d", j->v->path, j->n,
+               pf_graph_param_count(j->g));
+    for (int p = 0; p < j->n; p++) {
+        int k = p; /* mostly in our order */
+        for (int i = 0; i < j->n && strcmp(views[k].name, j->names[p]); i++) k = i;
+        PF_REQUIRE(!strcmp(views[k].name, j->names[p]), PF_EFORMAT,
+                   "%s: parameter %s is not part of the network of its options", j->v->path,
+                   j->names[p]);
+        j->view[p] = k;
+        for (size_t i = 0; i < views[k].size; i++) {
+            uint64_t bits = splitmix(seed + ((uint64_t)p << 32) + i) >> 11;
+            double u = (double)bits * 0x1p-53;
+            j->params[views[k].offset + i] =
+                (float)(j->offset->v[p] + j->amplitude->v[p] * (2.0 * u - 1.0));
+        }
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status allocate(job *j)
+{
+    size_t floats = pf_graph_param_floats(j->g), x = j->x->size, y = j->output->size;
+    j->view = pf_zalloc((size_t)j->n * sizeof *j->view);
+    j->params = pf_zalloc(2 * floats * sizeof *j->params);
+    j->in = pf_zalloc((2 * x + 2 * y + 2 * j->t->size) * sizeof *j->in);
+    PF_REQUIRE(j->view && j->params && j->in, PF_EMEM, "no memory for %zu values", floats);
+    j->grad = j->params + floats;
+    j->gin = j->in + x;
+    j->out = j->gin + x;
+    j->gout = j->out + y;
+    j->cond = j->gout + y;
+    j->label = (int32_t *)(j->cond + j->t->size);
+    for (size_t i = 0; i < x; i++) j->in[i] = (float)j->x->v[i];
+    for (size_t i = 0; i < y; i++) j->gout[i] = (float)j->probe->v[i];
+    for (size_t b = 0; b < j->t->size; b++) {
+        j->cond[b] = (float)j->t->v[b];
+        if (j->y) j->label[b] = (int32_t)j->y->v[b];
+    }
+    return PF_OK;
+}
+
+/* Largest difference over the largest magnitude. */
+static double distance(const float *a, const vectors_array *want)
+{
+    double d = 0.0, m = 0.0;
+    for (size_t i = 0; i < want->size; i++) {
+        d = fmax(d, isfinite(a[i]) ? fabs((double)a[i] - want->v[i]) : INFINITY);
+        m = fmax(m, fabs(want->v[i]));
+    }
+    return d / m;
+}
+
+/* A parameter whose norm is below 1e-6 of the largest is zero by symmetry: its norm stays as small. */
+static void hold_gradients(job *j)
+{
+    double most = 0.0;
+    for (int p = 0; p < j->n; p++) most = fmax(most, j->stats->v[2 * p + 1]);
+    for (int p = 0; p < j->n; p++) {
+        const pf_param *k = &pf_graph_params(j->g)[j->view[p]];
+        double sum = 0.0, square = 0.0, want = j->stats->v[2 * p + 1];
+        for (size_t i = 0; i < k->size; i++) {
+            double g = (double)j->grad[k->offset + i];
+            sum += g;
+            square += g * g;
+        }
+        if (want < 1e-6 * most) {
+            vectors_error(j->v, sqrt(square) / most, 1e-6, "grad_stats");
+            continue;
+        }
+        vectors_error(j->v, fabs(sqrt(square) / want - 1.0), j->allowed->norm, "grad_stats");
+        vectors_error(j->v, fabs(sum - j->stats->v[2 * p]) / (want * sqrt((double)k->size)),
+                      j->allowed->sum, "grad_stats");
+    }
+}
+
+static PF_MUST_USE pf_status run(job *j, pf_plan *plan)
+{
+    pf_run r = {0};
+    float *gin[PF_PORTS_MAX] = {0};
+    gin[pf_graph_port(j->g, "x")] = j->gin;
+    PF_TRY(pf_plan_set_params(plan, j->params));
+    pf_run_set(&r, j->g, "x", j->in);
+    pf_run_set(&r, j->g, "cond", j->cond);
+    if (j->y) pf_run_set(&r, j->g, "label", j->label);
+    PF_TRY(pf_plan_forward(plan, &r, j->out));
+    PF_TRY(pf_plan_backward(plan, j->gout, j->grad, gin));
+    vectors_error(j->v, distance(j->out, j->output), j->allowed->output, "output");
+    vectors_error(j->v, distance(j->gin, j->vjp), j->allowed->vjp, "vjp_x");
+    hold_gradients(j);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status check_parts(job *j)
+{
+    PF_TRY(find_arrays(j));
+    PF_TRY(build(j));
+    PF_TRY(allocate(j));
+    PF_TRY(make_weights(j));
+    for (int i = 0; i < 2; i++) {
+        pf_plan_opt o = {.batch = (int)j->t->size,
+                         .want_in = 1u << pf_graph_port(j->g, "x"),
+                         .want_params = 1,
+                         .backend = backends[i]};
+        pf_plan *plan = NULL;
+        PF_TRY(pf_plan_create(j->g, &o, &plan));
+        pf_status st = run(j, plan);
+        pf_plan_free(plan);
+        if (st) return pf_trail(st, PF_WHERE);
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status check(vectors *v, const tolerances *allowed)
+{
+    job j = {.v = v, .allowed = allowed};
+    pf_status st = check_parts(&j);
+    for (int i = 0; i < j.n; i++) H5free_memory(j.names[i]);
+    pf_free(j.names);
+    pf_free(j.view);
+    pf_free(j.params);
+    pf_free(j.in);
+    pf_graph_free(j.g);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static pf_status check_improved(vectors *v)
+{
+    return check(v, &(tolerances){1.5e-5, 2e-5, 1.2e-5, 1e-5});
+}
+
+static pf_status check_guided(vectors *v)
+{
+    return check(v, &(tolerances){1.2e-5, 3.5e-5, 1.5e-5, 1.5e-5});
+}
+
+static pf_status check_classifier(vectors *v)
+{
+    return check(v, &(tolerances){8e-6, 1.3e-5, 1e-5, 1e-5});
+}
+
+static const char *const inputs[] = {
+    "amplitude", "offset", "names", "shapes", "module_names", "module_stats", "probe",
+    "x",         "t",      "y",     NULL};
+const vectors_kind vectors_improved_unet = {
+    .stem = "net_improved_unet", .inputs = inputs, .check = check_improved};
+const vectors_kind vectors_guided_unet = {
+    .stem = "net_guided_unet", .inputs = inputs, .check = check_guided};
+const vectors_kind vectors_guided_classifier = {
+    .stem = "net_guided_classifier", .inputs = inputs, .check = check_classifier};

@@ -1,0 +1,9 @@
+/* Kinds of files about published networks whose weights follow from a formula. */
+#ifndef PF_TESTS_VECTORS_PUBLISHED_NET_H
+#define PF_TESTS_VECTORS_PUBLISHED_NET_H
+
+#include "vectors.h"
+
+extern const vectors_kind vectors_improved_unet, vectors_guided_unet, vectors_guided_classifier;
+
+#endif
