@@ -19,9 +19,9 @@ typedef struct job {
     int n_views;
     pf_param *views;
     float *flat, *params;
-    char *net_text, *sde_text;
-    pf_text told; /* sections the file tells */
-    pf_text text; /* canonical */
+    char *net_text, *name; /* of the method or the SDE */
+    pf_text told;          /* sections the file tells */
+    pf_text text;          /* canonical */
 } job;
 
 /* Nothing is known of how an imported network was trained, and one that was trained little is
@@ -30,33 +30,58 @@ typedef struct job {
 static const char careful[] =
     "likelihood: {solver: adams, rtol: 1.0e-5, atol: 1.0e-5, div_tol: 1.0e-5}\n";
 
-/* Constants of the SDE are attributes with the names of its options. */
-static PF_MUST_USE pf_status read_sde(job *j, pf_sde *sde)
+/* Options are attributes with their names; may be absent: then the default stands. */
+static PF_MUST_USE pf_status read_options(const job *j, const pf_opt *opts, const char *section,
+                                          int may_be_absent, void *obj)
 {
-    PF_TRY(pf_store_read_attr(j->src, "sde", &j->sde_text));
-    PF_TRY(pf_sde_init(j->sde_text, sde));
     pf_opt_walk w;
-    for (const pf_opt *o = pf_opt_first(sde->ops->opts, &w); o; o = pf_opt_next(&w)) {
+    for (const pf_opt *o = pf_opt_first(opts, &w); o; o = pf_opt_next(&w)) {
         char *value = NULL;
+        int has = 1;
+        if (may_be_absent) PF_TRY(pf_store_has_attr(j->src, o->name, &has));
+        if (!has) continue;
         PF_TRY(pf_store_read_attr(j->src, o->name, &value));
-        pf_status st = pf_opt_set(sde->ops->opts, "sde", o->name, value, &sde->opt);
+        pf_status st = pf_opt_set(opts, section, o->name, value, obj);
         pf_free(value);
         if (st) return pf_trail(st, PF_WHERE);
     }
     return PF_OK;
 }
 
+static PF_MUST_USE pf_status tell_sde(job *j)
+{
+    pf_sde sde;
+    PF_TRY(pf_store_read_attr(j->src, "sde", &j->name));
+    PF_TRY(pf_sde_init(j->name, &sde));
+    PF_TRY(read_options(j, sde.ops->opts, "sde", 0, &sde.opt));
+    PF_TRY(pf_config_write(&j->told, "sde", sde.ops->name, sde.ops->opts, &sde.opt));
+    PF_TRY(pf_text_add(&j->told, "%s", careful));
+    return PF_OK;
+}
+
+/* A method by name where the file has one, else the SDE. */
+static PF_MUST_USE pf_status tell_method(job *j)
+{
+    pf_method m;
+    int has;
+    PF_TRY(pf_store_has_attr(j->src, "method", &has));
+    if (!has) return tell_sde(j);
+    PF_TRY(pf_store_read_attr(j->src, "method", &j->name));
+    PF_TRY(pf_method_init(j->name, &m));
+    PF_TRY(read_options(j, m.ops->opts, "method", 1, &m.opt));
+    PF_TRY(pf_config_write(&j->told, "method", m.ops->name, m.ops->opts, &m.opt));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status read_experiment(job *j)
 {
     pf_config *c = NULL;
-    pf_sde sde;
+    const pf_model *model = &j->is.model;
 
     PF_TRY(pf_store_read_attr(j->src, "net", &j->net_text));
     PF_TRY(pf_published_options(j->net_text, &j->is));
-    PF_TRY(read_sde(j, &sde));
-    PF_TRY(pf_config_write(&j->told, "model", j->is.model.ops->name, j->is.model.ops->opts, &j->is.model.opt));
-    PF_TRY(pf_config_write(&j->told, "sde", sde.ops->name, sde.ops->opts, &sde.opt));
-    PF_TRY(pf_text_add(&j->told, "%s", careful));
+    PF_TRY(pf_config_write(&j->told, "model", model->ops->name, model->ops->opts, &model->opt));
+    PF_TRY(tell_method(j));
     PF_TRY(pf_config_parse(j->told.s, j->src, &c));
     pf_config_stored(c);
     PF_TRY(pf_experiment_take(c, j->args.n_sets, j->args.sets, &j->e));
@@ -64,12 +89,29 @@ static PF_MUST_USE pf_status read_experiment(job *j)
     return PF_OK;
 }
 
+/* Published networks are of images of bytes, as a method that takes levels alone sees them. */
+static PF_MUST_USE pf_status make_net(job *j)
+{
+    const pf_method_ops *m = j->e.method.ops;
+    pf_space space = {.kind = PF_REAL, .shape = j->is.shape, .classes = j->is.classes};
+    if (!(m->kinds >> PF_REAL & 1)) {
+        space.kind = PF_LEVELS;
+        space.levels = 256;
+    }
+    PF_TRY(pf_net_create(&j->e.model, &j->e.method, &space, &j->net));
+    pf_shape out = j->net->offered.out, is = j->is.out;
+    PF_REQUIRE(!is.c || pf_shape_same(out, is), PF_EARG,
+               "%s: the network gives %dx%dx%d numbers for an image, and method %s asks for "
+               "%dx%dx%d: say the method and its options as attributes",
+               j->src, is.h, is.w, is.c, m->name, out.h, out.w, out.c);
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status convert(job *j)
 {
     PF_TRY(pf_take_output(j->dst, "checkpoint", &j->src, 1));
     PF_TRY(read_experiment(j));
-    const pf_space space = {.kind = PF_REAL, .shape = j->is.shape};
-    PF_TRY(pf_net_create(&j->e.model, &j->e.method, &space, &j->net));
+    PF_TRY(make_net(j));
     PF_TRY(pf_store_read_group(j->src, "params", &j->n_views, &j->views, &j->flat));
     j->params = pf_zalloc(j->net->floats * sizeof *j->params);
     PF_REQUIRE(j->params, PF_EMEM, "no memory for the parameters of %s", j->src);
@@ -109,7 +151,7 @@ static pf_status run(int argc, char **argv)
     pf_free(j.flat);
     pf_free(j.params);
     pf_free(j.net_text);
-    pf_free(j.sde_text);
+    pf_free(j.name);
     pf_free(j.told.s);
     pf_free(j.text.s);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -120,9 +162,17 @@ const pf_command pf_command_import = {
     .usage = "SRC.h5 OUT.h5 [--set section.key=value]... [--quiet]",
     .help =
         "published weights -> checkpoint\n\n"
-        "  SRC.h5       group params/ with the tensors under their score_sde_pytorch names;\n"
-        "               attributes net (JSON: nf, ch_mult, blocks, attn, size, ch, ...), sde\n"
-        "               and its constants (beta_min, beta_max or sigma_min, sigma_max)\n"
+        "  SRC.h5       group params/ with the tensors under their published names; "
+        "attributes:\n"
+        "               net     JSON of the authors' options: nf, ch_mult, blocks, attn, size, "
+        "ch, ...\n"
+        "                       of score_sde_pytorch, or network "
+        "(guided_diffusion.unet.UNetModel,\n"
+        "                       EncoderUNetModel, improved_diffusion.unet.UNetModel) and the\n"
+        "                       arguments of its constructor\n"
+        "               sde     and its constants (beta_min, beta_max or sigma_min, "
+        "sigma_max)\n"
+        "               method  in place of sde, and the method's options by their names\n"
         "  --set K=V    sets a key of the checkpoint's experiment, for example\n"
         "               --set likelihood.probes=4\n\n"
         "Every name and shape is checked both ways: a missing, misshapen or left-over tensor "

@@ -200,6 +200,16 @@ pf_status pf_store_read_attr(const char *path, const char *name, char **text)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
+pf_status pf_store_has_attr(const char *path, const char *name, int *has)
+{
+    hid_t file = 0;
+    *has = 0;
+    PF_TRY(pf_h5_open(path, PF_H5_LIST, "", &file));
+    *has = pf_h5_has_attr(file, name);
+    pf_h5_close(file);
+    return PF_OK;
+}
+
 /* Creates the groups on the way to a name like "ode/x". */
 static PF_MUST_USE pf_status make_parents(hid_t file, const char *name)
 {
