@@ -133,8 +133,7 @@ static void unets_have_published_names_shapes_and_sizes(void **state)
         assert_true(v >= last);
         last = v;
     }
-    assert_int_equal(trainable(n),
-                     52542979);
+    assert_int_equal(trainable(n), 52542979);
     pf_net_free(n);
 }
 
@@ -153,6 +152,36 @@ static void a_size_that_cannot_be_halved_is_one_clear_sentence(void **state)
     assert_non_null(strstr(pf_error_message(), "vectors"));
     assert_int_equal(pf_model_init("ddpmp", &m), PF_EARG);
     assert_non_null(strstr(pf_error_message(), "'ddpmpp'"));
+}
+
+static void a_unet_says_what_does_not_fit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *settings, *words;
+        pf_shape s;
+    } wrong[] = {
+        {"unet", "", "28x28 cannot be halved 3 times", {28, 28, 1}},
+        {"unet", "width=48;multipliers=1", "48 channels, want a multiple of 32", {8, 8, 1}},
+        {"unet", "multipliers=1;heads=3", "3 heads do not share 128 channels", {8, 8, 1}},
+        {"unet", "multipliers=1;head_channels=48", "model.head_channels is 48", {8, 8, 1}},
+        {"unet", "multipliers=1;embed=5", "5 features", {8, 8, 1}},
+        {"unet", "multipliers=", "model.multipliers is empty", {8, 8, 1}},
+        {"unet", "label=true", "reads an input label", {32, 32, 3}},
+        {"encoder", "", "not an image of 32x32x3", {32, 32, 3}},
+        {"encoder", "multipliers=1", "needs model.head_channels", {1, 1, 1}},
+    };
+    pf_sde sde;
+    assert_int_equal(pf_sde_init("vp", &sde), PF_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        pf_model m = model(wrong[i].model, wrong[i].settings);
+        pf_net *n = NULL;
+        assert_true(create(&m, &sde, wrong[i].s, &n) != PF_OK);
+        if (!strstr(pf_error_message(), wrong[i].words)) fail_msg("%s", pf_error_message());
+    }
+    /* not square, no resampling by convolutions */
+    pf_net_free(net("unet", "width=32;multipliers=1,2;blocks=1;conv_resample=0;order=qkv_first",
+                    "vp", (pf_shape){6, 10, 3}));
 }
 
 static void a_parameter_that_is_not_finite_is_named(void **state)
@@ -456,6 +485,7 @@ int main(void)
         cmocka_unit_test(unets_have_published_names_shapes_and_sizes),
         cmocka_unit_test(views_have_published_names_shapes_and_order),
         cmocka_unit_test(a_size_that_cannot_be_halved_is_one_clear_sentence),
+        cmocka_unit_test(a_unet_says_what_does_not_fit),
         cmocka_unit_test(a_parameter_that_is_not_finite_is_named),
         cmocka_unit_test(constructor_arguments_become_options),
         cmocka_unit_test(published_options_name_what_they_do_not_know),
