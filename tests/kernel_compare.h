@@ -180,8 +180,8 @@ static inline void compare(const bench *t, const char *what, size_t n, const flo
                            const float *ref, const double *more)
 {
     char how[128];
-    int cancels = t->site.op == PF_OP_GROUP_NORM && !t->site.attr.scale_shift &&
-                  ref == t->side[1].gin[1];
+    int cancels =
+        t->site.op == PF_OP_GROUP_NORM && !t->site.attr.scale_shift && ref == t->side[1].gin[1];
     double top = cancels ? floor_of_cancelling : floor_of_scale, error = 0.0, size = 0.0;
     for (size_t i = 0; i < n; i++) top = fmax(top, fabs((double)ref[i]));
     double within = (t->tolerance > 0 ? t->tolerance : tolerance) * top;
