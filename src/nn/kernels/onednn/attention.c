@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { SCORES, VALUES, DV, DP, DQ, DK, PRODUCTS };
-enum { KEPT = 1 << 20, BLOCK = 1 << 19, ROWS_STEP = 8 };
+enum { KEPT = 1 << 20, BLOCK = 1 << 19, CACHED = 1 << 18, ROWS_STEP = 8 };
 
 PF_CLONE_TABLE(const pf_softmax_ops, pf_softmax, softmax);
 
@@ -25,7 +25,7 @@ typedef struct attention {
     dnn_lib *lib;
     dnn_op *op[PRODUCTS];
     pf_heads at;
-    int B, rows; /* of P at a time: n, or fewer */
+    int B, samples, rows; /* that a product is of; rows of P: n, or fewer */
     float scale;
 } attention;
 
@@ -44,14 +44,25 @@ static int rows_of(const pf_site *s, const pf_heads *a)
     return rows < a->n ? rows : a->n;
 }
 
+/* Samples at a time: as many as divide the batch and keep P in a cache.  Three inputs: all. */
+static int samples_of(const pf_site *s, const attention *a)
+{
+    if (s->n_in == 3) return s->B;
+    int most = (int)(CACHED / ((size_t)a->at.heads * (size_t)a->rows * (size_t)a->at.n));
+    int n = most < s->B ? most : s->B;
+    while (n > 1 && s->B % n) n--;
+    return n > 1 ? n : 1;
+}
+
 static PF_MUST_USE pf_status attention_init(attention *a, const pf_site *s)
 {
     a->at = pf_heads_of(s);
     a->B = s->B;
     a->rows = rows_of(s, &a->at);
+    a->samples = samples_of(s, a);
     a->scale = 1.0f / sqrtf((float)a->at.d);
     int r = a->rows, n = a->at.n, d = a->at.d, add = !whole(a);
-    int B = whole(a) ? a->B : 1, heads = s->n_in == 3 ? 0 : a->at.heads;
+    int B = a->samples, heads = s->n_in == 3 ? 0 : a->at.heads;
     size_t c = (size_t)s->out.c, pixels = (size_t)n;
     const dnn_rows in = {pixels * a->at.row, a->at.head, a->at.row},
                    out = {pixels * c, (size_t)d, c}, p = {0};
@@ -101,10 +112,10 @@ static size_t own_floats(const attention *a)
     return (n + 63) / 64 * 16;
 }
 
-/* Rows of P in memory at a time, of all heads. */
+/* Rows of P that a product makes, of all heads. */
 static int rows_at_once(const attention *a)
 {
-    return (whole(a) ? a->B : 1) * a->at.heads * a->rows;
+    return a->samples * a->at.heads * a->rows;
 }
 
 static size_t block_floats(const attention *a)
@@ -114,8 +125,9 @@ static size_t block_floats(const attention *a)
 
 static size_t saved(const pf_site *s, void *ctx)
 {
+    const attention *a = ctx;
     (void)s;
-    return whole(ctx) ? block_floats(ctx) : 0;
+    return whole(a) ? block_floats(a) * (size_t)(a->B / a->samples) : 0;
 }
 
 /* dS after the products' own scratch, then a P that is not kept. */
@@ -143,8 +155,9 @@ static rows rows_from(const attention *a, const pf_call *c, int b, int first)
 {
     float *d = c->scratch + own_floats(a);
     size_t width = (size_t)a->at.heads * (size_t)a->at.d;
-    rows r = {.q = (size_t)first * a->at.row, .p = c->saved, .d = d};
-    if (!whole(a)) r.p = d + block_floats(a);
+    rows r = {.q = (size_t)first * a->at.row, .d = d};
+    r.p =
+        whole(a) ? c->saved + (size_t)(b / a->samples) * block_floats(a) : d + block_floats(a);
     r.y = ((size_t)b * (size_t)a->at.n + (size_t)first) * width;
     for (int k = 0; k < 3; k++) {
         r.in[k] = PF_HEADS_PART(&a->at, c->in, k, b, 0);
@@ -196,9 +209,8 @@ static PF_MUST_USE pf_status rows_backward(attention *a, const pf_call *c, int b
 static pf_status forward(void *ctx, const pf_call *c)
 {
     attention *a = ctx;
-    if (whole(a)) return rows_forward(a, c, 0, 0);
     int last = a->at.n - a->rows;
-    for (int b = 0; b < a->B; b++)
+    for (int b = 0; b < a->B; b += a->samples)
         for (int i = 0; i < a->at.n; i += a->rows)
             PF_TRY(rows_forward(a, c, b, i < last ? i : last));
     return PF_OK;
@@ -207,11 +219,10 @@ static pf_status forward(void *ctx, const pf_call *c)
 static pf_status backward(void *ctx, const pf_call *c)
 {
     attention *a = ctx;
-    if (whole(a)) return rows_backward(a, c, 0, 0, 0);
-    if (!c->gin[0]) return PF_OK;
     int last = a->at.n - a->rows;
-    memset(c->gin[0], 0, (size_t)a->B * pf_shape_size(c->site->in[0]) * sizeof(float));
-    for (int b = 0; b < a->B; b++)
+    if (!whole(a) && c->gin[0])
+        memset(c->gin[0], 0, (size_t)a->B * pf_shape_size(c->site->in[0]) * sizeof(float));
+    for (int b = 0; b < a->B; b += a->samples)
         for (int i = 0; i < a->at.n; i += a->rows) {
             int first = i < last ? i : last;
             PF_TRY(rows_backward(a, c, b, first, i - first));
