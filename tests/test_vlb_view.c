@@ -11,7 +11,7 @@ enum { PRIOR = 3, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, BAND };
 
 static const pf_space space = {.kind = PF_LEVELS, .shape = {1, 1, D}, .levels = 16};
 static unsigned char pixels[B * D];
-static pf_net *net;
+static pf_net *chain_net;
 static float *params;
 
 /* A chain of T steps from 0.01 to 0.3 whose network has random parameters, or with zeros returns 0. */
@@ -24,16 +24,16 @@ static void open_net(int zeros)
     must(pf_method_init("ddpm", &method));
     for (int i = 0; i < 8; i += 2)
         must(pf_opt_set(method.ops->opts, "method", set[i], set[i + 1], &method.opt));
-    must(pf_net_create(&m, &method, &space, &net));
-    params = random_params(net);
-    if (zeros) memset(params, 0, net->floats * sizeof *params);
-    must(pf_net_set_params(net, params));
+    must(pf_net_create(&m, &method, &space, &chain_net));
+    params = random_params(chain_net);
+    if (zeros) memset(params, 0, chain_net->floats * sizeof *params);
+    must(pf_net_set_params(chain_net, params));
     for (int i = 0; i < B * D; i++) pixels[i] = (unsigned char)(i * 7 % 16);
 }
 
 static void close_net(void)
 {
-    pf_net_free(net);
+    pf_net_free(chain_net);
     pf_free(params);
 }
 
@@ -54,7 +54,7 @@ static void score(const pf_likelihood_opt *o, pf_clip clip, const char *respacin
     const pf_group g = {.B = B, .space = space, .pixels = pixels};
     pf_chain chain = {0};
     const pf_view v = {.chain = &chain};
-    must(pf_net_chain(net, &how, &chain));
+    must(pf_net_chain(chain_net, &how, &chain));
     must(pf_likelihood_group(&v, o, &g, cells));
     pf_chain_free(&chain);
 }
