@@ -24,7 +24,10 @@ static pf_status prepare(pf_sample_job *j)
     pf_loaded *m = &j->model;
     pf_sampling *s = &j->sampling;
     PF_TRY(pf_load(j->args.positional[0], &j->args, j->params, m));
-    if (j->guide_path) PF_TRY(pf_load(j->guide_path, &j->guide_args, NULL, &j->guide));
+    if (j->guide_path) {
+        PF_TRY(pf_load(j->guide_path, &j->guide_args, NULL, &j->guide));
+        PF_TRY(pf_net_guides(j->guide.net, m->net));
+    }
     PF_TRY(pf_sample_given(j));
     *s = (pf_sampling){.net = m->net,
                        .opt = &m->e.sample,
