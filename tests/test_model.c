@@ -5,7 +5,7 @@
 #include <probflow/memory.h>
 #include <probflow/random.h>
 #include "checks.h"
-#include "nets.h"
+#include "sde_nets.h"
 
 static const pf_shape cifar = {32, 32, 3};
 

@@ -1,7 +1,7 @@
 /* The U-net and the encoder of improved and guided diffusion: published names and sizes, constructor arguments,
  * refusals. */
 #include "checks.h"
-#include "nets.h"
+#include "sde_nets.h"
 
 static const pf_shape cifar = {32, 32, 3};
 

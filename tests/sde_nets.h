@@ -1,0 +1,50 @@
+/* Networks under an SDE, and what is asked of them and of descriptions. */
+#ifndef PROBFLOW_TESTS_SDE_NETS_H
+#define PROBFLOW_TESTS_SDE_NETS_H
+
+#include <probflow/published.h>
+
+#include "nets.h"
+
+static inline pf_status create(const pf_model *m, const pf_sde *sde, pf_shape s, pf_net **out)
+{
+    const pf_method method = pf_method_of_sde(sde);
+    const pf_space space = {.kind = PF_REAL, .shape = s};
+    return pf_net_create(m, &method, &space, out);
+}
+
+static inline pf_net *net(const char *name, const char *settings, const char *sde_name,
+                          pf_shape s)
+{
+    pf_model m = model(name, settings);
+    pf_sde sde;
+    pf_net *n = NULL;
+    assert_int_equal(pf_sde_init(sde_name, &sde), PF_OK);
+    if (create(&m, &sde, s, &n)) fail_msg("%s", pf_error_message());
+    return n;
+}
+
+static inline size_t trainable(const pf_net *n)
+{
+    size_t sum = 0;
+    for (int i = 0; i < n->n_views; i++)
+        if (n->views[i].trainable) sum += n->views[i].size;
+    return sum;
+}
+
+static inline const pf_param *view(const pf_net *n, const char *name)
+{
+    for (int i = 0; i < n->n_views; i++)
+        if (!strcmp(n->views[i].name, name)) return &n->views[i];
+    return NULL;
+}
+
+/* pf_published_options fails so. */
+static inline void refused(const char *json, pf_status code, const char *words)
+{
+    pf_published p = {0};
+    assert_int_equal(pf_published_options(json, &p), code);
+    assert_non_null(strstr(pf_error_message(), words));
+}
+
+#endif
