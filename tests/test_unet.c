@@ -119,6 +119,9 @@ static void constructor_arguments_become_options(void **state)
     assert_int_equal(p.classes, 7);
     assert_int_equal(p.out.h, 16);
     assert_int_equal(p.out.c, 6);
+    assert_int_equal(pf_published_options(ADM("EncoderUNetModel", ""), &p), PF_OK);
+    assert_int_equal(p.out.h, 1);
+    assert_int_equal(p.classes, 6);
 }
 
 int main(void)

@@ -8,7 +8,7 @@ typedef struct pf_published {
     pf_model model;
     pf_shape shape; /* of an image; before the call what is known of it, h = 0: nothing */
     pf_shape out;   /* of the output; c = 0: the description does not say */
-    int classes;    /* that the network is told of; 0: none */
+    int classes;    /* of an image's label, which the network is told or tells; 0: none */
 } pf_published;
 
 /* A network from the JSON of its authors' options.  The key "network" says whose they are:

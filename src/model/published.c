@@ -190,9 +190,11 @@ static PF_MUST_USE pf_status set_shape(described *d, const guided *o)
                "the network's in_channels is %d, and images have %d", o->in_channels,
                to->shape.c);
     to->out = to->shape;
-    if (model_has(d, "pool")) to->out.h = to->out.w = 1;
     to->out.c = o->out_channels;
     to->classes = o->num_classes;
+    if (!model_has(d, "pool")) return PF_OK;
+    to->out.h = to->out.w = 1;
+    to->classes = o->out_channels;
     return PF_OK;
 }
 

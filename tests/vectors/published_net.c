@@ -93,7 +93,7 @@ static PF_MUST_USE pf_status build(job *j)
     const pf_model *m = &j->is.model;
     PF_TRY(pf_graph_finish(j->g, m->ops->build(&m->opt, j->g, &offered)));
     PF_REQUIRE((size_t)d[0] * pf_shape_entries(j->is.out) == j->output->size &&
-                   (size_t)d[0] == j->t->size && !j->y == !j->is.classes,
+                   (size_t)d[0] == j->t->size && !j->y == (pf_graph_port(j->g, "label") < 0),
                PF_EFORMAT, "%s: the output of its options has another shape", j->v->path);
     return PF_OK;
 }
