@@ -172,7 +172,7 @@ static void check_mean(const double *cells, int rows, int step, double want)
 }
 
 /* Mean over draws of the sampled sum, of the bands, and of the variance that rows state, against the draws' own. */
-static void check_drawn(int terms)
+static void check_drawn(int terms, int strata)
 {
     enum { J = 3000 };
     static double cells[2 * J * COLUMNS];
@@ -180,6 +180,7 @@ static void check_drawn(int terms)
     unsigned char k[2 * D];
     pf_likelihood_opt o = options(terms, J);
     pf_group g = group_of(k, 3, 2);
+    o.strata = strata;
     draw_data(k, 2);
     score(&c, &o, &g, cells);
     for (int b = 0; b < 2; b++) {
@@ -209,7 +210,10 @@ static void drawn_terms_are_unbiased_and_say_their_variance(void **state)
 {
     (void)state;
     static const int terms[] = {1, 2, 3, 7, 8, 20, 39};
-    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) check_drawn(terms[i]);
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
+        check_drawn(terms[i], PF_STRATA_EVEN);
+        check_drawn(terms[i], PF_STRATA_GEOMETRIC);
+    }
 }
 
 /* Without a trend the stated variance is the variance. */

@@ -23,6 +23,7 @@ typedef enum pf_dequant {
     PF_DEQUANT_UNIFORM,
     PF_DEQUANT_TRUNCATED_NORMAL
 } pf_dequant;
+typedef enum pf_strata { PF_STRATA_EVEN, PF_STRATA_GEOMETRIC } pf_strata;
 typedef enum pf_control_kind { PF_CONTROL_NONE, PF_CONTROL_GAUSSIAN } pf_control_kind;
 /* Rows of the table of estimands, as a set. */
 typedef enum pf_estimand {
@@ -50,7 +51,8 @@ typedef struct pf_likelihood_opt {
     int group;          /* images a solve: part of the definition of the result */
     int bound_samples;  /* times an image for the bound */
     int terms; /* of the steps of a chain an image for its bound, one in each of so many strata; 0: all */
-    int clip; /* pf_clip: are the chain's predictions of the data cut to their range? */
+    int strata; /* pf_strata */
+    int clip;   /* pf_clip: are the chain's predictions of the data cut to their range? */
     /* Which of its steps are kept, as its method writes it; "": all. */
     char respacing[PF_STR_MAX];
     int check_groups; /* groups repeated at a tenth of the tolerances for the solver's share */

@@ -63,7 +63,9 @@ static void print_chain(const pf_bpd_page *p)
         printf("%d of %d (respacing %s)", c->steps, c->whole, p->o->respacing);
     else printf("all %d", c->steps);
     printf("; predictions of the data %s; ", c->clips ? "clipped" : "not clipped");
-    if (n) printf("%d of its %d terms, drawn in each draw\n", n, c->steps - 1);
+    if (n)
+        printf("%d of its %d terms, drawn in each draw%s\n", n, c->steps - 1,
+               p->o->strata == PF_STRATA_GEOMETRIC ? " from geometric strata" : "");
     else printf("all its %d terms\n", c->steps - 1);
 }
 

@@ -5,8 +5,9 @@
  * Ten bands of equally many steps, up to one, share diffusion among them, the least noisy first; with fewer than
  * ten steps some are empty and 0.
  *
- * With likelihood.terms = n below N the steps 1 .. N are cut into n strata of equal size, up to one, and of
- * each one step is drawn uniformly and counts for all s_k of its stratum:
+ * With likelihood.terms = n below N the steps 1 .. N are cut into n strata, of equal size up to one or, as a KL falls
+ * about like 1/i, of sizes in one ratio (likelihood.strata).  Of each one step is drawn uniformly and counts for
+ * all s_k of its stratum:
  *
  *     diffusion ~ sum over k of y_k,   y_k = s_k KL_(i_k)
  *
@@ -16,7 +17,8 @@
  *     sum over pairs of (y_a - y_b)^2   (+ 3/2 sum over the three of (y - their mean)^2)
  *
  * which the trend from stratum to stratum makes too large and never too small on average.  One stratum, and
- * all steps, do not say their variance.
+ * all steps, do not say their variance.  Geometric strata of one step vary by nothing and are left out, as long as
+ * two are left.
  *
  * Source: Ho et al. 2020, eq. 5; strata: Cochran 1977, section 5A.12 (collapsed strata). */
 #include <probflow/estimand.h>
@@ -112,10 +114,12 @@ static PF_MUST_USE pf_status find_terms(work *w, int draw, const int *i)
     return PF_OK;
 }
 
-/* First step of stratum k, less one. */
+/* First step of stratum k, less one.  Geometric: steps (N + 1)^(k/n), each stratum with one at least. */
 static int edge(const work *w, int k)
 {
-    return (int)((int64_t)k * w->N / w->n);
+    if (w->opt->strata == PF_STRATA_EVEN) return (int)((int64_t)k * w->N / w->n);
+    int at = k < w->n ? (int)(pow(w->N + 1.0, (double)k / w->n) - 1.0) : w->N;
+    return at > k ? at : k;
 }
 
 static void draw_steps(work *w, int draw)
@@ -162,6 +166,15 @@ static void fill_bands(const work *w, const int *at, const double *y, double *ro
     }
 }
 
+/* The first stratum that counts for the variance. */
+static int first_varied(const work *w)
+{
+    int k = 0;
+    if (w->opt->strata == PF_STRATA_EVEN) return 0;
+    while (k + 2 < w->n && edge(w, k + 1) - edge(w, k) == 1) k++;
+    return k;
+}
+
 /* Term i of all images to one column. */
 static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, double *cells)
 {
@@ -175,6 +188,7 @@ static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, d
 static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
 {
     double nats = w->chain->dim * M_LN2;
+    int from = first_varied(w);
     PF_TRY(fill_column(w, draw, w->chain->steps, PRIOR, cells));
     PF_TRY(fill_column(w, draw, 0, DECODER, cells));
     draw_steps(w, draw);
@@ -185,7 +199,8 @@ static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
         for (int k = 0; k < w->n; k++) sum += y[k];
         cells[DIFFUSION] = sum / nats;
         cells[VLB] = cells[PRIOR] + cells[DIFFUSION] + cells[DECODER];
-        cells[VARIANCE] = w->n < w->N ? variance_of_sum(y, w->n) / (nats * nats) : NAN;
+        cells[VARIANCE] =
+            w->n < w->N ? variance_of_sum(y + from, w->n - from) / (nats * nats) : NAN;
         cells[EVALUATIONS] = w->n + 1; /* the prior is none of the network's */
         fill_bands(w, w->at + b * w->n, y, cells);
     }
