@@ -49,6 +49,8 @@ static pf_status check_outputs(const pf_sample_job *j)
 {
     const char *used[5] = {j->model.path, j->out};
     int n = 2;
+    /* the data it was trained on are of the kind of --dataset */
+    if (j->model.e.data.path[0]) used[n++] = j->model.e.data.path;
     if (j->guide_path) used[n++] = j->guide.path;
     if (j->from) used[n++] = j->data;
     PF_TRY(pf_take_output(j->out, "arrays/x", used, 1));

@@ -73,6 +73,7 @@ P
 done
 grep -qE '^accuracy +[01]\.[0-9]+ \+- ' "$tmp/c.out" && head -1 "$tmp/c.csv" | grep -qx 'image,label,best,nats' || { cat "$tmp/c.out"; fail "no accuracy"; }
 
+refuses 'is also an input' "$probflow" sample "$run" -n 2 --out "$tmp/x.h5" --dataset "$tmp/tiny.h5"
 refuses 'leads to a label' "$probflow" sample "$run" -n 2 --guide "$classifier" --out "$tmp/x.h5"
 refuses 'a classifier is wanted' "$probflow" sample "$run" -n 2 --label 1 --guide "$run" --out "$tmp/x.h5"
 refuses 'sampler chain has no way back' "$probflow" sample "$run" -n 2 --encode test --set sample.name=chain --out "$tmp/x.h5"
