@@ -55,3 +55,18 @@ a, b = map(datasets, sys.argv[1:])
 sys.exit(not a or a != b)
 P
 }
+
+# kill_in_training N RUN ARGUMENTS...: probflow train on N ranks, killed as a whole (kill -9) once a checkpoint is there
+kill_in_training() {
+    local n=$1 run=$2 job; shift 2
+    setsid bash -c '. "$1"; shift; ranks "$@"' _ "$root/scripts/env.sh" "$n" "$probflow" train --run "$run" --quiet "$@" >/dev/null 2>&1 &
+    job=$!
+    for _ in $(seq 600); do
+        compgen -G "$run/checkpoint-*.h5" >/dev/null && break
+        sleep 0.05
+    done
+    kill -9 -- -$job
+    wait $job 2>/dev/null
+    pkill -9 -f "$run" 2>/dev/null
+    return 0
+}

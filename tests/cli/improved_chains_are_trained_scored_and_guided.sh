@@ -18,20 +18,12 @@ sed 's/^method:.*/method: {name: classifier, steps: 8, schedule: cosine}/
 
 # train NAME: alone, on 2 and on 4 ranks, the last one killed on its way
 train() {
-    local name=$1 job last; shift
+    local name=$1 last
     last=$(printf 'checkpoint-%08d.h5' 24)
     for n in 1 2; do
         ranks $n "$probflow" train "$tmp/$name.yaml" --run "$tmp/$name$n" --quiet || fail "training of $name on $n ranks"
     done
-    setsid bash -c ". '$root/scripts/env.sh'; ranks 4 '$probflow' train '$tmp/$name.yaml' --run '$tmp/${name}4' --quiet" >/dev/null 2>&1 &
-    job=$!
-    for _ in $(seq 600); do
-        compgen -G "$tmp/${name}4/checkpoint-*.h5" >/dev/null && break
-        sleep 0.05
-    done
-    kill -9 -- -$job
-    wait $job 2>/dev/null
-    pkill -9 -f "$tmp/${name}4" 2>/dev/null
+    kill_in_training 4 "$tmp/${name}4" "$tmp/$name.yaml"
     [ -e "$tmp/${name}4/$last" ] && fail "the run of $name ended before it was killed"
     ranks 1 "$probflow" train "$tmp/$name.yaml" --run "$tmp/${name}4" --quiet || fail "going on with $name"
     same "$tmp/${name}1/$last" "$tmp/${name}2/$last"

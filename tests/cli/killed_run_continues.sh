@@ -7,17 +7,9 @@ last=checkpoint-$(printf %08d $steps).h5
 
 # survives NAME: the training NAME.yaml
 survives() {
-    local config=$tmp/$1.yaml whole=$tmp/whole-$1 killed=$tmp/killed-$1 job
+    local config=$tmp/$1.yaml whole=$tmp/whole-$1 killed=$tmp/killed-$1
     ranks 2 "$probflow" train "$config" --run "$whole" --quiet "${set_steps[@]}" || fail "uninterrupted run"
-    setsid bash -c ". '$root/scripts/env.sh'; ranks 2 '$probflow' train '$config' --run '$killed' --quiet ${set_steps[*]}" >/dev/null 2>&1 &
-    job=$!
-    for _ in $(seq 600); do
-        compgen -G "$killed/checkpoint-*.h5" >/dev/null && break
-        sleep 0.05
-    done
-    kill -9 -- -$job
-    wait $job 2>/dev/null
-    pkill -9 -f "$killed" 2>/dev/null
+    kill_in_training 2 "$killed" "$config" "${set_steps[@]}"
     [ -e "$killed/$last" ] && fail "the run ended before it was killed"
     ranks 1 "$probflow" train "$config" --run "$killed" --quiet "${set_steps[@]}" || fail "continued run"
     same "$whole/$last" "$killed/$last"
