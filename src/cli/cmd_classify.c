@@ -102,13 +102,14 @@ static PF_MUST_USE pf_status classify(job *j, int64_t first, int B)
 static PF_MUST_USE pf_status report(const job *j)
 {
     char bar[2][32];
-    double n = (double)j->n, right = 0.0, mean = 0.0, spread = 0.0;
+    int64_t named = 0;
+    double n = (double)j->n, mean = 0.0, spread = 0.0;
     for (int64_t i = 0; i < j->n; i++) {
-        right += (j->best[i] == j->told[i]) / n;
+        named += j->best[i] == j->told[i];
         mean += j->nats[i] / n;
     }
     for (int64_t i = 0; i < j->n; i++) spread += (j->nats[i] - mean) * (j->nats[i] - mean);
-    double none = j->n > 1 ? 0.0 : NAN;
+    double right = (double)named / n, none = j->n > 1 ? 0.0 : NAN;
     printf("images        %lld of the %s split of %s\n", (long long)j->n, j->split, j->data);
     printf("accuracy      %.4f +- %s\n", right,
            pf_error_bar(none + sqrt(right * (1.0 - right) / fmax(n - 1.0, 1.0)), 4, bar[0]));
