@@ -30,7 +30,9 @@ typedef struct pf_batch {
 } pf_batch;
 
 /* p(label | x) of a classifier that knows the noise of a chain.  x [B,D] is noised by `number` steps of the chain that
- * was trained, less one: 0 is the least noisy.  One object serves one thread. */
+ * was trained, less one: 0 is the least noisy.  B is at most `batch`.  One object serves one thread.
+ * Both fail  PF_EARG: too many samples, no such step, a label that is no class or none told; as a plan does.
+ * Test       test_classifier */
 typedef struct pf_classifier {
     void *self; /* owned */
     int batch, classes;

@@ -113,6 +113,7 @@ typedef struct pf_linear_opt {
     double scale; /* as of a convolution */
     pf_init init;
 } pf_linear_opt;
+/* pf_linear, [h,w,c] to [h,w,cout], with these.  Test  unets_have_published_names_shapes_and_sizes */
 pf_node pf_linear_with(pf_graph *g, pf_node x, const pf_linear_opt *o);
 
 typedef struct pf_norm_opt {

@@ -32,8 +32,7 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
     pf_ddpm *m;
     whole.predicts = PF_PREDICTS_DATA; /* nothing is predicted; every schedule allows it */
     PF_REQUIRE(space->classes > 1, PF_EARG,
-               "method classifier learns labels, and the data have %s",
-               space->classes ? "one class alone" : "none");
+               "method classifier tells classes apart, and the data have %d", space->classes);
     PF_REQUIRE(space->classes <= CLASSES_MAX, PF_EARG, "%d classes, want %d at most",
                space->classes, CLASSES_MAX);
     PF_TRY(pf_ddpm_open(&whole, space, "", &m));

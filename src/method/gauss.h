@@ -78,8 +78,8 @@ typedef struct pf_decoder {
 double pf_cdf_tanh(double z);
 /* log of the standard normal distribution function, for any z. */
 double pf_log_cdf(double z);
-/* Log probability [nats] of the bin of x under N(mean, exp(2 log_std)); d (NULL: unwanted) its derivatives with
- * respect to the mean and to log_std.  x is on the grid. */
+/* Log probability [nats] of the bin of x under N(mean, exp(2 log_std)); slope (NULL: unwanted) its derivatives
+ * with respect to the mean and to log_std.  x is on the grid. */
 double pf_decode(const pf_decoder *d, double x, double mean, double log_std, double slope[2]);
 
 /* ---- one index of the model ---- */

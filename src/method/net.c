@@ -195,10 +195,16 @@ void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inpu
 
 /* ---- views ---- */
 
-pf_status pf_net_score(const pf_net *n, const pf_view_opt *o, pf_score *out)
+static PF_MUST_USE pf_status ready(const pf_net *n, const pf_view_opt *o)
 {
     PF_REQUIRE(n->params, PF_EARG, "model %s has no parameters yet", n->model.ops->name);
     PF_REQUIRE(o->batch > 0, PF_EARG, "batch %d, want > 0", o->batch);
+    return PF_OK;
+}
+
+pf_status pf_net_score(const pf_net *n, const pf_view_opt *o, pf_score *out)
+{
+    PF_TRY(ready(n, o));
     if (!n->graph) {
         PF_TRY(n->model.ops->score(n->state, n->sde, o->batch, out));
         return PF_OK;
@@ -210,8 +216,7 @@ pf_status pf_net_score(const pf_net *n, const pf_view_opt *o, pf_score *out)
 
 pf_status pf_net_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
 {
-    PF_REQUIRE(n->params, PF_EARG, "model %s has no parameters yet", n->model.ops->name);
-    PF_REQUIRE(o->batch > 0, PF_EARG, "batch %d, want > 0", o->batch);
+    PF_TRY(ready(n, o));
     PF_REQUIRE(n->method.ops->chain, PF_EARG, "method %s has no chain of steps",
                n->method.ops->name);
     PF_TRY(n->method.ops->chain(n, o, out));
@@ -220,8 +225,7 @@ pf_status pf_net_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
 
 pf_status pf_net_classifier(const pf_net *n, const pf_view_opt *o, pf_classifier *out)
 {
-    PF_REQUIRE(n->params, PF_EARG, "model %s has no parameters yet", n->model.ops->name);
-    PF_REQUIRE(o->batch > 0, PF_EARG, "batch %d, want > 0", o->batch);
+    PF_TRY(ready(n, o));
     PF_REQUIRE(n->method.ops->classifier, PF_EARG, "method %s trains no classifier",
                n->method.ops->name);
     PF_TRY(n->method.ops->classifier(n, o, out));

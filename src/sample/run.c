@@ -29,20 +29,20 @@ typedef struct piece { /* what a worker sends back */
         []; /* [B,D], the previews [previews,B,D], the codes [B,D] and the bounds [B], where there are any */
 } piece;
 
-/* Where they lie in the piece of B samples. */
-static double *previews_of(const job *j, piece *p, int B)
+/* Where they lie in x, for B samples. */
+static size_t previews_at(const job *j, int B)
 {
-    return p->x + (size_t)B * j->dim;
+    return (size_t)B * j->dim;
 }
 
-static double *codes_of(const job *j, piece *p, int B)
+static size_t codes_at(const job *j, int B)
 {
-    return previews_of(j, p, B) + (size_t)j->s->previews * (size_t)B * j->dim;
+    return previews_at(j, B) + (size_t)j->s->previews * (size_t)B * j->dim;
 }
 
-static double *bounds_of(const job *j, piece *p, int B)
+static size_t bounds_at(const job *j, int B)
 {
-    return codes_of(j, p, B) + (j->s->from ? (size_t)B * j->dim : 0);
+    return codes_at(j, B) + (j->s->from ? (size_t)B * j->dim : 0);
 }
 
 static int piece_size(const job *j, int64_t item)
@@ -122,15 +122,15 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
                     .condition = s->condition ? s->condition + first * C : NULL,
                     .guide = s->guide ? &k->guide : NULL,
                     .x = p->x,
-                    .code = s->from ? codes_of(j, p, B) : NULL,
+                    .code = s->from ? p->x + codes_at(j, B) : NULL,
                     .previews = s->previews,
-                    .preview = s->previews ? previews_of(j, p, B) : NULL,
+                    .preview = s->previews ? p->x + previews_at(j, B) : NULL,
                     .evaluations = &p->evaluations};
     if (s->from)
         memcpy(d.code, s->from + (size_t)first * j->dim, (size_t)B * j->dim * sizeof *d.code);
     if (k->score.give) PF_TRY(k->score.give(k->score.self, B, d.label, d.condition));
     PF_TRY(s->sampler->draw(&d));
-    if (s->score) PF_TRY(score_samples(j, k, &d, bounds_of(j, p, B)));
+    if (s->score) PF_TRY(score_samples(j, k, &d, p->x + bounds_at(j, B)));
     return PF_OK;
 }
 
@@ -138,16 +138,17 @@ static pf_status done(void *self, int64_t item, const void *result)
 {
     job *j = self;
     pf_sampling *s = j->s;
-    piece *p = (piece *)(uintptr_t)result;
+    const piece *p = result;
     int n = piece_size(j, item);
     size_t D = j->dim, P = (size_t)s->previews, at = (size_t)item * BATCH;
     memcpy(s->x + at * D, p->x, sizeof(double) * (size_t)n * D);
     for (size_t b = 0; b < (size_t)n; b++)
         for (size_t k = 0; k < P; k++)
             memcpy(s->preview + ((at + b) * P + k) * D,
-                   previews_of(j, p, n) + (k * (size_t)n + b) * D, sizeof(double) * D);
-    if (s->from) memcpy(s->code + at * D, codes_of(j, p, n), sizeof(double) * (size_t)n * D);
-    if (s->score) memcpy(s->bound + at, bounds_of(j, p, n), sizeof(double) * (size_t)n);
+                   p->x + previews_at(j, n) + (k * (size_t)n + b) * D, sizeof(double) * D);
+    if (s->from)
+        memcpy(s->code + at * D, p->x + codes_at(j, n), sizeof(double) * (size_t)n * D);
+    if (s->score) memcpy(s->bound + at, p->x + bounds_at(j, n), sizeof(double) * (size_t)n);
     s->evaluations += (double)p->evaluations;
     j->finished += n;
     if (pf_progress_due())
