@@ -47,4 +47,23 @@ static inline void refused(const char *json, pf_status code, const char *words)
     assert_non_null(strstr(pf_error_message(), words));
 }
 
+/* Parameters by their published names and shapes, in the order they are made in. */
+typedef struct shaped {
+    const char *name;
+    int rank, dim[4];
+} shaped;
+
+static inline void check_shapes(const pf_net *n, const shaped *want, size_t many)
+{
+    const pf_param *last = n->views;
+    for (size_t i = 0; i < many; i++) {
+        const pf_param *v = view(n, want[i].name);
+        if (!v) fail_msg("%s is missing", want[i].name);
+        assert_int_equal(v->rank, want[i].rank);
+        for (int d = 0; d < v->rank; d++) assert_int_equal(v->dim[d], want[i].dim[d]);
+        assert_true(v >= last);
+        last = v;
+    }
+}
+
 #endif

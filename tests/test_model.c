@@ -34,10 +34,7 @@ static void published_configurations_have_their_published_sizes(void **state)
 static void views_have_published_names_shapes_and_order(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name;
-        int rank, dim[4];
-    } want[] = {
+    static const shaped want[] = {
         {"all_modules.0.weight", 2, {512, 128}},
         {"all_modules.2.weight", 4, {128, 3, 3, 3}},
         {"all_modules.7.Conv_2.weight", 4, {128, 128, 1, 1}},
@@ -52,15 +49,7 @@ static void views_have_published_names_shapes_and_order(void **state)
         {"all_modules.54.bias", 1, {3}},
     };
     pf_net *n = net("ddpmpp", "", "vp", cifar);
-    const pf_param *last = n->views;
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const pf_param *v = view(n, want[i].name);
-        if (!v) fail_msg("%s is missing", want[i].name);
-        assert_int_equal(v->rank, want[i].rank);
-        for (int d = 0; d < v->rank; d++) assert_int_equal(v->dim[d], want[i].dim[d]);
-        assert_true(v >= last);
-        last = v;
-    }
+    check_shapes(n, want, sizeof want / sizeof *want);
     static const char *const block[] = {
         "GroupNorm_0.weight", "GroupNorm_0.bias", "Conv_0.weight",      "Conv_0.bias",
         "Dense_0.weight",     "Dense_0.bias",     "GroupNorm_1.weight", "GroupNorm_1.bias",

@@ -9,10 +9,7 @@ static const pf_shape cifar = {32, 32, 3};
 static void unets_have_published_names_shapes_and_sizes(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name;
-        int rank, dim[4];
-    } want[] = {
+    static const shaped want[] = {
         {"time_embed.0.weight", 2, {512, 128}},
         {"input_blocks.0.0.weight", 4, {128, 3, 3, 3}},
         {"input_blocks.1.0.emb_layers.1.weight", 2, {256, 512}},
@@ -27,15 +24,7 @@ static void unets_have_published_names_shapes_and_sizes(void **state)
         {"out.2.weight", 4, {3, 128, 3, 3}},
     };
     pf_net *n = net("unet", "", "vp", cifar);
-    const pf_param *last = n->views;
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const pf_param *v = view(n, want[i].name);
-        if (!v) fail_msg("%s is missing", want[i].name);
-        assert_int_equal(v->rank, want[i].rank);
-        for (int d = 0; d < v->rank; d++) assert_int_equal(v->dim[d], want[i].dim[d]);
-        assert_true(v >= last);
-        last = v;
-    }
+    check_shapes(n, want, sizeof want / sizeof *want);
     assert_int_equal(trainable(n), 52542979);
     pf_net_free(n);
 }

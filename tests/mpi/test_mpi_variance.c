@@ -43,13 +43,7 @@ static pf_experiment experiment(void)
 static void write_data(const char *name, int w)
 {
     static uint8_t rows[IMAGES * PIXELS];
-    float u[PIXELS];
-    for (int i = 0; i < IMAGES; i++) {
-        pf_draw d = {.seed = 1, .stream = PF_STREAM_TEST, .sample = (uint64_t)i};
-        pf_draw_uniform(&d, 0, PIXELS, u);
-        for (int j = 0; j < PIXELS; j++)
-            rows[i * PIXELS + j] = (uint8_t)(40 * (i % 3) + 2 * (j % SIDE) + (int)(50 * u[j]));
-    }
+    draw_stripes(IMAGES, SIDE, rows);
     pf_dataset_info info = {.name = "stripes",
                             .source = "made here",
                             .space = {.kind = PF_LEVELS, .shape = {SIDE, w, 1}, .levels = 256}};

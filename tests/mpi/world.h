@@ -3,6 +3,7 @@
 #define PF_TESTS_MPI_WORLD_H
 
 #include <probflow/log.h>
+#include <probflow/random.h>
 #include "checks.h"
 #include "comm/ranks.h"
 
@@ -43,6 +44,19 @@ static inline int world_end(int failed)
     if (pf_comm_rank(comm) == 0 && system(cmd)) failed = 1;
     pf_comm_close(comm);
     return failed;
+}
+
+/* rows [images,side,side]: stripes of three shades under noise. */
+static inline void draw_stripes(int images, int side, uint8_t *rows)
+{
+    for (int i = 0; i < images; i++)
+        for (int j = 0; j < side * side; j++) {
+            float u;
+            pf_draw d = {.seed = 1, .stream = PF_STREAM_TEST, .sample = (uint64_t)i};
+            pf_draw_uniform(&d, (size_t)j, 1, &u);
+            rows[i * side * side + j] =
+                (uint8_t)(40 * (i % 3) + 2 * (j % side) + (int)(50 * u));
+        }
 }
 
 #endif
