@@ -3,6 +3,7 @@
  * A new method is one file with one pf_method_ops and one row of methods.c.
  *
  *     open -> self, read-only        see(batch) -> ports, scratch        network(ports) -> net
+ *     again(net) -> ports, network(ports) -> net      where it looks twice
  *     loss(batch, scratch, net) -> loss and d(sum of losses)/d net
  *
  * Once trained, a method shows its model as a score, as a chain of steps, or as both.
@@ -72,6 +73,12 @@ typedef struct pf_method_ops {
     /* T when its indices are to be drawn by the second moment of their loss, which training then remembers
      * and tells as b->index; 0, or NULL: it draws by itself. */
     int (*times)(const void *self);
+    /* A network that is told its own first answer.  Where it looks twice, one forward pass is made of what see filled
+     * in, again changes inputs by what that returned, net [B,out], without a gradient, and the loss is that of
+     * the pass made then.  looks_twice NULL: 0. */
+    int (*looks_twice)(const void *self);
+    void (*again)(const void *self, const pf_batch *b, void *scratch, const float *net,
+                  void *const *in);
     int labels; /* 1: its loss reads the batch's labels, which nothing then withholds */
     /* Views; NULL: there is none.  The net has parameters and outlives them. */
     pf_status (*score)(const pf_net *n, const pf_view_opt *o, pf_score *out);

@@ -48,6 +48,11 @@ size_t pf_inputs_bytes(const pf_net *n, int batch);
 /* The method's draws for this batch, and everything the network reads of it.  scratch
  * [B * ops->scratch]. */
 void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inputs *to);
+/* 1 when a second pass is to be told the first one's answer, net [B,out], which pf_net_again then does.
+ * Test  a_network_that_looks_twice_is_told_what_it_said */
+int pf_net_looks_twice(const pf_net *n);
+void pf_net_again(const pf_net *n, const pf_batch *b, void *scratch, const float *net,
+                  const pf_inputs *to);
 /* 1 when the network reads the port of this name; 0 also of analytic models. */
 int pf_net_reads(const pf_net *n, const char *port);
 /* 1 when the network or the method's loss reads labels. */

@@ -193,6 +193,20 @@ void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inpu
     pf_net_give(n, b->B, b, to);
 }
 
+int pf_net_looks_twice(const pf_net *n)
+{
+    const pf_method_ops *m = n->method.ops;
+    return m->looks_twice && m->looks_twice(n->self);
+}
+
+void pf_net_again(const pf_net *n, const pf_batch *b, void *scratch, const float *net,
+                  const pf_inputs *to)
+{
+    void *in[PF_PORTS_MAX];
+    pf_net_ports(n, to, in);
+    n->method.ops->again(n->self, b, scratch, net, in);
+}
+
 /* ---- views ---- */
 
 static PF_MUST_USE pf_status ready(const pf_net *n, const pf_view_opt *o)

@@ -43,7 +43,7 @@ static PF_MUST_USE pf_status shard_loss(pf_trainer *t, pf_worker *w, int shard)
         int64_t left = cut(t, shard + 1) - at;
         int n = left < t->cut.b ? (int)left : t->cut.b;
         pf_batch b = draw_batch(t, w, at, n);
-        PF_TRY(pf_plan_forward(w->exact, &w->run, w->net));
+        PF_TRY(pf_worker_pass(w, w->exact, &w->run, &b));
         net->method.ops->loss(net->self, &b, w->scratch, w->net, 1.0, w->loss, NULL);
         for (int i = 0; i < n; i++) sum += w->loss[i];
     }

@@ -134,6 +134,11 @@ pf_task pf_worker_prepare, pf_worker_gradient; /* of a pf_trainer */
 /* The worker's rows as the positions from `first` on of a batch of `total`. */
 pf_batch pf_worker_batch(const pf_worker *w, int64_t first, int64_t total);
 
+/* w->net <- the network's output for this batch, which is in the worker's inputs: of the second pass where the method
+ * looks twice.  Local. */
+PF_MUST_USE pf_status pf_worker_pass(pf_worker *w, pf_plan *plan, const pf_run *run,
+                                     const pf_batch *b);
+
 /* Floats of a bucket of the flat vector, given those of the smallest part (shards * PF_LANES). */
 size_t pf_bucket_floats(size_t padded, size_t unit);
 /* Where the piece of bucket b lies in the moments. */

@@ -187,6 +187,17 @@ static double sum_of(pf_trainer *t, const pf_worker *w, const pf_batch *b, int s
     return sum;
 }
 
+pf_status pf_worker_pass(pf_worker *w, pf_plan *plan, const pf_run *run, const pf_batch *b)
+{
+    const pf_net *net = w->trainer->net;
+    if (pf_net_looks_twice(net)) {
+        PF_TRY(pf_plan_forward(plan, run, w->net));
+        pf_net_again(net, b, w->scratch, w->net, &w->inputs);
+    }
+    PF_TRY(pf_plan_forward(plan, run, w->net));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int shard)
 {
     const pf_net *net = t->net;
@@ -196,7 +207,7 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     run.seed = t->seed;
     run.sample = w->sample;
     run.step = (uint32_t)t->step;
-    PF_TRY(pf_plan_forward(w->plan, &run, w->net));
+    PF_TRY(pf_worker_pass(w, w->plan, &run, &b));
     net->method.ops->loss(net->self, &b, w->scratch, w->net, 1.0 / t->e->train.batch, w->loss,
                           w->gout);
     t->tally.shard_loss[shard - t->cut.first] = sum_of(t, w, &b, shard);
