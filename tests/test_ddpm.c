@@ -226,7 +226,7 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(pf_method_ddpm.open(opt, &real, &self), PF_EARG);
     must(pf_opt_set(o, "ddpm", "schedule", "jsd", opt));
     assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EARG);
-    assert_non_null(strstr(pf_error_message(), "predicts data or mean"));
+    assert_non_null(strstr(pf_error_message(), "predicts data, mean or v"));
     must(pf_opt_set(o, "ddpm", "predicts", "data", opt));
     must(pf_method_ddpm.open(opt, &images, &self));
     pf_method_ddpm.close(self);

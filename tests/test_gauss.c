@@ -8,13 +8,13 @@ static pf_gauss *chain(pf_schedule s, double b0, double b1, int T)
 {
     double *beta = pf_zalloc((size_t)T * sizeof *beta);
     pf_gauss *g = NULL;
-    must(pf_gauss_betas(s, b0, b1, T, beta));
+    must(pf_gauss_betas(&(pf_betas){s, b0, b1, -3.0, 3.0, 1.0}, T, beta));
     must(pf_gauss_create(T, beta, &g));
     pf_free(beta);
     return g;
 }
 
-enum { N_SCHEDULES = PF_SCHEDULE_LINEAR_SCALED + 1 };
+enum { N_SCHEDULES = PF_SCHEDULE_SIGMOID + 1 };
 
 /* The model at an index, with a decoder of 256 levels. */
 static pf_gauss_at index_of(const pf_gauss *g, int predicts, int variance, int i)
@@ -49,18 +49,23 @@ static void schedules_keep_their_ends(void **state)
     double b[50];
     for (int i = 0; i < PF_SCHEDULE_COSINE; i++) {
         int jsd = i == PF_SCHEDULE_JSD, flat = i == PF_SCHEDULE_CONST;
-        must(pf_gauss_betas((pf_schedule)i, 1e-4, 0.02, 50, b));
+        must(pf_gauss_betas(&(pf_betas){.schedule = (pf_schedule)i, .b0 = 1e-4, .b1 = 0.02}, 50,
+                            b));
         assert_near(b[0], jsd ? 1.0 / 50 : flat ? 0.02 : 1e-4, 1e-18);
         assert_near(b[49], jsd ? 1.0 : 0.02, 1e-17);
     }
     assert_near(b[24], 0.02, 0.0); /* warmup50 */
     assert_true(b[23] < 0.02);
-    must(pf_gauss_betas(PF_SCHEDULE_WARMUP10, 1e-4, 0.02, 5, b)); /* no step is a tenth of 5 */
+    must(pf_gauss_betas(&(pf_betas){.schedule = PF_SCHEDULE_WARMUP10, .b0 = 1e-4, .b1 = 0.02},
+                        5, b)); /* no step is a tenth of 5 */
     assert_near(b[0], 0.02, 0.0);
-    must(pf_gauss_betas(PF_SCHEDULE_LINEAR_SCALED, NAN, NAN, 50, b)); /* reads no ends */
+    must(
+        pf_gauss_betas(&(pf_betas){.schedule = PF_SCHEDULE_LINEAR_SCALED, .b0 = NAN, .b1 = NAN},
+                       50, b)); /* reads no ends */
     assert_near(b[0], 0.002, 0.0);
     assert_near(b[49], 0.4, 0.0);
-    must(pf_gauss_betas(PF_SCHEDULE_COSINE, NAN, NAN, 50, b));
+    must(pf_gauss_betas(&(pf_betas){.schedule = PF_SCHEDULE_COSINE, .b0 = NAN, .b1 = NAN}, 50,
+                        b));
     assert_near(b[49], 0.999, 0.0);
     double abar = 1.0, f[2];
     for (int i = 0; i < 49; i++) { /* abar is the cosine's square, 1 at the start */
@@ -86,9 +91,11 @@ static void chains_that_cannot_be_are_refused(void **state)
         {PF_SCHEDULE_JSD, 1, 1e-4, 0.02},        {PF_SCHEDULE_LINEAR_SCALED, 20, 0.1, 0.1},
         {PF_SCHEDULE_LINEAR_SCALED, 7, 0.1, 0.1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(
-            pf_gauss_betas((pf_schedule)bad[i].schedule, bad[i].b0, bad[i].b1, bad[i].T, b),
-            PF_EARG);
+        assert_int_equal(pf_gauss_betas(&(pf_betas){.schedule = (pf_schedule)bad[i].schedule,
+                                                    .b0 = bad[i].b0,
+                                                    .b1 = bad[i].b1},
+                                        bad[i].T, b),
+                         PF_EARG);
     assert_int_equal(pf_gauss_create(2, (double[]){1.0, 0.5}, &g), PF_EARG);
     assert_null(g);
 }

@@ -12,7 +12,8 @@ static pf_gauss *chain(int schedule, int T)
 {
     double *beta = pf_zalloc((size_t)T * sizeof *beta);
     pf_gauss *g = NULL;
-    must(pf_gauss_betas((pf_schedule)schedule, 1e-4, 0.02, T, beta));
+    must(pf_gauss_betas(&(pf_betas){(pf_schedule)schedule, 1e-4, 0.02, -3.0, 3.0, 1.0}, T,
+                        beta));
     must(pf_gauss_create(T, beta, &g));
     pf_free(beta);
     return g;

@@ -29,7 +29,9 @@ typedef enum pf_stream {
     PF_STREAM_SAMPLE,       /* samplers: step = its step                                  */
     PF_STREAM_DATA,         /* points of a density: sample = point, step = split    */
     PF_STREAM_TEST,
-    PF_STREAM_WITHHOLD /* training: sample = global number, what is not told of it      */
+    PF_STREAM_WITHHOLD, /* training: sample = global number, what is not told of it     */
+    PF_STREAM_COIN,     /* of a loss: is a sample told a first answer; step: evaluation */
+    PF_STREAM_OFFSET    /* of a loss: offset noise, element = channel; step: evaluation */
 } pf_stream;
 
 /* Which draw. */

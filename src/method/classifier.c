@@ -21,6 +21,9 @@ static const pf_opt opts[] = {
     PF_OPT(pf_ddpm_opt, beta_start, PF_F64, 1e-4, 0.0, 1.0, "first beta of linear, quad and warmup"),
     PF_OPT(pf_ddpm_opt, beta_end, PF_F64, 0.02, 0.0, 1.0, "last beta of linear, quad, const and warmup"),
     PF_OPT(pf_ddpm_opt, rescale_timesteps, PF_BOOL, 0, 0, 1, "the network is told 1000 i/T in place of i"),
+    PF_OPT_QUIET(pf_ddpm_opt, schedule_start, PF_F64, -3.0, -1e3, 1e3, "where the sigmoid begins"),
+    PF_OPT_QUIET(pf_ddpm_opt, schedule_end, PF_F64, 3.0, -1e3, 1e3, "where the sigmoid ends"),
+    PF_OPT_QUIET(pf_ddpm_opt, schedule_tau, PF_F64, 1.0, 1e-3, 1e3, "how slowly the sigmoid rises"),
     { 0 }
 };
 /* clang-format on */

@@ -7,6 +7,12 @@
  *     bound [nats] = prior + sum_i term(i),     term(0) the decoder, term(i) a KL divergence
  *     x_(T-1) from start, then step(i) for i = T-1 .. 0
  *
+ * With self_condition the model of every term is one of two passes: the network is told nothing, then what it
+ * predicted, and the output of the second pass is the model's.  That is a function of x_i, so the bound is one.
+ * Samples are drawn with one pass a step, told the prediction of the step before, as published: by a chain
+ * that remembers, not quite by the one of the bound.
+ * Source  Chen, Zhang and Hinton 2023, section 2.2 (self-conditioning).
+ *
  * Rows are in double; only what the network reads and returns is float.  `self` is what open made.  A batch
  * gives B, sample, seed and, but for start and step, x.  All Local.
  *
@@ -24,24 +30,26 @@ enum { PF_DDPM_X, PF_DDPM_COND, PF_DDPM_SIGMA, PF_DDPM_MEAN, PF_DDPM_PORTS };
 
 typedef struct pf_ddpm_opt {
     int steps, schedule, predicts, variance, loss, clip, cdf, rescale_timesteps, times;
-    double beta_start, beta_end;
+    int weight, self_condition, log_variance_clip;
+    double beta_start, beta_end, schedule_start, schedule_end, schedule_tau;
+    double min_snr_gamma, vb_weight, decoder_floor, offset_noise;
 } pf_ddpm_opt;
 
 /* What see keeps of a sample for loss. */
 typedef struct pf_ddpm_seen {
-    int64_t index;
-    float noise[]; /* [D] */
+    int32_t index, twice; /* twice: the network is told its first prediction of the data */
+    float noise[];        /* [D] */
 } pf_ddpm_seen;
 
 /* What open makes: the chain that is trained, or the part of its steps that a view keeps. */
 typedef struct pf_ddpm {
     pf_ddpm_opt opt;
     pf_space space;
-    size_t D, out; /* entries of a datum, of the network's output for it */
-    size_t bytes;  /* of a sample's scratch, a pf_ddpm_seen */
-    int T;         /* steps */
-    int clip;      /* predictions of the data are cut */
-    int *number;   /* [T] of these steps in the chain that is trained */
+    size_t D, in, out; /* entries of a datum, of the network's x and of its output for it */
+    size_t bytes;      /* of a sample's scratch, a pf_ddpm_seen */
+    int T;             /* steps */
+    int clip;          /* predictions of the data are cut */
+    int *number;       /* [T] of these steps in the chain that is trained */
     pf_gauss *gauss;
     pf_gauss_at *at; /* [T] */
 } pf_ddpm;
@@ -76,6 +84,11 @@ void pf_ddpm_put(const pf_ddpm *m, const pf_ddpm_piece *p, double scale,
 typedef struct pf_ddpm_model {
     double x0[PF_DDPM_PIECE], mean[PF_DDPM_PIECE], log_variance[PF_DDPM_PIECE];
 } pf_ddpm_model;
+/* Where entry `at` of a datum is in the network's x [in].  With self_condition each pixel has a prediction of the data
+ * before it, as many channels, zeros where the network is told none. */
+size_t pf_ddpm_seen_at(const pf_ddpm *m, size_t at);
+/* Tells the network a piece of its prediction, x0 [n]. */
+void pf_ddpm_tell(const pf_ddpm *m, const pf_ddpm_piece *p, const double *x0, void *const *in);
 /* The levels' own numbers: the floats nearest to them are off by up to 6e-8. */
 void pf_ddpm_on_grid(const pf_ddpm *m, size_t n, const float *from, double *to);
 /* The number of index i that the network is told. */
@@ -88,8 +101,11 @@ void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in);
 /* x_i [B,D] of the bound at index i [B] of each sample: one draw an image, draw and index, f(seed, EVAL_NOISE,
  * sample, step T + i), T and i those of the chain that is trained: steps that are kept have the noise they had. */
 void pf_ddpm_noised(const pf_ddpm *m, const pf_batch *b, const int *i, double *xi);
-/* What the network reads at x_i [B,D]: fills in[p] of each port p that is not NULL. */
+/* What the network reads at x_i [B,D], told no prediction: fills in[p] of each port p that is not NULL. */
 void pf_ddpm_show(const pf_ddpm *m, int B, const int *i, const double *xi, void *const *in);
+/* x0 [B,D]: the data predicted by the network's output net [B,out] at x_i, cut where m->clip says so. */
+void pf_ddpm_predict(const pf_ddpm *m, int B, const int *i, const double *xi, const float *net,
+                     double *x0);
 /* nats [B]: term i [B] of the bound, from the network's output net [B,out] at x_i. */
 void pf_ddpm_term(const pf_ddpm *m, const pf_batch *b, const int *i, const double *xi,
                   const float *net, double *nats);

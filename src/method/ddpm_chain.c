@@ -23,6 +23,12 @@ typedef struct chain {
     float *x;         /* [batch,D] */
     float *out;       /* [batch,out] */
     double *xi, *g;   /* [batch,D] */
+    /* With self_condition: the prediction that the network is told.  It is the last one of a walk where a step goes on
+     * from the step before: of that kind, of those samples, to that index. */
+    double *told; /* [batch,D] */
+    pf_move_kind kind;
+    int next, many;
+    uint64_t first;
 } chain;
 
 /* The samples of b, in model scale, with the last one repeated up to the plan's batch. */
@@ -51,12 +57,25 @@ static PF_MUST_USE pf_status check(const chain *c, const pf_batch *b)
     return PF_OK;
 }
 
-/* The network at c->xi and c->i, for the samples of b. */
-static PF_MUST_USE pf_status evaluate(chain *c, const pf_batch *b)
+/* The network at c->xi and c->i, for the samples of b; told: [batch,D] what it predicted before, NULL: nothing. */
+static PF_MUST_USE pf_status evaluate(chain *c, const pf_batch *b, const double *told)
 {
     pf_ddpm_show(c->m, c->batch, c->i, c->xi, c->in);
+    for (pf_ddpm_piece p = {0}; told && pf_ddpm_next(c->m, c->batch, &p);)
+        pf_ddpm_tell(c->m, &p, told + p.from, c->in);
     pf_net_give(c->net, c->batch, b, &c->inputs);
     PF_TRY(pf_plan_forward(c->plan, &c->run, c->out));
+    return PF_OK;
+}
+
+/* The same, told what a first pass predicts. */
+static PF_MUST_USE pf_status evaluate_twice(chain *c, const pf_batch *b)
+{
+    PF_TRY(evaluate(c, b, NULL));
+    if (!c->m->opt.self_condition) return PF_OK;
+    c->next = 0; /* a walk is no longer remembered */
+    pf_ddpm_predict(c->m, c->batch, c->i, c->xi, c->out, c->told);
+    PF_TRY(evaluate(c, b, c->told));
     return PF_OK;
 }
 
@@ -73,7 +92,7 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
     }
     if (network) {
         pf_ddpm_noised(c->m, &all, c->i, c->xi);
-        PF_TRY(evaluate(c, b));
+        PF_TRY(evaluate_twice(c, b));
         all.B = b->B;
         pf_ddpm_term(c->m, &all, c->i, c->xi, c->out, nats);
     }
@@ -94,6 +113,26 @@ static pf_status prior(void *self, const pf_batch *b, double *x)
     return PF_OK;
 }
 
+/* 1: the step from x_i is the next one of the walk that is remembered. */
+static int goes_on(const chain *c, const pf_batch *b, pf_move_kind kind, int i)
+{
+    return c->next == i && c->kind == kind && c->many == b->B && c->first == b->sample[0];
+}
+
+/* What the step from x_i predicted, x0 [B,D], for the step after it. */
+static void remember(chain *c, const pf_batch *b, pf_move_kind kind, int i, const double *x0)
+{
+    for (int s = 0; s < c->batch; s++) {
+        double *to = c->told + (size_t)s * c->D;
+        const double *from = x0 + (size_t)(s < b->B ? s : b->B - 1) * c->D;
+        if (to != from) memcpy(to, from, c->D * sizeof *to);
+    }
+    c->kind = kind;
+    c->next = kind == PF_MOVE_ENCODE ? i + 1 : i - 1;
+    c->many = b->B;
+    c->first = b->sample[0];
+}
+
 static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, double *x,
                       double *x0)
 {
@@ -105,11 +144,13 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
         memcpy(c->xi + (size_t)s * c->D, x + (size_t)from * c->D, c->D * sizeof *x);
         c->i[s] = i - 1;
     }
-    PF_TRY(evaluate(c, b));
+    PF_TRY(evaluate(c, b, goes_on(c, b, how->kind, i) ? c->told : NULL));
     if (guide) PF_TRY(guide->gradient(guide->self, b, c->m->number[i - 1], c->xi, c->g));
     for (size_t j = 0; guide && j < (size_t)b->B * c->D; j++) c->g[j] *= how->scale;
     const pf_ddpm_here here = {i - 1, how, c->out, guide ? c->g : NULL};
+    if (c->m->opt.self_condition && !x0) x0 = c->told;
     pf_ddpm_step(c->m, b, &here, x, x0);
+    if (c->m->opt.self_condition) remember(c, b, how->kind, i, x0);
     return PF_OK;
 }
 
@@ -131,6 +172,7 @@ static void release(void *self)
     pf_free(c->out);
     pf_free(c->xi);
     pf_free(c->g);
+    pf_free(c->told);
     pf_ddpm_close(c->m);
     pf_free(c);
 }
@@ -165,8 +207,10 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     c->out = pf_zalloc(B * c->m->out * sizeof *c->out);
     c->xi = pf_zalloc(values * sizeof *c->xi);
     c->g = pf_zalloc(values * sizeof *c->g);
-    PF_REQUIRE(c->i && c->sample && c->x && c->out && c->xi && c->g, PF_EMEM,
-               "no memory for a chain of %d samples", o->batch);
+    if (c->m->opt.self_condition) c->told = pf_zalloc(values * sizeof *c->told);
+    PF_REQUIRE(c->i && c->sample && c->x && c->out && c->xi && c->g &&
+                   (c->told || !c->m->opt.self_condition),
+               PF_EMEM, "no memory for a chain of %d samples", o->batch);
     PF_TRY(pf_plan_create(n->graph, &po, &c->plan));
     if (!o->with) PF_TRY(pf_plan_set_params(c->plan, n->params));
     return PF_OK;

@@ -4,6 +4,7 @@
 #include <probflow/random.h>
 
 #include <math.h>
+#include <string.h>
 
 int pf_ddpm_next(const pf_ddpm *m, int B, pf_ddpm_piece *p)
 {
@@ -82,6 +83,21 @@ void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in)
     if (in[PF_DDPM_MEAN]) ((float *)in[PF_DDPM_MEAN])[s] = (float)a->root;
 }
 
+size_t pf_ddpm_seen_at(const pf_ddpm *m, size_t at)
+{
+    size_t c = (size_t)m->space.shape.c;
+    return m->in == m->D ? at : at / c * 2 * c + c + at % c;
+}
+
+void pf_ddpm_tell(const pf_ddpm *m, const pf_ddpm_piece *p, const double *x0, void *const *in)
+{
+    float *x = in[PF_DDPM_X];
+    size_t c = (size_t)m->space.shape.c, first = (size_t)p->s * m->in;
+    if (!x || m->in == m->D) return;
+    for (size_t j = 0; j < p->n; j++)
+        x[first + pf_ddpm_seen_at(m, p->at + j) - c] = (float)x0[j];
+}
+
 void pf_ddpm_noised(const pf_ddpm *m, const pf_batch *b, const int *i, double *xi)
 {
     double x0[PF_DDPM_PIECE], z[PF_DDPM_PIECE];
@@ -97,8 +113,26 @@ void pf_ddpm_noised(const pf_ddpm *m, const pf_batch *b, const int *i, double *x
 void pf_ddpm_show(const pf_ddpm *m, int B, const int *i, const double *xi, void *const *in)
 {
     float *x = in[PF_DDPM_X];
-    for (size_t j = 0; x && j < (size_t)B * m->D; j++) x[j] = (float)xi[j];
-    for (int s = 0; s < B; s++) pf_ddpm_show_index(m, s, i[s], in);
+    if (x && m->in != m->D) memset(x, 0, (size_t)B * m->in * sizeof *x);
+    for (int s = 0; s < B; s++) {
+        const double *row = xi + (size_t)s * m->D;
+        for (size_t j = 0; x && j < m->D; j++)
+            x[(size_t)s * m->in + pf_ddpm_seen_at(m, j)] = (float)row[j];
+        pf_ddpm_show_index(m, s, i[s], in);
+    }
+}
+
+void pf_ddpm_predict(const pf_ddpm *m, int B, const int *i, const double *xi, const float *net,
+                     double *x0)
+{
+    pf_ddpm_rows out;
+    pf_ddpm_model q;
+    const pf_gauss_model model = {q.x0, q.mean, q.log_variance};
+    for (pf_ddpm_piece p = {0}; pf_ddpm_next(m, B, &p);) {
+        const pf_gauss_net given = pf_ddpm_take(m, &p, net, &out);
+        pf_gauss_predict(&m->at[i[p.s]], m->clip, p.n, xi + p.from, &given, &model);
+        memcpy(x0 + p.from, q.x0, p.n * sizeof *x0);
+    }
 }
 
 void pf_ddpm_term(const pf_ddpm *m, const pf_batch *b, const int *i, const double *xi,

@@ -2,7 +2,7 @@
  *
  * tanh, as published:   Phi(z) ~ 1/2 (1 + tanh a(z)),   a(z) = sqrt(2/pi) (z + 0.044715 z^3)
  *   Only the upper open bin is computed as a tail, 1/(1 + exp 2a); a bin between two others is the
- *   difference of two distribution functions.  Each probability is at least 1e-12.
+ *   difference of two distribution functions.  Each probability is at least the floor, 1e-12.
  * exact:   the normal distribution function by erfc and its asymptotic series.  No floor, no cancellation:
  *   both open bins are tails.  A bin [m - h, m + h] is
  *       2 h phi(m) (1 + h^2 (m^2 - 1)/6 + h^4 (m^4 - 6 m^2 + 3)/120 + ..)     where h (1 + |m|) is small,
@@ -14,7 +14,6 @@
 #include <math.h>
 
 #define LOG_ROOT_2PI 0.91893853320467274178
-#define FLOOR        1e-12
 
 /* a(z) and its derivative. */
 static double tanh_argument(double z, double *slope)
@@ -70,7 +69,7 @@ static int side_of(const pf_decoder *d, double x)
 }
 
 /* slope: d log p/d upper and minus d log p/d lower, the two ends of the bin in deviations from the mean. */
-static double decode_tanh(int side, double lower, double upper, double slope[2])
+static double decode_tanh(int side, double floor, double lower, double upper, double slope[2])
 {
     double p, du = 0.0, dl = 0.0, rise, a;
     if (side > 0) {
@@ -83,10 +82,10 @@ static double decode_tanh(int side, double lower, double upper, double slope[2])
         if (slope && !side) dl = density_tanh(lower);
     }
     if (slope) {
-        slope[0] = p < FLOOR ? 0.0 : du / p;
-        slope[1] = p < FLOOR ? 0.0 : dl / p;
+        slope[0] = p < floor ? 0.0 : du / p;
+        slope[1] = p < floor ? 0.0 : dl / p;
     }
-    return log(fmax(p, FLOOR));
+    return log(fmax(p, floor));
 }
 
 static double decode_exact(int side, double lower, double upper, double slope[2])
@@ -109,8 +108,9 @@ double pf_decode(const pf_decoder *d, double x, double mean, double log_std, dou
     double lower = inverse * (x - mean - half), upper = inverse * (x - mean + half);
     double end[2], *ends = slope ? end : NULL;
     int side = side_of(d, x);
-    double lp = d->cdf == PF_CDF_TANH ? decode_tanh(side, lower, upper, ends)
-                                      : decode_exact(side, lower, upper, ends);
+    double lp = d->cdf == PF_CDF_TANH
+                    ? decode_tanh(side, d->floor > 0.0 ? d->floor : 1e-12, lower, upper, ends)
+                    : decode_exact(side, lower, upper, ends);
     if (slope) { /* an end of the bin moves by -inverse with the mean, by minus itself with log_std */
         slope[0] = inverse * (end[1] - end[0]);
         slope[1] = lower * end[1] - upper * end[0];

@@ -3,9 +3,10 @@
  *     noise   x_0 = x_i / sqrt(abar) - sqrt(1/abar - 1) net      mean = c1 x_0 + c2 x_i
  *     data    x_0 = net                                          mean = c1 x_0 + c2 x_i
  *     mean    x_0 = (net - c2 x_i) / c1                          mean = net
+ *     v       x_0 = sqrt(abar) x_i - sqrt(1 - abar) net          mean = c1 x_0 + c2 x_i
  *
  * Source: Ho et al. 2020, eq. 8 to 12; Nichol and Dhariwal 2021, eq. 15; Song, Meng and Ermon 2021, eq. 12;
- * Dhariwal and Nichol 2021, algorithms 1 and 2; their published code. */
+ * Dhariwal and Nichol 2021, algorithms 1 and 2; Salimans and Ho 2022, appendix D (v); their published code. */
 #include "method/gauss.h"
 
 #include <math.h>
@@ -33,13 +34,18 @@ static void set_prediction(pf_gauss_at *a, const pf_gauss *g)
         a->from_net = 1.0 / a->c1;
         a->slope = 1.0;
         break;
+    case PF_PREDICTS_V:
+        a->from_x = a->root;
+        a->from_net = -a->std;
+        a->slope = a->c1 * a->from_net;
+        break;
     }
 }
 
 static void set_variance(pf_gauss_at *a, const pf_gauss *g)
 {
     a->variance = g->variance[a->i];
-    a->log_variance = g->log_variance[a->i];
+    a->log_variance = a->q_log_variance;
     a->range = 1.0;
     if (a->opt.variance == PF_VARIANCE_FIXED_LARGE) {
         a->variance = a->i ? g->beta[a->i] : g->variance[1];
@@ -52,18 +58,30 @@ static void set_variance(pf_gauss_at *a, const pf_gauss *g)
     }
 }
 
-static void set_loss(pf_gauss_at *a, int T)
+/* What a square counts at signal to noise `snr`. */
+static double square_weight(const pf_gauss_opt *o, double snr)
 {
-    int learns = pf_gauss_learns(a->opt.variance);
+    double w = o->weight == PF_WEIGHT_MIN_SNR ? fmin(snr, o->gamma) : snr;
+    if (o->weight == PF_WEIGHT_NONE || o->predicts == PF_PREDICTS_MEAN) return 1.0;
+    return o->predicts == PF_PREDICTS_DATA    ? w
+           : o->predicts == PF_PREDICTS_NOISE ? w / snr
+                                              : w / (snr + 1.0);
+}
+
+static void set_loss(pf_gauss_at *a, const pf_gauss *g)
+{
+    const pf_gauss_opt *o = &a->opt;
+    double vb = pf_gauss_learns(o->variance) ? o->vb_weight != 0.0 ? o->vb_weight : 1.0 : 0.0;
+    int T = g->T;
     a->unit = 1.0;
-    switch (a->opt.loss) {
+    a->simple = o->loss == PF_LOSS_SIMPLE || o->loss == PF_LOSS_RESCALED_SIMPLE;
+    if (a->simple) a->squares = square_weight(o, g->abar[a->i] / g->noise[a->i]);
+    switch (o->loss) {
     case PF_LOSS_SIMPLE:
-        a->squares = 1.0;
-        a->nats = learns ? 1.0 / M_LN2 : 0.0;
+        a->nats = vb * (1.0 / M_LN2);
         break;
     case PF_LOSS_RESCALED_SIMPLE:
-        a->squares = 1.0;
-        a->nats = learns ? T / (1000.0 * M_LN2) : 0.0;
+        a->nats = vb * (T / (1000.0 * M_LN2));
         break;
     case PF_LOSS_KL:
         a->nats = 1.0;
@@ -84,12 +102,13 @@ pf_gauss_at pf_gauss_index(const pf_gauss *g, const pf_gauss_opt *o, int i)
                      .std = sqrt(g->noise[i]),
                      .c1 = g->c1[i],
                      .c2 = g->c2[i],
-                     .q_log_variance = g->log_variance[i],
+                     .q_log_variance = o->floor_log_variance ? log(fmax(g->variance[i], 1e-20))
+                                                             : g->log_variance[i],
                      .before = pf_gauss_abar_before(g, i),
                      .after = pf_gauss_abar_after(g, i)};
     set_prediction(&a, g);
     set_variance(&a, g);
-    set_loss(&a, g->T);
+    set_loss(&a, g);
     return a;
 }
 

@@ -25,13 +25,24 @@ typedef enum pf_schedule {
     PF_SCHEDULE_WARMUP10, /* b0 .. b1 over the first tenth, then b1                      */
     PF_SCHEDULE_WARMUP50, /* the same over the first half                                */
     PF_SCHEDULE_COSINE,   /* abar_i ~ cos^2((t + 0.008)/1.008 pi/2), t = (i+1)/T; b <= 0.999 */
-    PF_SCHEDULE_LINEAR_SCALED /* 0.1/T .. 20/T: the noise of T = 1000 for any T > 20         */
+    PF_SCHEDULE_LINEAR_SCALED, /* 0.1/T .. 20/T: the noise of T = 1000 for any T > 20        */
+    PF_SCHEDULE_SIGMOID /* abar_i ~ s(end) - s(start + (end - start) t), t = (i+1)/T; b <= 0.999 */
 } pf_schedule;
 extern const char *const pf_schedule_words[]; /* in this order, NULL-terminated */
 
-/* beta [T].  b0 and b1 are not read by jsd, cosine and linear_scaled.  Fails PF_EARG: T below 2, or a beta
- * outside (0, 1) but for the last of jsd. */
-PF_MUST_USE pf_status pf_gauss_betas(pf_schedule s, double b0, double b1, int T, double *beta);
+typedef struct pf_betas {
+    pf_schedule schedule;
+    double b0, b1;          /* of linear, quad, const and warmup */
+    double start, end, tau; /* of sigmoid, s(u) = 1/(1 + exp(-u/tau)) */
+} pf_betas;
+/* beta [T].  Fails PF_EARG: T below 2, a sigmoid that does not rise, or a beta outside (0, 1) but for the last of
+ * jsd. */
+PF_MUST_USE pf_status pf_gauss_betas(const pf_betas *s, int T, double *beta);
+/* ln(abar/(1 - abar)) at time t in [0, 1] of the two schedules that are continuous in time,
+ *     linear  -ln(expm1(1e-4 + 10 t^2))        cosine  -ln(max(cos^-2((t + 0.008)/1.008 pi/2) - 1, 1e-5))
+ * Source  denoising-diffusion-pytorch, published code.  Test  check_vectors lucid.h5 */
+double pf_log_snr_linear(double t);
+double pf_log_snr_cosine(double t);
 
 /* ---- tables ---- */
 typedef struct pf_gauss {
@@ -52,9 +63,11 @@ void pf_gauss_free(pf_gauss *g); /* NULL allowed */
  *                one; A, B, .. indices of each, from its first to its last in steps as equal as rounding (halves
  *                to even) lets them
  *     "ddimN":   every S-th from 0, S the smallest that keeps N
+ *     "evenN":   floor(k T/N) - 1 for k = 1 .. N: the last one, and steps as equal as they can be downwards
  *     "":        all
  * Fails PF_EARG: another text, fewer indices in a section than are to be kept, no such S, fewer than 2 in all.
- * Source  Nichol and Dhariwal 2021, section 4 and published code; Song, Meng and Ermon 2021. */
+ * Source  Nichol and Dhariwal 2021, section 4 and published code; Song, Meng and Ermon 2021; evenN
+ *         denoising-diffusion-pytorch, published code, which rounds k T/N. */
 PF_MUST_USE pf_status pf_gauss_spacing(const char *text, int T, int *keep, int *n);
 /* The chain of these indices of another, b_j = 1 - abar_(keep j)/abar_(keep j-1): what is kept has the same
  * marginals.  Owned.  Fails as pf_gauss_create does. */
@@ -66,12 +79,13 @@ double pf_gauss_abar_after(const pf_gauss *g, int i);
 
 /* ---- discretised Gaussian, the decoder of i = 0 ---- */
 typedef enum pf_cdf {
-    PF_CDF_TANH, /* the published one: an approximate distribution function, each probability >= 1e-12 */
+    PF_CDF_TANH, /* the published one: an approximate distribution function, with a floor */
     PF_CDF_EXACT /* the normal distribution: the bins add up to 1, far tails keep their digits */
 } pf_cdf;
 typedef struct pf_decoder {
     pf_cdf cdf;
     int levels; /* L >= 2: x = 2k/(L-1) - 1, bins of half width 1/(L-1), the outer ones open */
+    double floor; /* of tanh: each probability is at least that; 0: the published 1e-12 */
 } pf_decoder;
 
 /* 1/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) */
@@ -83,7 +97,12 @@ double pf_log_cdf(double z);
 double pf_decode(const pf_decoder *d, double x, double mean, double log_std, double slope[2]);
 
 /* ---- one index of the model ---- */
-typedef enum pf_predicts { PF_PREDICTS_NOISE, PF_PREDICTS_DATA, PF_PREDICTS_MEAN } pf_predicts;
+typedef enum pf_predicts {
+    PF_PREDICTS_NOISE,
+    PF_PREDICTS_DATA,
+    PF_PREDICTS_MEAN, /* of q(x_(i-1) | x_i, x_0) */
+    PF_PREDICTS_V     /* sqrt(abar) z - sqrt(1 - abar) x_0 (Salimans and Ho 2022) */
+} pf_predicts;
 typedef enum pf_variance {
     PF_VARIANCE_FIXED_SMALL,  /* btilde                            */
     PF_VARIANCE_FIXED_LARGE,  /* beta, at i = 0 btilde of i = 1    */
@@ -97,11 +116,24 @@ typedef enum pf_gauss_loss_kind {
     PF_LOSS_RESCALED_SIMPLE, /* the same with vb T/1000 */
     PF_LOSS_RESCALED_KL      /* T vb */
 } pf_gauss_loss_kind;
+/* Of the squares, by the ratio snr = abar/(1 - abar):   min_snr  w = min(snr, gamma)
+ *     noise  w/snr          data  w          v  w/(snr + 1)
+ * Source  Hang et al. 2023, section 3.4; denoising-diffusion-pytorch, published code, whose weights without a clip snr
+ *         is. */
+typedef enum pf_gauss_weight {
+    PF_WEIGHT_NONE,
+    PF_WEIGHT_SNR, /* w = snr */
+    PF_WEIGHT_MIN_SNR
+} pf_gauss_weight;
 typedef struct pf_gauss_opt {
     pf_predicts predicts;
     pf_variance variance;
     pf_gauss_loss_kind loss;
     pf_decoder decoder;
+    pf_gauss_weight weight; /* not of predicted means */
+    double gamma;           /* of min_snr */
+    double vb_weight;       /* further factor of vb beside squares; 0: 1 */
+    int floor_log_variance; /* 1: ln btilde is ln max(btilde, 1e-20), also at i = 0, where else i = 1's stands */
 } pf_gauss_opt;
 /* 1: the network returns a number for the variance of each entry too. */
 int pf_gauss_learns(pf_variance v);
@@ -117,6 +149,7 @@ typedef struct pf_gauss_at {
     double variance, log_variance; /* of the model where it is fixed */
     double from, range;            /* where it is learned: log variance = from + range v */
     double before, after;          /* abar_(i-1), abar_(i+1) */
+    int simple;                    /* 1: the loss has squares */
     double squares, nats, unit;    /* loss = (squares sum_squares + nats sum_nats)/(D unit) */
 } pf_gauss_at;
 pf_gauss_at pf_gauss_index(const pf_gauss *g, const pf_gauss_opt *o, int i);

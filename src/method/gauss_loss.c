@@ -66,6 +66,8 @@ static double target(const pf_gauss_at *a, const pf_gauss_seen *s, size_t j)
         return s->z[j];
     case PF_PREDICTS_DATA:
         return s->x0[j];
+    case PF_PREDICTS_V:
+        return a->root * s->z[j] - a->std * s->x0[j];
     default:
         return a->c1 * s->x0[j] + a->c2 * s->xi[j];
     }
@@ -90,7 +92,7 @@ static double add_term(const pf_gauss_at *a, piece *p, const pf_gauss_seen *s,
     double sum =
         pf_gauss_term(a, p->n, s->x0 + p->from, s->xi + p->from, &model, d ? &slope : NULL);
     for (size_t j = 0; d && j < p->n; j++) {
-        if (a->squares == 0.0) d->mean[p->from + j] = a->nats * (p->dmean[j] * a->slope);
+        if (!a->simple) d->mean[p->from + j] = a->nats * (p->dmean[j] * a->slope);
         if (learns) d->log_variance[p->from + j] = a->nats * a->range * p->dlog[j];
     }
     return sum;
@@ -101,7 +103,7 @@ double pf_gauss_loss(const pf_gauss_at *a, size_t n, const pf_gauss_seen *s,
 {
     piece p;
     *sums = (pf_gauss_sums){0};
-    for (size_t j = 0; a->squares != 0.0 && j < n; j++) {
+    for (size_t j = 0; a->simple && j < n; j++) {
         double r = net->mean[j] - target(a, s, j);
         sums->squares += r * r;
         if (d) d->mean[j] = a->squares * 2.0 * r;

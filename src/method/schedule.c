@@ -7,7 +7,7 @@
  * A chain of some of its indices has b_j = -expm1(log abar_(keep j) - log abar_(keep j-1)).
  *
  * Source: Ho et al. 2020, eq. 4 and 7, and its published code, whose names the first schedules have; Nichol and
- * Dhariwal 2021, eq. 17 (cosine) and published code (linear_scaled, respacing). */
+ * Dhariwal 2021, eq. 17 (cosine) and published code (linear_scaled, respacing); Jabri et al. 2022, section 3 (sigmoid). */
 #include "method/gauss.h"
 
 #include <probflow/memory.h>
@@ -15,8 +15,9 @@
 #include <math.h>
 #include <string.h>
 
-const char *const pf_schedule_words[] = {
-    "linear", "quad", "const", "jsd", "warmup10", "warmup50", "cosine", "linear_scaled", NULL};
+const char *const pf_schedule_words[] = {"linear",   "quad",     "const",  "jsd",
+                                         "warmup10", "warmup50", "cosine", "linear_scaled",
+                                         "sigmoid",  NULL};
 
 /* b0 .. b1 in n equal steps, both ends exact; one value is b0. */
 static void steps(double b0, double b1, int n, double *beta)
@@ -39,6 +40,33 @@ static double cosine(double t)
     return c * c;
 }
 
+/* b_i = 1 - abar_i/abar_(i-1), in which the difference of the abar is one of two neighbours. */
+static PF_MUST_USE pf_status sigmoid(const pf_betas *s, int T, double *beta)
+{
+    double span = s->end - s->start, last = 1.0 / (1.0 + exp(-s->end / s->tau)), before, at;
+    PF_REQUIRE(
+        s->tau > 0.0 && span > 0.0, PF_EARG,
+        "the schedule sigmoid from %g to %g by tau %g does not rise; want an end above the "
+        "start and a tau above 0",
+        s->start, s->end, s->tau);
+    before = 1.0 / (1.0 + exp(-s->start / s->tau));
+    for (int i = 0; i < T; i++, before = at) {
+        at = 1.0 / (1.0 + exp(-((i + 1.0) / T * span + s->start) / s->tau));
+        beta[i] = fmin((at - before) / (last - before), 0.999);
+    }
+    return PF_OK;
+}
+
+double pf_log_snr_linear(double t)
+{
+    return -log(expm1(1e-4 + 10.0 * t * t));
+}
+
+double pf_log_snr_cosine(double t)
+{
+    return -log(fmax(1.0 / cosine(t) - 1.0, 1e-5));
+}
+
 static PF_MUST_USE pf_status check(int T, const double *beta)
 {
     PF_REQUIRE(T >= 2, PF_EARG, "a chain of %d steps; want at least 2", T);
@@ -49,10 +77,11 @@ static PF_MUST_USE pf_status check(int T, const double *beta)
     return PF_OK;
 }
 
-pf_status pf_gauss_betas(pf_schedule s, double b0, double b1, int T, double *beta)
+pf_status pf_gauss_betas(const pf_betas *s, int T, double *beta)
 {
+    const double b0 = s->b0, b1 = s->b1;
     PF_REQUIRE(T >= 2, PF_EARG, "a chain of %d steps; want at least 2", T);
-    switch (s) {
+    switch (s->schedule) {
     case PF_SCHEDULE_LINEAR:
         steps(b0, b1, T, beta);
         break;
@@ -79,10 +108,13 @@ pf_status pf_gauss_betas(pf_schedule s, double b0, double b1, int T, double *bet
     case PF_SCHEDULE_LINEAR_SCALED:
         steps(0.1 / T, 20.0 / T, T, beta);
         break;
+    case PF_SCHEDULE_SIGMOID:
+        PF_TRY(sigmoid(s, T, beta));
+        break;
     }
-    PF_REQUIRE(s == PF_SCHEDULE_JSD || beta[T - 1] < 1.0, PF_EARG,
-               "the schedule %s ends at a beta of %g, want one below 1", pf_schedule_words[s],
-               beta[T - 1]);
+    PF_REQUIRE(s->schedule == PF_SCHEDULE_JSD || beta[T - 1] < 1.0, PF_EARG,
+               "the schedule %s of %d steps ends at a beta of %g, want one below 1",
+               pf_schedule_words[s->schedule], T, beta[T - 1]);
     PF_TRY(check(T, beta));
     return PF_OK;
 }

@@ -34,8 +34,10 @@ static PF_MUST_USE pf_status chain_of(const vectors *v, const char *group, int T
     if (s < 0) return PF_OK;
     double *beta = pf_zalloc((size_t)T * sizeof *beta);
     PF_REQUIRE(beta, PF_EMEM, "no memory for %d betas", T);
-    pf_status st = pf_gauss_betas((pf_schedule)s, number(v, group, "beta_start"),
-                                  number(v, group, "beta_end"), T, beta);
+    const pf_betas o = {.schedule = (pf_schedule)s,
+                        .b0 = number(v, group, "beta_start"),
+                        .b1 = number(v, group, "beta_end")};
+    pf_status st = pf_gauss_betas(&o, T, beta);
     if (!st) st = pf_gauss_create(T, beta, g);
     pf_free(beta);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
