@@ -11,13 +11,11 @@
 #include <string.h>
 
 static const vectors_kind *const kinds[] = {
-    &vectors_gauss_tables,  &vectors_gauss_decoder,
-    &vectors_gauss_pmv,     &vectors_gauss_bpd,
-    &vectors_gauss_law,     &vectors_gauss_steps,
-    &vectors_gauss_spacing, &vectors_gauss_resampler,
-    &vectors_decoder,       &vectors_ddpmpp,
-    &vectors_ncsnpp,        &vectors_improved_unet,
-    &vectors_guided_unet,   &vectors_guided_classifier,
+    &vectors_gauss_tables,  &vectors_gauss_decoder,   &vectors_gauss_pmv,
+    &vectors_gauss_bpd,     &vectors_gauss_law,       &vectors_gauss_steps,
+    &vectors_gauss_spacing, &vectors_gauss_resampler, &vectors_lucid,
+    &vectors_decoder,       &vectors_ddpmpp,          &vectors_ncsnpp,
+    &vectors_improved_unet, &vectors_guided_unet,     &vectors_guided_classifier,
 };
 
 static const vectors_kind *kind_of(const char *path)

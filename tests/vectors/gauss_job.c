@@ -17,11 +17,9 @@ int gauss_word(const char *const *words, const char *word)
     return -1;
 }
 
-pf_status gauss_job_prepare(gauss_job *j, vectors *v, const vectors_array *x)
+pf_status gauss_job_rows(gauss_job *j, vectors *v, const vectors_array *x)
 {
-    const vectors_array *beta = vectors_find(v, "betas");
-    PF_REQUIRE(beta && x && x->rank > 1 && x->dim[0] > 0, PF_EFORMAT, "%s lacks an input",
-               v->path);
+    PF_REQUIRE(x && x->rank > 1 && x->dim[0] > 0, PF_EFORMAT, "%s lacks an input", v->path);
     j->v = v;
     j->B = (int)x->dim[0];
     j->D = x->size / (size_t)j->B;
@@ -30,6 +28,14 @@ pf_status gauss_job_prepare(gauss_job *j, vectors *v, const vectors_array *x)
     PF_REQUIRE(block, PF_EMEM, "no memory for rows of %zu", x->size);
     for (int i = 0; i < ROWS; i++) j->row[i] = block + (size_t)i * x->size;
     for (int i = 0; i < SUMS; i++) j->sum[i] = block + ROWS * x->size + i * j->B;
+    return PF_OK;
+}
+
+pf_status gauss_job_prepare(gauss_job *j, vectors *v, const vectors_array *x)
+{
+    const vectors_array *beta = vectors_find(v, "betas");
+    PF_REQUIRE(beta, PF_EFORMAT, "%s lacks an input", v->path);
+    PF_TRY(gauss_job_rows(j, v, x));
     PF_TRY(pf_gauss_create((int)beta->size, beta->v, &j->g));
     return PF_OK;
 }
@@ -77,7 +83,7 @@ int gauss_affine_find(const gauss_job *j, const char *group, pf_variance v, gaus
                          .V = vectors_find(j->v, "%s/V", group),
                          .w = vectors_find(j->v, "%s/w", group)};
     int mean = to->A && to->c && to->A->size == T && to->c->size == T * j->D;
-    int variance = to->V && to->w && to->V->size == T * j->D && to->w->size == 1;
+    int variance = to->V && to->V->size == T * j->D && (!to->w || to->w->size == 1);
     return mean && (variance || !pf_gauss_learns(v));
 }
 
@@ -88,7 +94,7 @@ pf_gauss_net gauss_affine_at(gauss_job *j, const gauss_affine *f, pf_variance v,
     double *mean = j->row[ROW_NET], *variance = j->row[ROW_NET_VARIANCE];
     for (size_t e = 0, at = (size_t)i * j->D; e < j->D; e++) {
         mean[e] = f->A->v[i] * x[e] + f->c->v[at + e];
-        if (learns) variance[e] = f->V->v[at + e] + f->w->v[0] * x[e];
+        if (learns) variance[e] = f->V->v[at + e] + (f->w ? f->w->v[0] * x[e] : 0.0);
     }
     return (pf_gauss_net){mean, learns ? variance : NULL};
 }

@@ -33,7 +33,9 @@ extern const double gauss_tolerance;
 extern const char *const gauss_means[], *const gauss_variances[]; /* published names, as ours */
 int gauss_word(const char *const *words, const char *word);       /* its place, -1: none */
 
-/* x [B,..] gives the sizes, the file's betas the chain.  gauss_job_drop, also after a failure. */
+/* x [B,..] gives the sizes of the rows; there is no chain yet.  gauss_job_drop, also after a failure. */
+PF_MUST_USE pf_status gauss_job_rows(gauss_job *j, vectors *v, const vectors_array *x);
+/* The same with the chain of the file's betas. */
 PF_MUST_USE pf_status gauss_job_prepare(gauss_job *j, vectors *v, const vectors_array *x);
 void gauss_job_drop(gauss_job *j);
 /* 1: t [B] are indices of the chain. */
@@ -48,7 +50,7 @@ pf_gauss_at gauss_index_of(const pf_gauss *g, pf_predicts p, pf_variance v, int 
 
 /* The affine network of a group: mean A[i] x + c[i], variance V[i] + w x, i an index of the whole chain. */
 typedef struct gauss_affine {
-    const vectors_array *A, *c, *V, *w; /* V and w: NULL where there is no variance */
+    const vectors_array *A, *c, *V, *w; /* V: NULL where there is no variance; w: NULL: 0 */
 } gauss_affine;
 /* 1 when the file has it, with the variance where v is learned. */
 int gauss_affine_find(const gauss_job *j, const char *group, pf_variance v, gauss_affine *to);
