@@ -33,9 +33,10 @@ static inline void *open_with(const char *const *more, int n)
     return self;
 }
 
-/* net and gout have room for a variance an entry. */
+/* seen has room for a prediction an entry, net and gout for a variance. */
 typedef struct rig {
-    float x[B * D], seen[B * D], cond[B], sigma[B], mean[B], net[2 * B * D], gout[2 * B * D];
+    float x[B * D], seen[2 * B * D], cond[B], sigma[B], mean[B], net[2 * B * D],
+        gout[2 * B * D];
     double xi[B * D], term[B];
     uint64_t sample[B];
     char scratch[B * (D + 2) * sizeof(float)];
@@ -66,6 +67,12 @@ static inline const float *noise(const rig *r, int b) /* behind the index of a s
 {
     return (const float *)(r->scratch + b * (sizeof(int64_t) + D * sizeof(float)) +
                            sizeof(int64_t));
+}
+
+/* Entry j of sample b in what a network with self_condition sees: x, and before it what it is told. */
+static inline float told(const rig *r, int b, int j, int x)
+{
+    return r->seen[(b * D + j) / C * 2 * C + x * C + j % C];
 }
 
 /* The same index for all samples of a batch. */

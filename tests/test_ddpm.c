@@ -71,15 +71,15 @@ static void answer(rig *r, int learns)
 static void gradients_are_those_of_finite_differences(void **state)
 {
     (void)state;
-    static const char *const predicts[] = {"noise", "data", "mean"},
+    static const char *const predicts[] = {"noise", "data", "mean", "v"},
                              *const losses[] = {"simple", "rescaled_simple", "kl",
                                                 "rescaled_kl"},
                              *const variances[] = {"fixed_small", "learned", "learned_range"};
-    for (int c = 0; c < 36; c++) {
-        int learns = c / 12 > 0, squares = c / 3 % 4 < 2;
-        const char *const more[] = {"predicts", predicts[c % 3], "loss",     losses[c / 3 % 4],
-                                    "cdf",      "exact",         "variance", variances[c / 12]};
-        const char *const plain[] = {"predicts", predicts[c % 3], "loss", "simple"};
+    for (int c = 0; c < 48; c++) {
+        int learns = c / 16 > 0, squares = c / 4 % 4 < 2;
+        const char *const more[] = {"predicts", predicts[c % 4], "loss",     losses[c / 4 % 4],
+                                    "cdf",      "exact",         "variance", variances[c / 16]};
+        const char *const plain[] = {"predicts", predicts[c % 4], "loss", "simple"};
         void *self = open_with(more, 8), *simple = open_with(plain, 4);
         rig *r = new_rig();
         pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
@@ -236,6 +236,16 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EARG);
     assert_int_not_equal(pf_opt_set(o, "ddpm", "steps", "1", opt), PF_OK);
     must(pf_opt_set(o, "ddpm", "beta_end", "0.02", opt));
+    static const char *const not_weighed[][3] = {
+        {"loss", "kl", "none of"},
+        {"loss", "rescaled_kl", "none of"},
+        {"predicts", "mean", "for predicted noise, data and v"}};
+    for (int k = 0; k < 3; k++) {
+        const char *const more[] = {"weight", "min_snr", not_weighed[k][0], not_weighed[k][1]};
+        const pf_ddpm_opt weighed = options(more, 4);
+        assert_int_equal(pf_method_ddpm.open(&weighed, &images, &self), PF_EARG);
+        assert_non_null(strstr(pf_error_message(), not_weighed[k][2]));
+    }
     for (int n = 1; n <= 7; n++) { /* no memory, wherever it is asked for */
         pf_alloc_fail_at(n);
         assert_int_equal(pf_method_ddpm.open(opt, &images, &self), PF_EMEM);
@@ -250,6 +260,80 @@ static void what_does_not_fit_is_refused(void **state)
     assert_null(m);
 }
 
+/* Of an image and a channel one draw, N(0, 1), beside the noise that there is without. */
+static void offset_noise_is_one_draw_an_image_and_channel(void **state)
+{
+    (void)state;
+    const char *const more[] = {"offset_noise", "0.5"};
+    void *self = open_with(more, 2), *plain = open_with(NULL, 0);
+    rig *r = new_rig(), *p = new_rig();
+    double squares = 0.0, across = 0.0;
+    enum { ROUNDS = 300, DRAWS = ROUNDS * B * C };
+    for (int k = 0; k < ROUNDS; k++) {
+        for (int b = 0; b < B; b++) r->sample[b] = p->sample[b] = (uint64_t)(k * B + b);
+        pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
+        pf_method_ddpm.see(plain, &p->batch, p->scratch, p->in);
+        for (int b = 0; b < B; b++) {
+            double e[C];
+            for (int c = 0; c < C; c++)
+                e[c] = ((double)noise(r, b)[c] - (double)noise(p, b)[c]) / 0.5;
+            for (int j = 0; j < D; j++)
+                assert_near((double)noise(r, b)[j], (double)noise(p, b)[j] + 0.5 * e[j % C],
+                            1e-6);
+            for (int c = 0; c < C; c++) squares += e[c] * e[c] / DRAWS;
+            for (int c = 0; c < C; c++) across += e[c] * e[(c + 1) % C] / DRAWS;
+        }
+    }
+    assert_near(squares, 1.0, 6.0 * sqrt(2.0 / DRAWS));
+    assert_near(across, 0.0, 6.0 / sqrt(DRAWS));
+    pf_method_ddpm.close(self);
+    pf_method_ddpm.close(plain);
+    pf_free(r);
+    pf_free(p);
+}
+
+static void half_of_the_samples_are_told_their_first_prediction(void **state)
+{
+    (void)state;
+    const char *const more[] = {"predicts", "v", "self_condition", "true"};
+    const char *const without[] = {"predicts", "v"};
+    void *self = open_with(more, 4), *plain = open_with(without, 2);
+    rig *r = new_rig(), *p = new_rig();
+    pf_ports in;
+    int twice = 0;
+    enum { ROUNDS = 100 };
+    pf_method_ddpm.ports(self, &in);
+    assert_true(in.port[0].shape.c == 2 * C && in.out.c == C);
+    assert_true(pf_method_ddpm.looks_twice(self) && !pf_method_ddpm.looks_twice(plain));
+    assert_int_equal(pf_method_ddpm.scratch(self), pf_method_ddpm.scratch(plain));
+    for (int k = 0; k < ROUNDS; k++) {
+        for (int b = 0; b < B; b++) r->sample[b] = p->sample[b] = (uint64_t)(k * B + b);
+        pf_method_ddpm.see(self, &r->batch, r->scratch, r->in);
+        pf_method_ddpm.see(plain, &p->batch, p->scratch, p->in);
+        for (int i = 0; i < B * D; i++) {
+            assert_true(told(r, i / D, i % D, 1) == p->seen[i]);
+            assert_true(told(r, i / D, i % D, 0) == 0.0f);
+            r->net[i] = (float)(i % 11) - 5.0f;
+        }
+        pf_method_ddpm.again(self, &r->batch, r->scratch, r->net, r->in);
+        for (int b = 0; b < B; b++) {
+            int tells = told(r, b, 0, 0) != 0.0f;
+            double m = (double)r->mean[b], s = sqrt(1.0 - m * m);
+            twice += tells;
+            for (int j = 0; j < D; j++) {
+                double x = (double)p->seen[b * D + j], v = (double)r->net[b * D + j];
+                assert_true(told(r, b, j, 1) == p->seen[b * D + j]);
+                assert_near((double)told(r, b, j, 0), tells ? m * x - s * v : 0.0, 2e-5);
+            }
+        }
+    }
+    assert_true(fabs(twice - 0.5 * ROUNDS * B) < 5.0 * sqrt(0.25 * ROUNDS * B));
+    pf_method_ddpm.close(self);
+    pf_method_ddpm.close(plain);
+    pf_free(r);
+    pf_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +345,8 @@ int main(void)
         cmocka_unit_test(the_true_noise_costs_nothing),
         cmocka_unit_test(what_a_network_learned_is_not_free),
         cmocka_unit_test(given_indices_are_taken_and_their_weights_go_into_the_gradient),
+        cmocka_unit_test(offset_noise_is_one_draw_an_image_and_channel),
+        cmocka_unit_test(half_of_the_samples_are_told_their_first_prediction),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,18 +1,5 @@
-/* Chains of Gaussians: laws of the tables, the terms and the decoder. */
-#include "method/gauss.h"
-
-#include <probflow/memory.h>
-#include "checks.h"
-
-static pf_gauss *chain(pf_schedule s, double b0, double b1, int T)
-{
-    double *beta = pf_zalloc((size_t)T * sizeof *beta);
-    pf_gauss *g = NULL;
-    must(pf_gauss_betas(&(pf_betas){s, b0, b1, -3.0, 3.0, 1.0}, T, beta));
-    must(pf_gauss_create(T, beta, &g));
-    pf_free(beta);
-    return g;
-}
+/* Chains of Gaussians: laws of the tables, the terms and the decoder; losses are in test_gauss_loss.c. */
+#include "gauss_rig.h"
 
 enum { N_SCHEDULES = PF_SCHEDULE_SIGMOID + 1 };
 
@@ -67,7 +54,18 @@ static void schedules_keep_their_ends(void **state)
     must(pf_gauss_betas(&(pf_betas){.schedule = PF_SCHEDULE_COSINE, .b0 = NAN, .b1 = NAN}, 50,
                         b));
     assert_near(b[49], 0.999, 0.0);
-    double abar = 1.0, f[2];
+    const pf_betas wide = {
+        .schedule = PF_SCHEDULE_SIGMOID, .start = 0.0, .end = 3.0, .tau = 0.7};
+    double abar = 1.0, f[3], sigmoid[50];
+    must(pf_gauss_betas(&wide, 50, sigmoid));
+    assert_near(sigmoid[49], 0.999, 0.0);
+    for (int i = 0; i < 49; i++) { /* abar is a falling piece of the sigmoid, 1 at the start */
+        abar *= 1.0 - sigmoid[i];
+        for (int k = 0; k < 3; k++) /* at the start, here, at the end */
+            f[k] = 1.0 / (1.0 + exp(-3.0 * (double[]){0.0, (i + 1) / 50.0, 1.0}[k] / 0.7));
+        assert_near(abar, (f[2] - f[1]) / (f[2] - f[0]), 1e-14);
+    }
+    abar = 1.0;
     for (int i = 0; i < 49; i++) { /* abar is the cosine's square, 1 at the start */
         abar *= 1.0 - b[i];
         f[0] = cos(0.008 / 1.008 * M_PI / 2.0);
@@ -96,6 +94,21 @@ static void chains_that_cannot_be_are_refused(void **state)
                                                     .b1 = bad[i].b1},
                                         bad[i].T, b),
                          PF_EARG);
+    for (int T = 2; T <= 21; T++) { /* lucidrains' linear schedule gives NaN there */
+        const pf_betas o = {.schedule = PF_SCHEDULE_LINEAR_SCALED};
+        assert_int_equal(pf_gauss_betas(&o, T, b), T <= 20 ? PF_EARG : PF_OK);
+        if (T == 20)
+            assert_string_equal(pf_error_message(),
+                                "the schedule linear_scaled of 20 steps ends "
+                                "at a beta of 1, want one below 1");
+    }
+    const double flat[][3] = {
+        {3.0, -3.0, 1.0}, {1.0, 1.0, 1.0}, {-3.0, 3.0, 0.0}, {-3.0, 3.0, NAN}};
+    for (int i = 0; i < 4; i++) {
+        const pf_betas o = {PF_SCHEDULE_SIGMOID, 0.0, 0.0, flat[i][0], flat[i][1], flat[i][2]};
+        assert_int_equal(pf_gauss_betas(&o, 50, b), PF_EARG);
+        assert_non_null(strstr(pf_error_message(), "does not rise"));
+    }
     assert_int_equal(pf_gauss_create(2, (double[]){1.0, 0.5}, &g), PF_EARG);
     assert_null(g);
 }
@@ -140,12 +153,15 @@ static double best_variance(const pf_gauss *g, double s, int i)
     return log(g->variance[i] + g->c1[i] * g->c1[i] * s * s * g->noise[i] / m);
 }
 
-/* E of term i over data N(0, s^2) and noise, with the best linear prediction of noise or data and this output for
+/* E of term i over data N(0, s^2) and noise, with the best linear prediction of noise, data or v and this output for
  * the variance.  The term is a quadratic of (x_0, z), which four points integrate exactly. */
 static double expected_term(const pf_gauss *g, const pf_gauss_at *a, double variance, double s)
 {
     double m = g->abar[a->i] * s * s + g->noise[a->i], sum = 0.0;
-    double best = a->opt.predicts == PF_PREDICTS_NOISE ? a->std / m : a->root * s * s / m;
+    double noise = a->std / m, data = a->root * s * s / m;
+    double best = a->opt.predicts == PF_PREDICTS_NOISE ? noise
+                  : a->opt.predicts == PF_PREDICTS_V   ? a->root * noise - a->std * data
+                                                       : data;
     for (int p = 0; p < 4; p++) {
         double x0 = p & 1 ? s : -s, z = p & 2 ? 1.0 : -1.0, xi;
         pf_gauss_noised(a, 1, &x0, &z, &xi);
@@ -157,13 +173,14 @@ static double expected_term(const pf_gauss *g, const pf_gauss_at *a, double vari
 static void terms_of_gaussian_data_telescope_for_any_schedule(void **state)
 {
     (void)state;
-    for (int k = 0; k < 4 * N_SCHEDULES; k++) {
-        int predicts = k & 1 ? PF_PREDICTS_DATA : PF_PREDICTS_NOISE;
-        int variance = k & 2 ? PF_VARIANCE_LEARNED : PF_VARIANCE_LEARNED_RANGE;
-        if (k / 4 == PF_SCHEDULE_JSD && predicts == PF_PREDICTS_NOISE)
+    const int asked[] = {PF_PREDICTS_NOISE, PF_PREDICTS_DATA, PF_PREDICTS_V};
+    for (int k = 0; k < 6 * N_SCHEDULES; k++) {
+        int predicts = asked[k % 3];
+        int variance = k / 3 & 1 ? PF_VARIANCE_LEARNED : PF_VARIANCE_LEARNED_RANGE;
+        if (k / 6 == PF_SCHEDULE_JSD && predicts == PF_PREDICTS_NOISE)
             continue; /* its last step has no noise to predict */
         double s = 0.5, sum = 0.0;
-        pf_gauss *g = chain((pf_schedule)(k / 4), 1e-4, 0.05, 200);
+        pf_gauss *g = chain((pf_schedule)(k / 6), 1e-4, 0.05, 200);
         for (int i = 1; i < g->T; i++) {
             pf_gauss_at a = index_of(g, predicts, variance, i);
             double v = (best_variance(g, s, i) - a.from) / a.range;
@@ -234,13 +251,14 @@ static void every_prediction_of_the_truth_gives_the_truth(void **state)
     pf_gauss *g = chain(PF_SCHEDULE_COSINE, 0.0, 0.0, 60);
     const double x0 = -0.9, z = 1.2;
     for (int i = 0; i < g->T; i++)
-        for (int p = PF_PREDICTS_NOISE; p <= PF_PREDICTS_MEAN; p++) {
+        for (int p = PF_PREDICTS_NOISE; p <= PF_PREDICTS_V; p++) {
             pf_gauss_at a = index_of(g, p, PF_VARIANCE_FIXED_SMALL, i);
             double xi, q, back, sum;
             pf_gauss_sums sums;
             pf_gauss_noised(&a, 1, &x0, &z, &xi);
             pf_gauss_posterior(&a, 1, &x0, &xi, &q);
-            double net = p == PF_PREDICTS_NOISE ? z : p == PF_PREDICTS_DATA ? x0 : q;
+            const double truth[] = {z, x0, q, a.root * z - a.std * x0};
+            double net = truth[p];
             const pf_gauss_seen s = {&x0, &xi, &z};
             const pf_gauss_net out = {&net, NULL};
             sum = pf_gauss_loss(&a, 1, &s, &out, NULL, &sums);
@@ -260,7 +278,7 @@ static void clipping_moves_the_mean_unless_it_is_given_and_hides_no_nan(void **s
     (void)state;
     pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-3, 0.1, 60);
     double x = 0.2, net = 7.0;
-    for (int p = PF_PREDICTS_NOISE; p <= PF_PREDICTS_MEAN; p++) {
+    for (int p = PF_PREDICTS_NOISE; p <= PF_PREDICTS_V; p++) {
         pf_gauss_at a = index_of(g, p, PF_VARIANCE_FIXED_SMALL, 30);
         one r = predict(&a, 1, x, net, 0.0);
         assert_near(fabs(r.x0), 1.0, 0.0);
@@ -271,138 +289,24 @@ static void clipping_moves_the_mean_unless_it_is_given_and_hides_no_nan(void **s
     pf_gauss_free(g);
 }
 
-/* Three entries, the outer ones at the ends of the grid. */
-enum { N = 3 };
-typedef struct trial {
-    pf_gauss_at a;
-    double x0[N], z[N], xi[N], net[N], variance[N], grad[N], grad_variance[N];
-    pf_gauss_sums sums;
-} trial;
-
-static double cost(trial *t, int with_gradient)
-{
-    const pf_gauss_seen s = {t->x0, t->xi, t->z};
-    const pf_gauss_net out = {t->net, pf_gauss_learns(t->a.opt.variance) ? t->variance : NULL};
-    const pf_gauss_slope d = {t->grad, t->grad_variance};
-    return pf_gauss_loss(&t->a, N, &s, &out, with_gradient ? &d : NULL, &t->sums);
-}
-
-/* Of a loss with respect to one number. */
-static double difference(trial *t, double *of)
-{
-    double kept = *of, h = 1e-5, side[2];
-    for (int k = 0; k < 2; k++) {
-        *of = kept + (k ? h : -h);
-        side[k] = cost(t, 0);
-    }
-    *of = kept;
-    return (side[1] - side[0]) / (2.0 * h);
-}
-
-static trial trial_of(const pf_gauss *g, const pf_gauss_opt *o, int i)
-{
-    trial t = {.a = pf_gauss_index(g, o, i),
-               .x0 = {-1.0, 51.0 / 255.0, 1.0},
-               .z = {0.7, -1.1, 0.2},
-               .net = {0.5, -0.9, 0.3},
-               .variance = {-0.4, 0.3, 1.2}};
-    pf_gauss_noised(&t.a, N, t.x0, t.z, t.xi);
-    if (o->predicts == PF_PREDICTS_MEAN) pf_gauss_posterior(&t.a, N, t.x0, t.xi, t.net);
-    for (int j = 0; j < N; j++) {
-        if (o->predicts == PF_PREDICTS_MEAN) t.net[j] += 0.1 * t.z[j];
-        if (o->variance == PF_VARIANCE_LEARNED) t.variance[j] += t.a.log_variance;
-    }
-    return t;
-}
-
-/* Of every loss with respect to all that a network returns, at index 0 with the decoder.  The mean is held fixed
- * in the bound behind simple, so there its gradient is that of the squares alone. */
-static void gradients_are_those_of_finite_differences(void **state)
+/* btilde is 0 at the first index alone. */
+static void the_floor_of_the_log_variance_is_met_at_the_first_index(void **state)
 {
     (void)state;
-    pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-3, 0.1, 60);
-    for (int c = 0; c < 3 * 4 * 4 * 4; c++) {
-        const pf_gauss_opt o = {.predicts = (pf_predicts)(c % 3),
-                                .variance = (pf_variance)(c / 3 % 4),
-                                .loss = (pf_gauss_loss_kind)(c / 12 % 4),
-                                .decoder = {c / 48 & 1 ? PF_CDF_EXACT : PF_CDF_TANH, 256}};
-        int learns = pf_gauss_learns(o.variance);
-        trial t = trial_of(g, &o, c / 96 ? 23 : 0), plain = t;
-        int squares = o.loss == PF_LOSS_SIMPLE || o.loss == PF_LOSS_RESCALED_SIMPLE;
-        plain.a.nats = 0.0;
-        (void)cost(&t, 1);
-        (void)cost(&plain, 1);
-        assert_true((t.sums.squares > 0.0) == squares);
-        assert_true((t.sums.nats != 0.0) == (learns || !squares));
-        for (int j = 0; j < N; j++) {
-            double mean = difference(squares ? &plain : &t, &(squares ? &plain : &t)->net[j]);
-            assert_near(t.grad[j], mean, 2e-6 * fmax(1.0, fabs(mean)));
-            if (squares) assert_near(t.grad[j], plain.grad[j], 0.0);
-            if (!learns) continue;
-            double variance = difference(&t, &t.variance[j]);
-            assert_near(t.grad_variance[j], variance, 2e-6 * fmax(1.0, fabs(variance)));
-            assert_near(plain.grad_variance[j], 0.0, squares ? 0.0 : INFINITY);
+    pf_gauss *g = chain(PF_SCHEDULE_SIGMOID, 0.0, 0.0, 30);
+    for (int v = PF_VARIANCE_FIXED_SMALL; v <= PF_VARIANCE_LEARNED_RANGE; v++)
+        for (int i = 0; i < g->T; i++) {
+            pf_gauss_opt o = {.variance = (pf_variance)v};
+            const pf_gauss_at plain = pf_gauss_index(g, &o, i);
+            o.floor_log_variance = 1;
+            const pf_gauss_at a = pf_gauss_index(g, &o, i);
+            if (!i) assert_near(a.q_log_variance, log(1e-20), 1e-12);
+            else assert_memory_equal(&a.q_log_variance, &plain.q_log_variance, sizeof(double));
+            assert_true(plain.q_log_variance == g->log_variance[i]);
+            if (v == PF_VARIANCE_LEARNED_RANGE)
+                assert_near(a.from - a.range, a.q_log_variance, 1e-12);
+            if (v == PF_VARIANCE_FIXED_LARGE) assert_true(a.log_variance == plain.log_variance);
         }
-    }
-    pf_gauss_free(g);
-}
-
-static void losses_are_the_bound_and_squares_as_they_are_weighed(void **state)
-{
-    (void)state;
-    pf_gauss *g = chain(PF_SCHEDULE_LINEAR, 1e-3, 0.1, 60);
-    const double want[4][2] = {{1.0, 1.0}, {0.0, 1.0}, {1.0, 60.0 / 1000.0}, {0.0, 60.0}};
-    for (int kind = 0; kind < 4; kind++) {
-        const pf_gauss_opt o = {.variance = PF_VARIANCE_LEARNED_RANGE,
-                                .loss = (pf_gauss_loss_kind)kind,
-                                .decoder = {PF_CDF_EXACT, 256}};
-        trial t = trial_of(g, &o, 12);
-        double loss = cost(&t, 0) / t.a.unit;
-        double squares = 0.0, bits = t.sums.nats / M_LN2;
-        for (int j = 0; j < N; j++) squares += (t.net[j] - t.z[j]) * (t.net[j] - t.z[j]);
-        assert_near(loss, want[kind][0] * squares + want[kind][1] * bits, 1e-12 * loss);
-    }
-    pf_gauss_free(g);
-}
-
-/* Whatever a network says of the variance, a loss is a number or infinite, and finite where the variance is. */
-static void wild_variances_give_no_nan(void **state)
-{
-    (void)state;
-    const double wild[] = {-1e8, -1e5, -1e3, -300.0, 300.0, 1e3, 1e5, 1e8};
-    for (int c = 0; c < 8 * 2 * 2 * 3; c++) {
-        pf_gauss *g = chain(PF_SCHEDULE_COSINE, 0.0, 0.0, 30);
-        const int at[] = {0, 11, 29};
-        const pf_gauss_opt o = {.variance =
-                                    c / 8 & 1 ? PF_VARIANCE_LEARNED : PF_VARIANCE_LEARNED_RANGE,
-                                .loss = PF_LOSS_KL,
-                                .decoder = {c / 16 & 1 ? PF_CDF_TANH : PF_CDF_EXACT, 256}};
-        trial t = trial_of(g, &o, at[c / 32]);
-        double v = wild[c % 8];
-        for (int j = 0; j < N; j++) t.variance[j] = v;
-        double loss = cost(&t, 1);
-        assert_false(isnan(loss));
-        if (fabs(v) <= 300.0) assert_true(isfinite(loss));
-        if (!t.a.i && o.decoder.cdf == PF_CDF_TANH) /* each probability is at least 1e-12 */
-            for (int j = 0; j < N; j++) assert_true(isfinite(loss) && isfinite(t.grad[j]));
-        pf_gauss_free(g);
-    }
-}
-
-static void pure_noise_has_a_learned_range_too(void **state)
-{
-    (void)state;
-    pf_gauss *g = chain(PF_SCHEDULE_JSD, 0.0, 0.0, 20);
-    for (int p = PF_PREDICTS_DATA; p <= PF_PREDICTS_MEAN; p++) {
-        const pf_gauss_opt o = {.predicts = (pf_predicts)p,
-                                .variance = PF_VARIANCE_LEARNED_RANGE,
-                                .loss = PF_LOSS_KL,
-                                .decoder = {PF_CDF_EXACT, 256}};
-        trial t = trial_of(g, &o, 19);
-        for (int j = 0; j < N; j++) t.variance[j] = 1.0;
-        assert_true(isfinite(cost(&t, 1)) && isfinite(t.grad[0]));
-        assert_near(predict(&t.a, 1, 0.3, 0.2, 1.0).log_variance, 0.0, 0.0); /* beta is 1 */
-    }
     pf_gauss_free(g);
 }
 
@@ -424,8 +328,9 @@ static void slopes_of_the_decoder_are_those_of_finite_differences(void **state)
         assert_near(slope[0], dm / (2.0 * h), 1e-6 * fmax(1.0, fabs(slope[0])));
         assert_near(slope[1], ds / (2.0 * h), 1e-6 * fmax(1.0, fabs(slope[1])));
     }
-    const pf_decoder floor = {PF_CDF_TANH, 256};
+    const pf_decoder floor = {PF_CDF_TANH, 256}, lower = {PF_CDF_TANH, 256, 1e-15};
     double slope[2] = {1.0, 1.0};
+    assert_near(pf_decode(&lower, 1.0, -1.0, -9.0, slope), log(1e-15), 0.0);
     assert_near(pf_decode(&floor, 1.0, -1.0, -9.0, slope), log(1e-12), 0.0);
     assert_near(fabs(slope[0]) + fabs(slope[1]), 0.0, 0.0);
 }
@@ -480,10 +385,7 @@ int main(void)
         cmocka_unit_test(every_prediction_of_the_truth_gives_the_truth),
         cmocka_unit_test(clipping_moves_the_mean_unless_it_is_given_and_hides_no_nan),
         cmocka_unit_test(the_ends_of_the_learned_range_are_the_fixed_variances),
-        cmocka_unit_test(gradients_are_those_of_finite_differences),
-        cmocka_unit_test(losses_are_the_bound_and_squares_as_they_are_weighed),
-        cmocka_unit_test(wild_variances_give_no_nan),
-        cmocka_unit_test(pure_noise_has_a_learned_range_too),
+        cmocka_unit_test(the_floor_of_the_log_variance_is_met_at_the_first_index),
         cmocka_unit_test(slopes_of_the_decoder_are_those_of_finite_differences),
         cmocka_unit_test(exact_probabilities_add_up_to_one),
         cmocka_unit_test(far_tails_keep_their_digits),

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { N_SCHEDULES = PF_SCHEDULE_LINEAR_SCALED + 1 };
+enum { N_SCHEDULES = PF_SCHEDULE_SIGMOID + 1 };
 
 static pf_gauss *chain(int schedule, int T)
 {
@@ -54,6 +54,16 @@ static void sections_keep_their_ends_and_strides_are_equal(void **state)
         assert_true(keep[0] == 0 && keep[n - 1] < 100 && keep[n - 1] + keep[1] >= 100);
     }
     assert_int_equal(count, 18); /* as many as ceil(100/S) has values above 1 */
+    for (int N = 2; N <= 100; N++) {
+        char text[16];
+        snprintf(text, sizeof text, "even%d", N);
+        must(pf_gauss_spacing(text, 100, keep, &n));
+        assert_true(n == N && keep[N - 1] == 99);
+        for (int j = 0; j < n; j++) { /* the step before the first is -1 */
+            int step = keep[j] - (j ? keep[j - 1] : -1);
+            assert_true(step == 100 / N || step == (100 + N - 1) / N);
+        }
+    }
 }
 
 static void texts_that_keep_nothing_sensible_are_refused(void **state)
@@ -61,28 +71,33 @@ static void texts_that_keep_nothing_sensible_are_refused(void **state)
     (void)state;
     const struct {
         const char *text, *says;
-    } bad[] = {{"ten", "respacing is 'ten', want numbers with commas"},
-               {"10,", "respacing is '10,', want numbers with commas"},
-               {",10", "respacing is ',10', want numbers with commas"},
-               {"10,,10", "want numbers with commas"},
-               {"10;10", "want numbers with commas"},
-               {" 10", "want numbers with commas"},
-               {"+10", "want numbers with commas"},
-               {"-1", "want numbers with commas"},
-               {"1e1", "want numbers with commas"},
-               {"99999999999999999999", "want numbers with commas"},
-               {"101", "respacing 101: section 1 has 100 steps, of which 101 cannot be kept"},
-               {"3,51", "respacing 3,51: section 2 has 50 steps, of which 51 cannot be kept"},
-               {"ddim", "respacing is 'ddim', want ddim and a number"},
-               {"ddim0", "respacing is 'ddim0', want ddim and a number"},
-               {"ddim-5", "want ddim and a number"},
-               {"ddim5x", "want ddim and a number"},
-               {"ddim51", "no whole stride keeps exactly 51 of 100 steps"},
-               {"ddim101", "no whole stride keeps exactly 101 of 100 steps"},
-               {"ddim1", "no whole stride keeps exactly 1 of 100 steps"},
-               {"1", "respacing 1 keeps 1 of 100 steps, want at least 2"},
-               {"0,1", "respacing 0,1 keeps 1 of 100 steps, want at least 2"},
-               {"0", "respacing 0 keeps 0 of 100 steps, want at least 2"}};
+    } bad[] = {
+        {"ten", "respacing is 'ten', want numbers with commas"},
+        {"10,", "respacing is '10,', want numbers with commas"},
+        {",10", "respacing is ',10', want numbers with commas"},
+        {"10,,10", "want numbers with commas"},
+        {"10;10", "want numbers with commas"},
+        {" 10", "want numbers with commas"},
+        {"+10", "want numbers with commas"},
+        {"-1", "want numbers with commas"},
+        {"1e1", "want numbers with commas"},
+        {"99999999999999999999", "want numbers with commas"},
+        {"101", "respacing 101: section 1 has 100 steps, of which 101 cannot be kept"},
+        {"3,51", "respacing 3,51: section 2 has 50 steps, of which 51 cannot be kept"},
+        {"ddim", "respacing is 'ddim', want ddim and a number"},
+        {"ddim0", "respacing is 'ddim0', want ddim and a number"},
+        {"ddim-5", "want ddim and a number"},
+        {"ddim5x", "want ddim and a number"},
+        {"ddim51", "no whole stride keeps exactly 51 of 100 steps"},
+        {"ddim101", "no whole stride keeps exactly 101 of 100 steps"},
+        {"ddim1", "no whole stride keeps exactly 1 of 100 steps"},
+        {"even", "respacing is 'even', want even and a number"},
+        {"even5,5", "respacing is 'even5,5', want even and a number"},
+        {"even101", "respacing even101: there are 100 steps, of which 101 cannot be kept"},
+        {"even1", "respacing even1 keeps 1 of 100 steps, want at least 2"},
+        {"1", "respacing 1 keeps 1 of 100 steps, want at least 2"},
+        {"0,1", "respacing 0,1 keeps 1 of 100 steps, want at least 2"},
+        {"0", "respacing 0 keeps 0 of 100 steps, want at least 2"}};
     int keep[100], n;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(pf_gauss_spacing(bad[i].text, 100, keep, &n), PF_EARG);
@@ -94,10 +109,11 @@ static void texts_that_keep_nothing_sensible_are_refused(void **state)
 static void what_is_kept_has_its_marginal(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"7", "ddim25", "10,15,20", "1,1", "100", "0,50"};
+    static const char *const texts[] = {"7",   "ddim25", "10,15,20", "1,1",
+                                        "100", "0,50",   "even7"};
     int keep[100];
-    for (int k = 0; k < N_SCHEDULES * 6; k++) {
-        pf_gauss *g = chain(k / 6, 100), *part = part_of(g, texts[k % 6], keep);
+    for (int k = 0; k < N_SCHEDULES * 7; k++) {
+        pf_gauss *g = chain(k / 7, 100), *part = part_of(g, texts[k % 7], keep);
         for (int j = 0; j < part->T; j++) {
             assert_near(part->abar[j], g->abar[keep[j]], 1e-14);
             assert_near(part->noise[j] / g->noise[keep[j]], 1.0, 1e-12);
@@ -110,10 +126,10 @@ static void what_is_kept_has_its_marginal(void **state)
 static void a_chain_of_all_steps_is_the_chain_itself(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "100", "50,50", "ddim100"};
+    static const char *const texts[] = {"", "100", "50,50", "ddim100", "even100"};
     int keep[100];
-    for (int k = 0; k < N_SCHEDULES * 4; k++) {
-        pf_gauss *g = chain(k / 4, 100), *same = part_of(g, texts[k % 4], keep);
+    for (int k = 0; k < N_SCHEDULES * 5; k++) {
+        pf_gauss *g = chain(k / 5, 100), *same = part_of(g, texts[k % 5], keep);
         const double *a[] = {g->beta,     g->abar,         g->noise, g->log_abar,
                              g->variance, g->log_variance, g->c1,    g->c2},
                      *b[] = {same->beta,     same->abar,         same->noise, same->log_abar,
