@@ -1,7 +1,7 @@
 # Every experiment's configuration is read and runs: two steps on tiny data where the images fit,
 # else a short measurement of the network.
 . "$(dirname "$0")/common.sh"
-for e in quickstart mnist mnist-wide; do
+for e in quickstart mnist mnist-wide habits; do
     "$probflow" train "$root/experiments/$e/$e.yaml" --run "$tmp/$e" --quiet --set data.path="$tmp/tiny.h5" \
         --set train.steps=2 --set train.eval_images=16 || fail "$e does not train"
     [ -e "$tmp/$e/checkpoint-00000002.h5" ] || fail "$e left no checkpoint"
