@@ -115,6 +115,7 @@ static void the_bound_is_that_of_two_passes_on_any_batch(void **state)
         open_net(k ? "v" : "noise");
         const pf_ddpm *m = net->self;
         pf_chain all = chain_of(B), one = chain_of(1);
+        assert_int_equal(all.passes, 2);
         hand h = new_hand();
         for (int i = 0; i <= T; i++) {
             int at[B] = {i, i, i, i}, moved = 0;

@@ -201,7 +201,8 @@ static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
         cells[VLB] = cells[PRIOR] + cells[DIFFUSION] + cells[DECODER];
         cells[VARIANCE] =
             w->n < w->N ? variance_of_sum(y + from, w->n - from) / (nats * nats) : NAN;
-        cells[EVALUATIONS] = w->n + 1; /* the prior is none of the network's */
+        /* the prior is none of the network's */
+        cells[EVALUATIONS] = (w->n + 1) * (w->chain->passes ? w->chain->passes : 1);
         fill_bands(w, w->at + b * w->n, y, cells);
     }
     return PF_OK;

@@ -230,6 +230,7 @@ pf_status pf_ddpm_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
                       .steps = c->m->T,
                       .whole = c->m->opt.steps,
                       .clips = c->m->clip,
+                      .passes = 1 + c->m->opt.self_condition,
                       .batch = c->batch,
                       .state = c->D,
                       .term = term,
