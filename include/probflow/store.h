@@ -124,7 +124,7 @@ PF_MUST_USE pf_status pf_store_has(const char *path, const char *name, int *has)
 void pf_array_free(pf_array *a);
 /* *has: whether the root has an attribute of this name.  Fails as pf_store_has. */
 PF_MUST_USE pf_status pf_store_has_attr(const char *path, const char *name, int *has);
-/* String or numeric attribute of the root ("name") or of a group ("group/name") as text (owned, pf_free);
+/* String or numeric attribute of the root ("name") or of a group or dataset ("group/name") as text (owned, pf_free);
  * PF_EIO when absent. */
 PF_MUST_USE pf_status pf_store_read_attr(const char *path, const char *name, char **text);
 

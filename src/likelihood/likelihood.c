@@ -28,7 +28,7 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
     PF_OPT_QUIET(pf_likelihood_opt, terms, PF_INT, 0, 0, 1000000, "vlb: steps an image, one drawn in each of so many strata of the chain; 0: all"),
     PF_OPT_ENUM_QUIET(pf_likelihood_opt, clip, PF_CLIP_METHOD, pf_clip_words, "vlb: predictions of the data are cut to their range; method: where its own options say so"),
-    { "respacing", PF_STR, offsetof(pf_likelihood_opt, respacing), 0, 0, 0, "", NULL, "vlb: steps of the chain that are kept: 250, in equal steps; 10,15,20, of each third; ddim50, each n-th; empty: all", 1 },
+    { "respacing", PF_STR, offsetof(pf_likelihood_opt, respacing), 0, 0, 0, "", NULL, "vlb: steps of the chain that are kept: 250, in equal steps; 10,15,20, of each third; ddim50, each n-th; even50, evenly down from the last; empty: all", 1 },
     PF_OPT_ENUM_QUIET(pf_likelihood_opt, strata, PF_STRATA_EVEN, strata_words, "vlb: even: all of one size; geometric: in one ratio, the least noisy the smallest, where the terms are largest"),
     PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, the last and shorter one among them, for the solver's share of the error; 1000000: all"),
     PF_OPT(pf_likelihood_opt, seed, PF_I64, 1, 0, 9e18, "seed of dequantisation, probes and bound"),

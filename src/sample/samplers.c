@@ -23,7 +23,7 @@ const pf_opt pf_sample_opts[] = {
     PF_OPT(pf_sample_opt, snr, PF_F64, 0.16, 1e-6, 10.0, "Langevin signal-to-noise ratio: step = 2 a (snr |z|/|score|)^2, norms of each sample alone"),
     PF_OPT(pf_sample_opt, denoise, PF_BOOL, 1, 0, 1, "end on the mean: last step without noise"),
     PF_OPT(pf_sample_opt, t_min, PF_F64, 1e-3, 1e-12, 0.5, "time at which sampling ends"),
-    PF_OPT_STR_QUIET(pf_sample_opt, respacing, "", "chain, ddim: which steps are kept: 250; 10,10,10 of as many sections; ddim50, evenly; empty: all"),
+    PF_OPT_STR_QUIET(pf_sample_opt, respacing, "", "chain, ddim: which steps are kept: 250; 10,10,10 of as many sections; ddim50, each n-th; even50, evenly down from the last; empty: all"),
     PF_OPT_ENUM_QUIET(pf_sample_opt, clip, PF_CLIP_METHOD, pf_clip_words, "chain, ddim: predictions of the data are cut to their range; method: as method.clip says, but not while encoding"),
     PF_OPT_QUIET(pf_sample_opt, eta, PF_F64, 0.0, 0.0, 1.0, "ddim: share of the chain's noise; 0: deterministic"),
     PF_OPT_QUIET(pf_sample_opt, guide_scale, PF_F64, 1.0, 0.0, 1e6, "chain, ddim: scale of the classifier's gradient"),

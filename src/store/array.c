@@ -175,10 +175,10 @@ static PF_MUST_USE pf_status group_text(hid_t file, const char *path, const char
                                         const char *name, char **text)
 {
     PF_REQUIRE(pf_h5_has(file, group), PF_EIO, "%s has no group %s", path, group);
-    hid_t g = H5Gopen2(file, group, H5P_DEFAULT);
+    hid_t g = H5Oopen(file, group, H5P_DEFAULT); /* or a dataset */
     PF_REQUIRE(g > 0, PF_EIO, "%s: cannot open the group %s", path, group);
     pf_status st = pf_h5_get_text(g, path, name, text);
-    H5Gclose(g);
+    H5Oclose(g);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
@@ -193,7 +193,8 @@ pf_status pf_store_read_attr(const char *path, const char *name, char **text)
                    "the attribute name %s is too long", name);
         memcpy(group, name, (size_t)(slash - name));
     }
-    PF_TRY(pf_h5_open(path, PF_H5_LIST, group, &file));
+    /* a list has datasets without their attributes */
+    PF_TRY(pf_h5_open(path, slash ? PF_H5_COPY : PF_H5_LIST, group, &file));
     pf_status st = slash ? group_text(file, path, group, slash + 1, text)
                          : pf_h5_get_text(file, path, name, text);
     pf_h5_close(file);

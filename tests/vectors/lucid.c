@@ -216,22 +216,16 @@ static PF_MUST_USE pf_status check_chain(lucid *l, const char *schedule, const p
 }
 
 /* The rows that all schedules share. */
-static PF_MUST_USE pf_status prepare(lucid *l, vectors *v)
+static PF_MUST_USE pf_status prepare(lucid *l, vectors *v, const vectors_array *x01)
 {
-    const vectors_array *x01 = vectors_find(v, "x_start_01");
     char *says = vectors_attr(v, "x_T/ddim"), *eta = says ? strstr(says, "eta ") : NULL;
     l->eta = eta ? strtod(eta + 4, NULL) : 0.4;
     pf_free(says);
-    l->z = vectors_find(v, "noise");
-    l->t = vectors_find(v, "t");
-    l->top = vectors_find(v, "x_T");
-    l->noise = vectors_find(v, "chain_noise");
-    l->net.A = vectors_find(v, "net/A");
     PF_TRY(gauss_job_rows(&l->j, v, x01));
-    PF_REQUIRE(l->z && l->z->size == x01->size && l->t && l->net.A && l->net.A->size >= 2 &&
+    PF_REQUIRE(l->z->size == x01->size && l->net.A->size >= 2 &&
                    (!l->top || l->top->size == x01->size) &&
                    (!l->noise || l->noise->size == l->net.A->size * x01->size),
-               PF_EFORMAT, "%s lacks an input", v->path);
+               PF_EFORMAT, "%s: rows or network that do not fit together", v->path);
     l->x0 = pf_zalloc((x01->size + l->net.A->size) * sizeof *l->x0);
     PF_REQUIRE(l->x0, PF_EMEM, "no memory for rows of %zu", x01->size);
     l->table = l->x0 + x01->size;
@@ -256,10 +250,16 @@ static PF_MUST_USE pf_status check_chains(lucid *l, vectors *v)
 
 static pf_status check_lucid(vectors *v)
 {
-    lucid l = {0};
+    const vectors_array *x01 = vectors_find(v, "x_start_01");
+    lucid l = {.z = vectors_find(v, "noise"),
+               .t = vectors_find(v, "t"),
+               .top = vectors_find(v, "x_T"),
+               .noise = vectors_find(v, "chain_noise"),
+               .net.A = vectors_find(v, "net/A")};
     PF_TRY(check_log_snr(v));
     for (int k = 0; k < v->n; k++) PF_TRY(check_schedule(v, &v->all[k]));
-    pf_status st = prepare(&l, v);
+    if (!x01 || !l.z || !l.t || !l.net.A) return PF_OK; /* tables alone */
+    pf_status st = prepare(&l, v, x01);
     if (!st) st = check_chains(&l, v);
     gauss_job_drop(&l.j);
     pf_free(l.x0);
