@@ -70,10 +70,10 @@ typedef struct pf_move {
 typedef struct pf_chain {
     void *self; /* owned */
     int dim;    /* D */
+    int passes; /* of the network in a term; 0: 1 */
     int steps;  /* T */
     int whole;  /* steps of the chain that was trained, of which these are kept; 0: not known */
     int clips;  /* 1: predictions of the data are cut to their range */
-    int passes; /* of the network in a term; 0: 1 */
     int batch;  /* largest B of one call */
     size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
     /* nats [B] <- term i [B] of the bound, one of each sample: 0 the decoder, 1 .. steps-1 the KL of that step,
