@@ -3,6 +3,7 @@
 #include <probflow/log.h>
 #include <probflow/memory.h>
 #include <probflow/train.h>
+#include "method/dsm.h"
 #include "train/loop.h"
 
 #include <setjmp.h>
@@ -46,7 +47,7 @@ static void sections_reach_their_structs(void **state)
                      PF_OK);
     assert_string_equal(e.run.name, "tiny");
     assert_int_equal(e.run.seed, 7);
-    assert_string_equal(pf_method_sde(&e.method)->ops->name, "vp");
+    assert_string_equal(((const pf_sde_method *)&e.method.opt)->sde.ops->name, "vp");
     assert_string_equal(e.model.ops->name, "mlp");
     assert_string_equal(e.data.path, "/d.h5");
     assert_int_equal(e.data.flip, 1);

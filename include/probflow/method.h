@@ -19,6 +19,7 @@
 #include <probflow/score.h>
 #include <probflow/sde.h>
 #include <probflow/space.h>
+#include <probflow/view.h>
 
 typedef struct pf_net pf_net; /* probflow/net.h */
 
@@ -80,13 +81,17 @@ typedef struct pf_method_ops {
     void (*again)(const void *self, const pf_batch *b, void *scratch, const float *net,
                   void *const *in);
     int labels; /* 1: its loss reads the batch's labels, which nothing then withholds */
+    /* Network rows a sample, r; NULL: 1.  The ports' memory, the network's output and gout then hold r B rows, row k
+     * of sample s at k B + s. */
+    int (*rows)(const void *self);
     /* Views; NULL: there is none.  The net has parameters and outlives them. */
     pf_status (*score)(const pf_net *n, const pf_view_opt *o, pf_score *out);
     pf_status (*chain)(const pf_net *n, const pf_view_opt *o, pf_chain *out);
     pf_status (*classifier)(const pf_net *n, const pf_view_opt *o, pf_classifier *out);
-    /* The SDE whose marginals the score belongs to, and the smallest time that a network is trained for;
-     * NULL: there are none. */
-    const pf_sde *(*sde)(const void *opt);
+    /* The SDE whose marginals the score belongs to, the noise levels the network is trained for, and the smallest
+     * time of training; NULL: there are none. */
+    const pf_sde *(*sde)(const void *self);
+    const pf_ladder *(*ladder)(const void *self);
     double (*t_min)(const void *opt);
 } pf_method_ops;
 
@@ -111,8 +116,6 @@ PF_MUST_USE pf_status pf_method_write(const pf_method *m, int loss, pf_text *t);
 int pf_method_is_free(const pf_method *m, const char *set);
 /* Score matching under this SDE, its loss at the defaults. */
 pf_method pf_method_of_sde(const pf_sde *sde);
-/* Its SDE, borrowed; NULL when it has none. */
-const pf_sde *pf_method_sde(const pf_method *m);
 /* The smallest time a network is trained for; 0 when the method has steps instead of a time. */
 double pf_method_t_min(const pf_method *m);
 

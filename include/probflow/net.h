@@ -9,8 +9,10 @@
 struct pf_net {
     pf_model model;
     pf_method method;
-    void *self;        /* the method's tables */
-    const pf_sde *sde; /* of the method; NULL: it has none */
+    void *self; /* the method's tables */
+    /* Of the method; NULL: it has none. */
+    const pf_sde *sde;
+    const pf_ladder *ladder;
     pf_space space;
     pf_ports offered;
     /* of each port offered: which input of the network; -1: not read */
@@ -38,14 +40,17 @@ void pf_net_free(pf_net *n); /* NULL allowed */
  * naming the view when a value is not finite. */
 PF_MUST_USE pf_status pf_net_set_params(pf_net *n, const float *params);
 
-/* The inputs of a network for a batch of B samples: memory of each, as pf_run.in wants them. */
+/* Network rows that a sample takes in training; see pf_method_ops.rows. */
+int pf_net_rows(const pf_net *n);
+
+/* The inputs of a network for a batch of B rows: memory of each, as pf_run.in wants them. */
 typedef struct pf_inputs {
     void *in[PF_PORTS_MAX]; /* by the network's inputs; owned */
 } pf_inputs;
 PF_MUST_USE pf_status pf_inputs_create(const pf_net *n, int batch, pf_inputs *out);
 void pf_inputs_free(pf_inputs *i);
 size_t pf_inputs_bytes(const pf_net *n, int batch);
-/* The method's draws for this batch, and everything the network reads of it.  scratch
+/* The method's draws for this batch, and everything the network reads of it: inputs of pf_net_rows B rows.  scratch
  * [B * ops->scratch]. */
 void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inputs *to);
 /* 1 when a second pass is to be told the first one's answer, net [B,out], which pf_net_again then does.

@@ -9,10 +9,18 @@
 /* What an estimand or a sampler needs of it. */
 enum { PF_NEEDS_SCORE = 1, PF_NEEDS_CHAIN = 2 };
 
-typedef struct pf_view { /* borrowed */
-    const pf_sde *sde;   /* of the score */
-    pf_score *score;     /* NULL: none */
-    pf_chain *chain;     /* NULL: none */
+/* Noise levels that a score was trained for, all of data times one. */
+typedef struct pf_ladder {
+    int levels;
+    const double *sigma; /* [levels], falling, in model scale */
+    const double *t;     /* [levels] the time of each under the view's SDE */
+} pf_ladder;
+
+typedef struct pf_view {     /* borrowed */
+    const pf_sde *sde;       /* of the score */
+    pf_score *score;         /* NULL: none */
+    pf_chain *chain;         /* NULL: none */
+    const pf_ladder *ladder; /* of the score; NULL: any noise of its SDE will do */
 } pf_view;
 
 #endif

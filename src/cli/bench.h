@@ -13,7 +13,8 @@ typedef struct pf_bench {
     pf_comm *c;
     pf_experiment e;
     pf_space space;
-    double parameters, flops; /* of the network; flops: forward, a sample */
+    double parameters, flops; /* of the network; flops: forward, a row */
+    int rows;                 /* that a sample takes in training */
     int threads, profile;
     double budget; /* seconds a measurement */
     FILE *csv;     /* NULL: not asked for */

@@ -56,7 +56,7 @@ static PF_MUST_USE pf_status train_row(const pf_bench *b, pf_rehearsal *re, doub
     if (!st && !(r.outside && r.idle))
         st = pf_raise(PF_EMEM, PF_WHERE, "no memory for measurements");
     if (!st) st = train_rounds(b, re, &r);
-    r.gflop = 3e-9 * r.images * b->flops;
+    r.gflop = 3e-9 * r.images * b->rows * b->flops;
     if (!st) pf_bench_print_row(b, &r);
     pf_bench_row_free(&r);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

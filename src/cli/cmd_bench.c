@@ -104,6 +104,7 @@ static PF_MUST_USE pf_status weigh(pf_bench *b)
     PF_TRY(pf_net_create(&b->e.model, &b->e.method, &b->space, &net));
     b->parameters = (double)net->floats;
     b->flops = pf_graph_flops(net->graph);
+    b->rows = pf_net_rows(net);
     pf_net_free(net);
     return PF_OK;
 }

@@ -69,11 +69,6 @@ int pf_method_is_free(const pf_method *m, const char *set)
     return is_listed(m, set) && is_listed(m, now);
 }
 
-const pf_sde *pf_method_sde(const pf_method *m)
-{
-    return m->ops->sde ? m->ops->sde(&m->opt) : NULL;
-}
-
 double pf_method_t_min(const pf_method *m)
 {
     return m->ops->t_min ? m->ops->t_min(&m->opt) : 0.0;

@@ -69,7 +69,8 @@ static PF_MUST_USE pf_status create_into(pf_net *n)
     PF_REQUIRE(!m->labels || n->space.classes > 0, PF_EARG,
                "method %s reads labels, but the data have no classes", m->name);
     PF_TRY(m->open(&n->method.opt, &n->space, &n->self));
-    n->sde = pf_method_sde(&n->method);
+    n->sde = m->sde ? m->sde(n->self) : NULL;
+    n->ladder = m->ladder ? m->ladder(n->self) : NULL;
     PF_TRY(n->model.ops->build ? build_graph(n) : analytic_views(n));
     return PF_OK;
 }
@@ -133,17 +134,30 @@ int pf_net_labels(const pf_net *n)
     return n->method.ops->labels || pf_net_reads(n, "label");
 }
 
-void pf_net_give(const pf_net *n, int batch, const pf_batch *told, const pf_inputs *to)
+int pf_net_rows(const pf_net *n)
+{
+    return n->method.ops->rows ? n->method.ops->rows(n->self) : 1;
+}
+
+/* To the rows first .. first+batch-1 of the inputs. */
+static void give(const pf_net *n, int first, int batch, const pf_batch *told,
+                 const pf_inputs *to)
 {
     int at = pf_graph_port(n->graph, "label"), with = pf_graph_port(n->graph, "condition");
     size_t C = (size_t)n->space.conditions + 1;
     for (int b = 0; b < batch; b++) {
         int from = b < told->B ? b : told->B - 1;
-        if (at >= 0) ((int32_t *)to->in[at])[b] = told->label ? told->label[from] : -1;
-        float *c = with >= 0 ? (float *)to->in[with] + (size_t)b * C : NULL;
+        size_t row = (size_t)first + (size_t)b;
+        if (at >= 0) ((int32_t *)to->in[at])[row] = told->label ? told->label[from] : -1;
+        float *c = with >= 0 ? (float *)to->in[with] + row * C : NULL;
         if (c && told->condition) memcpy(c, told->condition + (size_t)from * C, C * sizeof *c);
         else if (c) memset(c, 0, C * sizeof *c);
     }
+}
+
+void pf_net_give(const pf_net *n, int batch, const pf_batch *told, const pf_inputs *to)
+{
+    give(n, 0, batch, told, to);
 }
 
 pf_status pf_inputs_create(const pf_net *n, int batch, pf_inputs *out)
@@ -190,7 +204,7 @@ void pf_net_see(const pf_net *n, const pf_batch *b, void *scratch, const pf_inpu
     void *in[PF_PORTS_MAX];
     pf_net_ports(n, to, in);
     n->method.ops->see(n->self, b, scratch, in);
-    pf_net_give(n, b->B, b, to);
+    for (int r = 0; r < pf_net_rows(n); r++) give(n, r * b->B, b->B, b, to);
 }
 
 int pf_net_looks_twice(const pf_net *n)

@@ -90,9 +90,9 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
     pf_dsm_loss(&d, net, scale, loss, gout);
 }
 
-static const pf_sde *sde_of(const void *opt)
+static const pf_sde *sde_of(const void *self)
 {
-    return &((const pf_sde_method *)opt)->sde;
+    return &((const bound *)self)->m.sde;
 }
 
 static double t_min_of(const void *opt)

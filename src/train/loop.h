@@ -35,14 +35,16 @@ typedef struct pf_worker {
     pf_plan *plan;
     pf_plan *exact; /* of evaluation losses, always float; the same as plan when that is */
     pf_tree *tree;
-    float *x;          /* [b,D] clean, model scale */
-    uint64_t *sample;  /* [b] */
+    float *x;         /* [b,D] clean, model scale */
+    uint64_t *sample; /* [b] */
+    uint64_t *
+        row; /* [rows b] the sample that each network row belongs to; one row a sample: the same memory */
     int32_t *label;    /* [b]; NULL: neither the network nor the loss reads any */
     float *condition;  /* [b,C+1]; NULL: the network reads none */
     void *scratch;     /* of the method, for b samples */
     pf_inputs inputs;  /* what the network reads */
     pf_run run;        /* on them, without dropout */
-    float *net, *gout; /* [b, output] */
+    float *net, *gout; /* [rows b, output] */
     double *loss;      /* [b] */
     struct pf_trainer *trainer;
     int bucket, last; /* of the shard's gradient: buckets not yet final; 1: no shard follows */

@@ -58,14 +58,15 @@ static void on_gradient(void *self, size_t first, size_t n, const float *g)
 
 static PF_MUST_USE pf_status create_plans(pf_trainer *t, pf_worker *w, const pf_worker *first)
 {
-    pf_plan_opt opt = {.batch = t->cut.b,
+    int rows = pf_net_rows(t->net) * t->cut.b;
+    pf_plan_opt opt = {.batch = rows,
                        .want_params = 1,
                        .precision = (pf_precision)t->e->train.precision,
                        .put = on_gradient,
                        .self = w,
                        .recompute = (pf_recompute)t->e->train.recompute,
                        .with = first ? first->plan : NULL};
-    pf_plan_opt exact = {.batch = t->cut.b, .with = first ? first->exact : NULL};
+    pf_plan_opt exact = {.batch = rows, .with = first ? first->exact : NULL};
     PF_TRY(pf_plan_create(t->net->graph, &opt, &w->plan));
     w->exact = w->plan;
     if (opt.precision != PF_F32 && t->e->train.eval_every > 0) {
@@ -80,14 +81,17 @@ static PF_MUST_USE pf_status create(pf_trainer *t, int index)
 {
     pf_worker *w = &t->w[index];
     const pf_net *net = t->net;
-    size_t n = (size_t)t->cut.b, out = n * pf_shape_entries(net->offered.out) * sizeof(float);
+    int rows = pf_net_rows(net) * t->cut.b;
+    size_t n = (size_t)t->cut.b,
+           out = (size_t)rows * pf_shape_entries(net->offered.out) * sizeof(float);
     PF_TRY(create_plans(t, w, index ? &t->w[0] : NULL));
     w->trainer = t;
-    PF_TRY(pf_inputs_create(net, t->cut.b, &w->inputs));
-    w->bytes += pf_inputs_bytes(net, t->cut.b);
+    PF_TRY(pf_inputs_create(net, rows, &w->inputs));
+    w->bytes += pf_inputs_bytes(net, rows);
     pf_inputs_run(&w->inputs, &w->run);
     w->x = take(w, n * (size_t)t->dim * sizeof *w->x);
     w->sample = take(w, n * sizeof *w->sample);
+    w->row = rows == t->cut.b ? w->sample : take(w, (size_t)rows * sizeof *w->row);
     w->scratch = take(w, n * net->method.ops->scratch(net->self));
     w->net = take(w, out);
     w->gout = take(w, out);
@@ -96,7 +100,7 @@ static PF_MUST_USE pf_status create(pf_trainer *t, int index)
     size_t C = (size_t)net->space.conditions + 1;
     if (labels) w->label = take(w, n * sizeof *w->label);
     if (conditions) w->condition = take(w, n * C * sizeof *w->condition);
-    PF_REQUIRE(w->x && w->sample && w->scratch && w->net && w->gout && w->loss &&
+    PF_REQUIRE(w->x && w->sample && w->row && w->scratch && w->net && w->gout && w->loss &&
                    !labels == !w->label && !conditions == !w->condition,
                PF_EMEM, "no memory for a batch of %d samples", t->cut.b);
     return PF_OK;
@@ -121,6 +125,7 @@ static void release(pf_worker *w)
     pf_tree_free(w->tree);
     pf_inputs_free(&w->inputs);
     pf_free(w->x);
+    if (w->row != w->sample) pf_free(w->row);
     pf_free(w->sample);
     pf_free(w->label);
     pf_free(w->condition);
@@ -203,9 +208,10 @@ static PF_MUST_USE pf_status shard_gradient(pf_trainer *t, pf_worker *w, int sha
     const pf_net *net = t->net;
     pf_batch b = draw_batch(t, w, shard);
     pf_run run = w->run;
+    for (int i = 0; i < pf_net_rows(net) * t->cut.b; i++) w->row[i] = w->sample[i % t->cut.b];
     run.train = 1;
     run.seed = t->seed;
-    run.sample = w->sample;
+    run.sample = w->row; /* the rows of a sample have one dropout */
     run.step = (uint32_t)t->step;
     PF_TRY(pf_worker_pass(w, w->plan, &run, &b));
     net->method.ops->loss(net->self, &b, w->scratch, w->net, 1.0 / t->e->train.batch, w->loss,
