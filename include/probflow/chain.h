@@ -65,6 +65,13 @@ typedef struct pf_move {
      * Source  Dhariwal and Nichol 2021, algorithms 1 and 2 */
     const pf_classifier *guide;
     double scale;
+    /* What the sample shall agree with, by multiplication with a second distribution: known [B,D] in model scale, of
+     * the entries that mask [D] has 1 for (NULL: all); exactly where known_std is 0, else about the sample with that
+     * deviation.  NULL: nothing; a chain that does not multiply is told nothing.
+     * Source  Sohl-Dickstein et al. 2015, section 2.5 */
+    const double *known;
+    const unsigned char *mask;
+    double known_std;
 } pf_move;
 
 typedef struct pf_chain {
@@ -74,8 +81,9 @@ typedef struct pf_chain {
     int steps;  /* T */
     int whole;  /* steps of the chain that was trained, of which these are kept; 0: not known */
     int clips;  /* 1: predictions of the data are cut to their range */
-    int batch;  /* largest B of one call */
-    size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
+    int multiplies; /* 1: its steps honour what a move says is known */
+    int batch;      /* largest B of one call */
+    size_t state;   /* doubles of the state of a sample, = dim for Gaussian chains */
     /* nats [B] <- term i [B] of the bound, one of each sample: 0 the decoder, 1 .. steps-1 the KL of that step,
      * steps the prior.  Its noise is keyed by (seed, sample, step, i), so that neither the batch nor the
      * order of the terms changes a bit. */

@@ -37,6 +37,11 @@ typedef struct pf_drawing {
     const double *condition; /* [B,C]; the same */
     /* Guides to the label; NULL: nothing does.  The chain itself is then not told the label where it reads none. */
     const pf_classifier *guide;
+    /* What the samples shall agree with; see pf_sampling. */
+    const double *known; /* [B,D] */
+    const unsigned char *mask;
+    double known_std;
+    int interpolate;
     double *x; /* [B,D] is filled, model scale */
     /* NULL, or [B,D] data: they are encoded in place of drawing from the prior, and their codes are filled in. */
     double *code;
@@ -47,10 +52,13 @@ typedef struct pf_drawing {
 
 typedef struct pf_sampler_ops {
     const char *name, *help;
-    unsigned needs; /* PF_NEEDS_...: what of a model it draws with */
-    int previews;   /* 1: it can show what is expected of the sample on the way */
-    int encodes;    /* 1: it has a way back from data */
-    int guided;     /* 1: a classifier can guide it */
+    unsigned needs;   /* PF_NEEDS_...: what of a model it draws with */
+    int previews;     /* 1: it can show what is expected of the sample on the way */
+    int encodes;      /* 1: it has a way back from data */
+    int guided;       /* 1: a classifier can guide it */
+    int inpaints;     /* 1: samples agree with what is known of them exactly */
+    int denoises;     /* 1: and with what is known of them with noise */
+    int interpolates; /* 1: it has rows of samples between two draws */
     /* Each sample has its own random stream, so it does not depend on the batch it was drawn in. */
     pf_status (*draw)(const pf_drawing *d);
 } pf_sampler_ops;
@@ -70,6 +78,13 @@ typedef struct pf_sampling {
     const double *condition; /* [n,C]; NULL: the model is told none */
     const pf_net *guide;     /* a classifier with its parameters; NULL: none */
     const double *from; /* [n,D] data in model scale that are encoded and decoded; NULL: none */
+    /* What the samples shall agree with, [n,D] in model scale: of the entries that mask [D] has 1 for (NULL: all),
+     * exactly where known_std is 0; else the samples are drawn from the model times N(known; x, known_std^2).
+     * NULL: nothing. */
+    const double *known;
+    const unsigned char *mask;
+    double known_std;
+    int interpolate; /* samples i between two draws, i / interpolate the row; 0: each is a draw */
     /* The bound of each sample under the model, which is not guided, by its chain's steps: estimand vlb with these
      * options and one draw; NULL: not wanted. */
     const pf_likelihood_opt *score;
@@ -82,8 +97,8 @@ typedef struct pf_sampling {
 } pf_sampling;
 /* Collective.  Sample i is the same whatever n, the number of ranks and of threads (samplers that choose
  * their steps: for the same batch of 32).  To be freed also after a failure.
- * Fails  PF_EARG: the model has not what the sampler needs, or the sampler has no previews, no way back or no guidance; as
- *        pf_net_score, pf_net_chain, the sampler and pf_queue_run do.
+ * Fails  PF_EARG: the model has not what the sampler needs, or the sampler has no previews, no way back, no guidance,
+ *        nothing known or no rows; as pf_net_score, pf_net_chain, the sampler and pf_queue_run do.
  * Test   samples_do_not_depend_on_how_many_are_drawn */
 PF_MUST_USE pf_status pf_sampling_run(pf_comm *c, pf_sampling *s);
 void pf_sampling_free(pf_sampling *s); /* a zeroed one allowed */

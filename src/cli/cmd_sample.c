@@ -36,7 +36,11 @@ static pf_status prepare(pf_sample_job *j)
                        .label = j->labels,
                        .condition = j->conditions,
                        .guide = j->guide.net,
-                       .from = j->from};
+                       .from = j->from,
+                       .known = j->known,
+                       .mask = j->mask,
+                       .known_std = j->noise,
+                       .interpolate = (int)j->interpolate};
     if (j->score) PF_TRY(score_by(j));
     PF_TRY(pf_sampler_find(m->e.sampler, &s->sampler));
     int channels = m->file.space.shape.c;
@@ -52,7 +56,7 @@ static pf_status check_outputs(const pf_sample_job *j)
     /* the data it was trained on are of the kind of --dataset */
     if (j->model.e.data.path[0]) used[n++] = j->model.e.data.path;
     if (j->guide_path) used[n++] = j->guide.path;
-    if (j->from) used[n++] = j->data;
+    if (j->from || j->known) used[n++] = j->data;
     PF_TRY(pf_take_output(j->out, "arrays/x", used, 1));
     if (j->png) PF_TRY(pf_take_output(j->png, PF_OUTPUT_PNG, used, n));
     if (j->previews_png[0]) PF_TRY(pf_take_output(j->previews_png, PF_OUTPUT_PNG, used, n));
@@ -102,6 +106,7 @@ static pf_status finish(const pf_sample_job *j, double seconds)
            j->sampling.sampler->name, seconds, j->out);
     if (j->dataset) printf("data set      %s\n", j->dataset);
     if (j->from) print_error(j);
+    if (j->known) pf_sample_known_report(j);
     if (j->score) print_bound(&j->sampling);
     if (j->png) printf("grid          %s\n", j->png);
     if (j->previews_png[0]) printf("previews      %s\n", j->previews_png);
@@ -132,6 +137,9 @@ static pf_status body(pf_comm *c, void *self)
     pf_free(j->labels);
     pf_free(j->conditions);
     pf_free(j->from);
+    pf_free(j->whole);
+    if (j->known != j->whole) pf_free(j->known);
+    pf_free(j->mask);
     pf_loaded_free(&j->model);
     pf_loaded_free(&j->guide);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
@@ -159,6 +167,11 @@ static pf_status run(int argc, char **argv)
                             {"--encode", &j.encode, NULL},
                             {"--data", &j.data, NULL},
                             {"--dataset", &j.dataset, NULL},
+                            {"--inpaint", &j.inpaint, NULL},
+                            {"--known", &j.half, NULL},
+                            {"--denoise", &j.denoise, NULL},
+                            {"--noise", &j.noise_text, NULL},
+                            {"--interpolate", &j.interpolate_text, NULL},
                             {"--score", NULL, &j.score},
                             {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
@@ -169,8 +182,12 @@ static pf_status run(int argc, char **argv)
         PF_TRY(pf_arg_int("--previews", j.previews_text, 1, 1000, &j.previews));
     if (j.previews && j.png) name_previews(&j);
     j.score |= j.guide_path != NULL;
-    if (j.data && !j.encode)
-        return pf_usage_error(PF_WHERE, "--data says what --encode takes images from");
+    if (j.interpolate_text)
+        PF_TRY(pf_arg_int("--interpolate", j.interpolate_text, 2, 1000, &j.interpolate));
+    PF_TRY(pf_sample_known_words(&j));
+    if (j.data && !j.encode && !j.inpaint && !j.denoise)
+        return pf_usage_error(PF_WHERE, "--data says what --encode, --inpaint and --denoise "
+                                        "take images from");
     PF_TRY(pf_with_comm(body, &j));
     return PF_OK;
 }
@@ -179,14 +196,16 @@ const pf_command pf_command_sample = {
     .name = "sample",
     .usage = "RUN_OR_CKPT -n N --out F.h5 [--png grid.png] [--previews P] [--label K|all] "
              "[--condition V,..] [--unconditional] [--guide CLASSIFIER] [--encode SPLIT "
-             "[--data D.h5]] "
+             "[--data D.h5]] [--inpaint SPLIT --known HALF] [--denoise SPLIT --noise STD] "
+             "[--interpolate M] "
              "[--score] [--dataset D.h5] [--params ema|raw] [--set k=v]...",
     .help =
         "draws samples from a trained model\n\n"
         "  -n N          how many; sample i is the same whatever N and the number of ranks\n"
         "  --out F.h5    x (model scale) and images (8 bit)\n"
         "  --png G.png   a grid of them\n"
-        "  --previews P  sampler chain: P predictions of each sample on the way, evenly "
+        "  --previews P  samplers chain, langevin: P predictions of each sample on the way, "
+        "evenly "
         "spaced, the array\n"
         "                previews, and with --png a picture G-previews.png, a row a sample\n"
         "  --label K     of a model that reads labels: the class; all: the classes in turn, "
@@ -203,7 +222,17 @@ const pf_command pf_command_sample = {
         "  --encode S    sampler ddim: the first N images of split S are encoded, and decoded "
         "again; array\n"
         "                codes.  Predictions are not cut, unless sample.clip says so\n"
-        "  --data D.h5   of --encode; default the data the model was trained on\n"
+        "  --data D.h5   of --encode, --inpaint and --denoise; default the data the model was "
+        "trained on\n"
+        "  --inpaint S --known HALF  the first N images of split S: their left, right, top or "
+        "bottom half is\n"
+        "                kept, the other drawn; array known\n"
+        "  --denoise S --noise STD  the first N images of split S plus noise of that deviation "
+        "in model scale,\n"
+        "                array known; the draws are samples of the model times N(known; x, "
+        "STD^2)\n"
+        "  --interpolate M  sampler langevin: rows of M samples between two draws of the "
+        "noise\n"
         "  --score       bits/dim of each sample under the model and the steps it is drawn "
         "with, not guided\n"
         "                (estimand vlb, likelihood.terms of its terms); array vlb.  Always "

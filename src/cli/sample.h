@@ -9,13 +9,17 @@
 typedef struct pf_sample_job {
     pf_args args, guide_args;
     const char *n_text, *out, *png, *params, *previews_text, *label, *condition, *guide_path,
-        *encode, *data, *dataset;
-    long n, previews;
+        *encode, *data, *dataset, *inpaint, *half, *denoise, *noise_text, *interpolate_text;
+    long n, previews, interpolate;
     char previews_png[4200]; /* "": none */
     int unconditional, score;
     int32_t *labels;    /* [n]; NULL: none given */
     double *conditions; /* [n,C]; NULL: none given */
     double *from;       /* [n,D] to be encoded; NULL: none */
+    /* [n,D] images that are inpainted or denoised, what of them samples shall agree with, of which entries [D]; NULL:
+     * none */
+    double *whole, *known, noise;
+    unsigned char *mask;
     pf_loaded model, guide;
     pf_likelihood_opt bound; /* of --score */
     pf_sampling sampling;
@@ -24,5 +28,13 @@ typedef struct pf_sample_job {
 /* Fills labels, conditions and from, once the models are loaded.  A model that reads something is told it, or the
  * user says that it is not.  Local. */
 PF_MUST_USE pf_status pf_sample_given(pf_sample_job *j);
+
+/* ---- --inpaint and --denoise ---- */
+/* Checks the words of both before anything is loaded. */
+PF_MUST_USE pf_status pf_sample_known_words(pf_sample_job *j);
+/* Fills known and mask from `whole`. */
+PF_MUST_USE pf_status pf_sample_known(pf_sample_job *j);
+/* Prints how far the samples are from the images, root mean square. */
+void pf_sample_known_report(const pf_sample_job *j);
 
 #endif

@@ -48,15 +48,15 @@ static pf_status take_condition(pf_sample_job *j)
     return PF_OK;
 }
 
-/* --encode SPLIT: the first n images. */
-static pf_status take_data(pf_sample_job *j)
+/* The first n images of a split. */
+static pf_status take_data(pf_sample_job *j, const char *split, pf_grid grid, double **out)
 {
     pf_dataset *set = NULL;
     char why[256];
     const pf_net *net = j->model.net;
     size_t values = (size_t)j->n * pf_shape_entries(net->space.shape);
     PF_TRY(pf_data_or_stored(&j->model, &j->data));
-    PF_TRY(pf_dataset_open(j->data, j->encode, &set));
+    PF_TRY(pf_dataset_open(j->data, split, &set));
     const pf_dataset_info *about = pf_dataset_about(set);
     const pf_draw none = {0};
     pf_status st = PF_OK;
@@ -64,10 +64,10 @@ static pf_status take_data(pf_sample_job *j)
         st = pf_raise(PF_ESHAPE, PF_WHERE, "%s: %s", j->data, why);
     else if (about->n < j->n)
         st = pf_raise(PF_EARG, PF_WHERE, "-n is %ld, and split %s of %s has %lld images", j->n,
-                      j->encode, j->data, (long long)about->n);
-    if (!st) j->from = pf_zalloc(values * sizeof *j->from);
-    if (!st && !j->from) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %ld images", j->n);
-    if (!st) st = pf_rows_read(set, PF_GRID_PUBLISHED, &none, 0, j->n, j->from);
+                      split, j->data, (long long)about->n);
+    if (!st) *out = pf_zalloc(values * sizeof **out);
+    if (!st && !*out) st = pf_raise(PF_EMEM, PF_WHERE, "no memory for %ld images", j->n);
+    if (!st) st = pf_rows_read(set, grid, &none, 0, j->n, *out);
     pf_dataset_close(set);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
@@ -82,7 +82,13 @@ pf_status pf_sample_given(pf_sample_job *j)
     if (j->label) PF_TRY(take_label(j));
     PF_REQUIRE(j->label || !j->guide.net, PF_EARG,
                "--guide leads to a label: say --label K or --label all");
-    if (j->encode) PF_TRY(take_data(j));
+    if (j->encode) PF_TRY(take_data(j, j->encode, PF_GRID_PUBLISHED, &j->from));
+    const char *known = j->inpaint ? j->inpaint : j->denoise;
+    /* a model of dequantised levels knows the middle of their bins */
+    int bins = j->model.e.data.grid == PF_GRID_DEQUANTISED;
+    if (known)
+        PF_TRY(take_data(j, known, bins ? PF_GRID_CENTRES : PF_GRID_PUBLISHED, &j->whole));
+    if (known) PF_TRY(pf_sample_known(j));
     if (j->condition) PF_TRY(take_condition(j));
     PF_REQUIRE(j->unconditional || j->label || !pf_net_reads(net, "label"), PF_EARG,
                "%s reads a label from 0 to %d: say --label K, --label all or --unconditional",

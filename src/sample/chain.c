@@ -102,6 +102,9 @@ static pf_status draw(const pf_drawing *d, pf_move move)
     run r = {.d = d, .chain = d->view->chain, .move = move};
     r.move.guide = d->guide;
     r.move.scale = d->opt->guide_scale;
+    r.move.known = d->known;
+    r.move.mask = d->mask;
+    r.move.known_std = d->known_std;
     pf_status st = take(&r);
     pf_free(r.sample);
     pf_free(r.condition);
@@ -125,6 +128,8 @@ const pf_sampler_ops pf_sampler_chain = {
     .needs = PF_NEEDS_CHAIN,
     .previews = 1,
     .guided = 1,
+    .inpaints = 1,
+    .denoises = 1,
     .draw = draw_chain,
 };
 

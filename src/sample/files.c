@@ -26,7 +26,7 @@ static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_
                                           const pictures *p)
 {
     pf_shape h = s->net->space.shape;
-    pf_out_array arrays[5] = {{"x", 4, {s->n, h.h, h.w, h.c}, s->x, NULL, NULL},
+    pf_out_array arrays[6] = {{"x", 4, {s->n, h.h, h.w, h.c}, s->x, NULL, NULL},
                               {"images", 4, {s->n, h.h, h.w, h.c}, NULL, NULL, p->images}};
     pf_out_attr attrs[] = {
         {"sampler", s->sampler->name, 0},
@@ -41,6 +41,8 @@ static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_
                                      s->preview, NULL, NULL};
     if (s->code)
         arrays[n++] = (pf_out_array){"codes", 4, {s->n, h.h, h.w, h.c}, s->code, NULL, NULL};
+    if (s->known)
+        arrays[n++] = (pf_out_array){"known", 4, {s->n, h.h, h.w, h.c}, s->known, NULL, NULL};
     if (s->bound) arrays[n++] = (pf_out_array){"vlb", 1, {s->n}, s->bound, NULL, NULL};
     PF_TRY(pf_store_write(f->out, arrays, n, attrs, f->raw ? 5 : 4));
     return PF_OK;

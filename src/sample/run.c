@@ -61,6 +61,7 @@ static PF_MUST_USE pf_status open_seat(const job *j, seat *k)
     /* what cuts a prediction has no way back */
     if (s->from && o.clip == PF_CLIP_METHOD) o.clip = PF_CLIP_NO;
     k->view.sde = s->net->sde;
+    k->view.ladder = s->net->ladder;
     if (s->sampler->needs & PF_NEEDS_SCORE) {
         if (first) o.with = first->score.self;
         PF_TRY(pf_net_score(s->net, &o, &k->score));
@@ -69,6 +70,9 @@ static PF_MUST_USE pf_status open_seat(const job *j, seat *k)
     if (s->sampler->needs & PF_NEEDS_CHAIN) {
         if (first) o.with = first->chain.self;
         PF_TRY(pf_net_chain(s->net, &o, &k->chain));
+        PF_REQUIRE(!s->known || k->chain.multiplies, PF_EARG,
+                   "the steps of method %s do not agree with known entries",
+                   s->net->method.ops->name);
         k->view.chain = &k->chain;
     }
     if (s->guide) {
@@ -121,6 +125,10 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
                     .label = s->label ? s->label + first : NULL,
                     .condition = s->condition ? s->condition + first * C : NULL,
                     .guide = s->guide ? &k->guide : NULL,
+                    .known = s->known ? s->known + (size_t)first * j->dim : NULL,
+                    .mask = s->mask,
+                    .known_std = s->known_std,
+                    .interpolate = s->interpolate,
                     .x = p->x,
                     .code = s->from ? p->x + codes_at(j, B) : NULL,
                     .previews = s->previews,
@@ -156,11 +164,28 @@ static pf_status done(void *self, int64_t item, const void *result)
     return PF_OK;
 }
 
+/* What samples shall agree with, and rows of them. */
+static PF_MUST_USE pf_status check_known(const pf_sampling *s)
+{
+    const pf_sampler_ops *o = s->sampler;
+    int noisy = s->known_std > 0.0;
+    PF_REQUIRE(!s->known || (noisy ? o->denoises : o->inpaints), PF_EARG,
+               "sampler %s draws nothing that agrees with known entries; langevin does, and "
+               "chain of a method whose steps do",
+               o->name);
+    PF_REQUIRE(!s->interpolate || o->interpolates, PF_EARG,
+               "sampler %s has no rows between two draws; langevin has", o->name);
+    PF_REQUIRE(!s->known || (!s->interpolate && !s->from), PF_EARG,
+               "samples that agree with known entries are neither encoded nor interpolated");
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status check(const pf_sampling *s)
 {
     const pf_sampler_ops *o = s->sampler;
     PF_REQUIRE(!s->previews || o->previews, PF_EARG,
-               "sampler %s has no previews; chain and ddim have", o->name);
+               "sampler %s has no previews; chain, ddim and langevin have", o->name);
+    PF_TRY(check_known(s));
     PF_REQUIRE(!s->from || o->encodes, PF_EARG,
                "sampler %s has no way back from data; ddim has: --set sample.name=ddim",
                o->name);
