@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm, pf_method_classifier;
+extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm, pf_method_classifier,
+    pf_method_ncsn;
 
 const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops, &pf_method_ddpm,
-                                           &pf_method_classifier, NULL};
+                                           &pf_method_classifier, &pf_method_ncsn, NULL};
 
 const char *const pf_clip_words[] = {"method", "no", "yes", NULL};
 

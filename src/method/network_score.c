@@ -6,13 +6,12 @@
  * is float32.  A call with fewer samples than the plan's batch repeats its last row: the operators never mix
  * samples, so the padding changes no result.  K probes cost one forward and K backward passes. */
 #include "method/network_score.h"
-#include "method/dsm.h"
 
 #include <probflow/memory.h>
 
 typedef struct net_score {
     const pf_net *net;
-    const pf_sde_method *m;
+    const pf_timed *by;
     pf_plan *plan;
     pf_run run;
     pf_inputs inputs;
@@ -28,15 +27,15 @@ typedef struct net_score {
 static PF_MUST_USE pf_status forward(net_score *s, int B, const double *t, const double *x)
 {
     size_t D = (size_t)s->dim;
-    float *to = s->in[PF_DSM_X];
+    float *to = s->in[0];
 
     PF_REQUIRE(B > 0 && B <= s->batch, PF_EARG, "score of %d samples, made for 1 to %d", B,
                s->batch);
     for (int b = 0; b < s->batch; b++) {
         int from = b < B ? b : B - 1;
         const double *row = x + (size_t)from * D;
-        pf_dsm_show_time(s->m, t[from], b, s->in);
-        s->scale[b] = pf_sde_method_score(s->m, t[from]);
+        s->by->show(s->net, t[from], b, s->in);
+        s->scale[b] = s->by->score(s->net, t[from]);
         for (size_t i = 0; i < D; i++) to[(size_t)b * D + i] = (float)row[i];
     }
     PF_TRY(pf_plan_forward(s->plan, &s->run, s->out));
@@ -124,7 +123,6 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_view
     size_t rows = (size_t)o->batch, floats;
 
     s->net = n;
-    s->m = (const pf_sde_method *)&n->method.opt;
     s->batch = o->batch;
     s->dim = pf_space_dim(&n->space);
     floats = rows * (size_t)s->dim * sizeof(float);
@@ -147,10 +145,12 @@ static PF_MUST_USE pf_status create(net_score *s, const pf_net *n, const pf_view
     return PF_OK;
 }
 
-pf_status pf_network_score(const pf_net *n, const pf_view_opt *o, pf_score *out)
+pf_status pf_network_score(const pf_net *n, const pf_timed *by, const pf_view_opt *o,
+                           pf_score *out)
 {
     net_score *s = pf_zalloc(sizeof *s);
     if (!s) PF_FAIL(PF_EMEM, "no memory for a score function");
+    s->by = by;
     pf_status st = create(s, n, o);
     if (st) {
         release(s);

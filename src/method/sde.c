@@ -90,6 +90,23 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
     pf_dsm_loss(&d, net, scale, loss, gout);
 }
 
+static void show_time(const pf_net *n, double t, int b, void *const *in)
+{
+    pf_dsm_show_time(&((const bound *)n->self)->m, t, b, in);
+}
+
+static pf_affine_score score_at(const pf_net *n, double t)
+{
+    return pf_sde_method_score(&((const bound *)n->self)->m, t);
+}
+
+static pf_status score(const pf_net *n, const pf_view_opt *o, pf_score *out)
+{
+    static const pf_timed by = {show_time, score_at};
+    PF_TRY(pf_network_score(n, &by, o, out));
+    return PF_OK;
+}
+
 static const pf_sde *sde_of(const void *self)
 {
     return &((const bound *)self)->m.sde;
@@ -123,7 +140,7 @@ const pf_method_ops pf_method_sde_ops = {
     .scratch = scratch_bytes,
     .see = see,
     .loss = loss,
-    .score = pf_network_score,
+    .score = score,
     .sde = sde_of,
     .t_min = t_min_of,
 };
