@@ -4,6 +4,7 @@
  * takes a part of it; several may follow each other.  What falls short and what nothing computed is printed,
  * and last "N passed, M failed".  Status 0: nothing failed and something passed. */
 #include "vectors/gauss.h"
+#include "vectors/ncsn.h"
 #include "vectors/network.h"
 #include "vectors/published_net.h"
 #include "vectors/times.h"
@@ -16,6 +17,7 @@ static const vectors_kind *const kinds[] = {
     &vectors_gauss_spacing, &vectors_gauss_resampler, &vectors_lucid,
     &vectors_decoder,       &vectors_ddpmpp,          &vectors_ncsnpp,
     &vectors_improved_unet, &vectors_guided_unet,     &vectors_guided_classifier,
+    &vectors_ncsn,
 };
 
 static const vectors_kind *kind_of(const char *path)

@@ -19,8 +19,20 @@ static pf_status draw(const pf_sampler_ops *s, analytic *a, const pf_sample_opt 
                       int64_t first, int B, double *x, int64_t *evaluations)
 {
     const pf_view v = {.sde = &a->sde, .score = &a->score};
-    return s->draw(&(pf_drawing){
-        .view = &v, .opt = o, .first = first, .B = B, .x = x, .evaluations = evaluations});
+    const pf_space space = {.kind = PF_REAL, .shape = {1, 1, a->D}};
+    return s->draw(&(pf_drawing){.view = &v,
+                                 .space = &space,
+                                 .opt = o,
+                                 .first = first,
+                                 .B = B,
+                                 .x = x,
+                                 .evaluations = evaluations});
+}
+
+/* An SDE that sampler k draws with. */
+static const char *sde_for(int k)
+{
+    return strcmp(pf_samplers[k]->name, "langevin") ? "vp" : "ve";
 }
 
 static void draw_all(analytic *a, const char *name, const pf_sample_opt *o, double *x)
@@ -128,7 +140,7 @@ static void a_sample_does_not_depend_on_its_batch(void **state)
         pf_sample_opt o = options();
         o.steps = 20;
         o.corrector_steps = 2;
-        gaussian_create(D, "vp", 6, &a);
+        gaussian_create(D, sde_for(k), 6, &a);
         must(draw(pf_samplers[k], &a, &o, 10, 6, x, &evaluations));
         must(draw(pf_samplers[k], &a, &o, 13, 1, y, &evaluations));
         /* the adaptive solver within its tolerance, the others to rounding (gemm of other shapes) */
@@ -169,9 +181,9 @@ static void denoising_takes_the_last_noise_away(void **state)
         pf_sample_opt o = options();
         o.steps = 100;
         o.t_min = 0.05; /* noise of 0.24 left */
-        gaussian_create(D, "vp", 4, &a);
+        gaussian_create(D, sde_for(k), 4, &a);
         for (int i = 0; i < D * D; i++) a.params[D + i] = i % (D + 1) ? 0.0f : 1e-8f;
-        analytic_rebind(&a, "vp", 4);
+        analytic_rebind(&a, sde_for(k), 4);
         for (int d = 0; d < 2; d++) {
             o.denoise = d;
             must(draw(pf_samplers[k], &a, &o, 0, 4, x[d], &evaluations));

@@ -22,6 +22,10 @@ typedef struct pf_sample_opt {
     char respacing[PF_STR_MAX];
     int clip; /* pf_clip */
     double eta, guide_scale;
+    /* Of langevin: steps a level, levels where the model offers none, whether known entries keep their noise through a
+     * level; the step size of the last level, in published units. */
+    int langevin_steps, levels, known_noise;
+    double step_size;
     int64_t seed;
 } pf_sample_opt;
 extern const pf_opt pf_sample_opts[];
@@ -63,7 +67,7 @@ typedef struct pf_sampler_ops {
     pf_status (*draw)(const pf_drawing *d);
 } pf_sampler_ops;
 extern const pf_sampler_ops *const pf_samplers
-    []; /* ode, reverse_diffusion, euler_maruyama, ancestral, chain, ddim; NULL-terminated */
+    []; /* ode, reverse_diffusion, euler_maruyama, ancestral, chain, ddim, langevin; NULL-terminated */
 PF_MUST_USE pf_status pf_sampler_find(const char *name, const pf_sampler_ops **out);
 
 /* Samples 0 .. n-1 of a network, drawn by the workers of all ranks. */

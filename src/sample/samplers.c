@@ -6,7 +6,8 @@
 #include <probflow/option.h>
 
 extern const pf_sampler_ops pf_sampler_ode, pf_sampler_reverse_diffusion,
-    pf_sampler_euler_maruyama, pf_sampler_ancestral, pf_sampler_chain, pf_sampler_ddim;
+    pf_sampler_euler_maruyama, pf_sampler_ancestral, pf_sampler_chain, pf_sampler_ddim,
+    pf_sampler_langevin;
 
 const pf_sampler_ops *const pf_samplers[] = {&pf_sampler_ode,
                                              &pf_sampler_reverse_diffusion,
@@ -14,7 +15,10 @@ const pf_sampler_ops *const pf_samplers[] = {&pf_sampler_ode,
                                              &pf_sampler_ancestral,
                                              &pf_sampler_chain,
                                              &pf_sampler_ddim,
+                                             &pf_sampler_langevin,
                                              NULL};
+
+static const char *const known_noise_words[] = {"step", "level", NULL};
 
 /* clang-format off */
 const pf_opt pf_sample_opts[] = {
@@ -27,6 +31,10 @@ const pf_opt pf_sample_opts[] = {
     PF_OPT_ENUM_QUIET(pf_sample_opt, clip, PF_CLIP_METHOD, pf_clip_words, "chain, ddim: predictions of the data are cut to their range; method: as method.clip says, but not while encoding"),
     PF_OPT_QUIET(pf_sample_opt, eta, PF_F64, 0.0, 0.0, 1.0, "ddim: share of the chain's noise; 0: deterministic"),
     PF_OPT_QUIET(pf_sample_opt, guide_scale, PF_F64, 1.0, 0.0, 1e6, "chain, ddim: scale of the classifier's gradient"),
+    PF_OPT_QUIET(pf_sample_opt, langevin_steps, PF_INT, 100, 1, 1000000, "langevin: steps T at each level"),
+    PF_OPT_QUIET(pf_sample_opt, step_size, PF_F64, 2e-5, 1e-12, 1e3, "langevin: step size at the last level, of images in [0,1] as published; grows with the square of the noise"),
+    PF_OPT_QUIET(pf_sample_opt, levels, PF_INT, 10, 1, 100000, "langevin: levels, in one ratio, of a score that was trained for any noise"),
+    PF_OPT_ENUM_QUIET(pf_sample_opt, known_noise, 0, known_noise_words, "langevin: the noise of known entries is drawn each step, or once a level"),
     PF_OPT(pf_sample_opt, seed, PF_I64, 1, 0, 9e18, "seed of the samples"),
     PF_OPT_NEST(pf_sample_opt, ode, pf_solver_opts), /* sampler ode */
     { 0 }
