@@ -1,15 +1,23 @@
 /* probflow info: what a file holds; with two files, whether they hold the same; with none, what this
  * machine computes with. */
 #include <probflow/store.h>
-#include "cli/common.h"
+#include "cli/info.h"
+
+#include <math.h>
+#include <stdlib.h>
 
 static pf_status body(pf_comm *c, void *self)
 {
-    const pf_args *a = self;
+    const pf_info_job *j = self;
+    const pf_args *a = &j->args;
     int same = 0;
     if (pf_comm_rank(c) != 0) return PF_OK;
     if (a->n_positional == 0) {
         pf_print_machine(c);
+        return PF_OK;
+    }
+    if (j->ladder) {
+        PF_TRY(pf_info_ladder(j));
         return PF_OK;
     }
     if (a->n_positional == 1) {
@@ -23,15 +31,30 @@ static pf_status body(pf_comm *c, void *self)
 
 static pf_status run(int argc, char **argv)
 {
-    pf_args a;
-    PF_TRY(pf_args_parse(argc, argv, NULL, 0, 2, &a));
-    PF_TRY(pf_with_comm(body, &a));
+    pf_info_job j = {.sigma_end = 0.01, .T = 5};
+    const pf_arg flags[] = {{"--ladder", NULL, &j.ladder},      {"--split", &j.split, NULL},
+                            {"--sigma-end", &j.end_text, NULL}, {"--steps", &j.T_text, NULL},
+                            {"--limit", &j.limit_text, NULL},   {0}};
+    char *end = NULL;
+    PF_TRY(pf_args_parse(argc, argv, flags, 0, 2, &j.args));
+    if (!j.ladder && (j.split || j.end_text || j.T_text || j.limit_text))
+        return pf_usage_error(PF_WHERE,
+                              "--split, --sigma-end, --steps and --limit belong to --ladder");
+    if (j.ladder && j.args.n_positional != 1)
+        return pf_usage_error(PF_WHERE, "--ladder is of one data set");
+    if (j.T_text) PF_TRY(pf_arg_int("--steps", j.T_text, 1, 1000000, &j.T));
+    if (j.limit_text) PF_TRY(pf_arg_int("--limit", j.limit_text, 2, 1000000000, &j.limit));
+    if (j.end_text) j.sigma_end = strtod(j.end_text, &end);
+    if (j.end_text && (*end || !(j.sigma_end > 0.0) || !isfinite(j.sigma_end)))
+        return pf_usage_error(PF_WHERE, "--sigma-end: '%s' is no positive number", j.end_text);
+    PF_TRY(pf_with_comm(body, &j));
     return PF_OK;
 }
 
 const pf_command pf_command_info = {
     .name = "info",
-    .usage = "[FILE [FILE2]]",
+    .usage = "[FILE [FILE2]] | DATA --ladder [--split S] [--sigma-end S] [--steps T] "
+             "[--limit N]",
     .help =
         "what a file holds, or whether two files hold the same\n\n"
         "  (none)       the CPU, its threads, the instruction set in use (the best, or the\n"
@@ -40,6 +63,14 @@ const pf_command pf_command_info = {
         "  FILE         dataset, checkpoint, metrics or results: prints its content, its\n"
         "               configuration and what built it; any other HDF5 file is listed\n"
         "  FILE2        compares the two dataset by dataset: prints `identical`, or the\n"
-        "               first difference and ends with status 1",
+        "               first difference and ends with status 1\n"
+        "  --ladder     of a dataset: the noise levels and the step size that its largest "
+        "distance asks\n"
+        "               for, as options of method ncsn and sampler langevin (Song and Ermon "
+        "2020); "
+        "n^2 D\n"
+        "               operations of its n rows, of split train or S, or the first N of them; "
+        "levels\n"
+        "               down to .01 or S, 5 or T steps at each",
     .run = run,
 };
