@@ -26,15 +26,17 @@ extern const pf_method_ops pf_method_ncsn;
 enum { LOSS_DENOISING, LOSS_SLICED };
 enum { PROJECTION_RADEMACHER, PROJECTION_NORMAL };
 enum { PREDICTS_SCORE, PREDICTS_NOISE };
+enum { COND_T, COND_SIGMA };
 enum { PORT_X, PORT_LEVEL, PORT_COND, PORT_SIGMA, PORT_MEAN, PORTS };
 enum { PIECE = 256 }; /* entries worked on at once, on the stack */
 
 static const char *const losses[] = {"denoising", "sliced", NULL};
 static const char *const projections[] = {"rademacher", "normal", NULL};
 static const char *const predictions[] = {"score", "noise", NULL};
+static const char *const conds[] = {"t", "sigma", NULL};
 
 typedef struct ncsn_opt {
-    int levels, ladder, loss, predicts, projection;
+    int levels, ladder, loss, predicts, cond, projection;
     double sigma_begin, sigma_end, power, sliced_step;
 } ncsn_opt;
 
@@ -47,6 +49,7 @@ static const pf_opt opts[] = {
     PF_OPT_ENUM(ncsn_opt, loss, LOSS_DENOISING, losses, "score matching by denoising, or by projections of the score's derivative, two rows of the network a sample"),
     PF_OPT(ncsn_opt, power, PF_F64, 2.0, 0.0, 4.0, "denoising: power of sigma that weighs a level"),
     PF_OPT_ENUM(ncsn_opt, predicts, PREDICTS_SCORE, predictions, "what the network returns: the score in model scale, as published, or the noise"),
+    PF_OPT_ENUM(ncsn_opt, cond, COND_T, conds, "how networks that know a time are told the level: 999 t, t from 0 at the last to 1 at the first, or its noise in model scale"),
     PF_OPT(ncsn_opt, sliced_step, PF_F64, 0.1, 1e-4, 1.0, "sliced: half the distance of the two rows along the projection, in deviations of the noise"),
     PF_OPT_ENUM(ncsn_opt, projection, PROJECTION_RADEMACHER, projections, "sliced: signs, or normal as in the published code"),
     { 0 }
@@ -176,7 +179,8 @@ static void put(void *const *in, int port, size_t row, double value)
 static void show_level(const ncsn *m, double place, double sigma, size_t row, void *const *in)
 {
     put(in, PORT_LEVEL, row, place);
-    put(in, PORT_COND, row, 999.0 * (1.0 - place / (m->opt.levels - 1)));
+    put(in, PORT_COND, row,
+        m->opt.cond == COND_SIGMA ? sigma : 999.0 * (1.0 - place / (m->opt.levels - 1)));
     put(in, PORT_SIGMA, row, sigma);
     put(in, PORT_MEAN, row, 1.0);
 }
