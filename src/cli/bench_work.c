@@ -77,8 +77,9 @@ pf_status pf_bench_training(const pf_bench *b)
 
 typedef struct worker {
     pf_plan *plan;
-    pf_run run; /* of the next four */
-    float *x, *cond, *sigma, *mean, *out, *gout;
+    pf_run run; /* on these */
+    pf_inputs inputs;
+    float *out, *gout;
     float *gin[PF_PORTS_MAX]; /* along x alone */
     pf_status status;
     char message[512];
@@ -92,6 +93,19 @@ typedef struct evaluation {
     worker *all;
 } evaluation;
 
+/* The numbers that networks are told beside the data; what else they read is 0. */
+static void tell(const evaluation *e, worker *w)
+{
+    int cond = pf_graph_port(e->net->graph, "cond"),
+        sigma = pf_graph_port(e->net->graph, "sigma"),
+        mean = pf_graph_port(e->net->graph, "mean");
+    for (int i = 0; i < e->batch; i++) {
+        if (cond >= 0) ((float *)w->inputs.in[cond])[i] = 10.0f + (float)i;
+        if (sigma >= 0) ((float *)w->inputs.in[sigma])[i] = 0.01f * (float)(1 + i);
+        if (mean >= 0) ((float *)w->inputs.in[mean])[i] = 1.0f;
+    }
+}
+
 static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
 {
     const pf_plan *with = w == e->all ? NULL : e->all[0].plan; /* made first */
@@ -101,38 +115,25 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
     pf_shape s = e->net->space.shape;
     size_t n = (size_t)e->batch * pf_shape_entries(s);
     PF_TRY(pf_plan_create(g, &po, &w->plan));
-    w->x = pf_zalloc(n * sizeof(float));
-    w->cond = pf_zalloc((size_t)e->batch * sizeof(float));
-    w->sigma = pf_zalloc((size_t)e->batch * sizeof(float));
-    w->mean = pf_zalloc((size_t)e->batch * sizeof(float));
+    PF_TRY(pf_inputs_create(e->net, e->batch, &w->inputs));
+    pf_inputs_run(&w->inputs, &w->run);
     w->out = pf_zalloc(n * sizeof(float));
     w->gout = pf_zalloc(n * sizeof(float));
     w->gin[x] = pf_zalloc(n * sizeof(float));
-    PF_REQUIRE(w->x && w->cond && w->sigma && w->mean && w->out && w->gout && w->gin[x],
-               PF_EMEM, "no memory for a group of %d", e->batch);
+    PF_REQUIRE(w->out && w->gout && w->gin[x], PF_EMEM, "no memory for a group of %d",
+               e->batch);
     pf_draw d = {1, PF_STREAM_TEST, 0, 0};
-    pf_draw_normal(&d, 0, n, w->x);
+    pf_draw_normal(&d, 0, n, w->inputs.in[x]);
     d.step = 1;
     pf_draw_normal(&d, 0, n, w->gout);
-    for (int i = 0; i < e->batch; i++) {
-        w->cond[i] = 10.0f + (float)i;
-        w->sigma[i] = 0.01f * (float)(1 + i);
-        w->mean[i] = 1.0f;
-    }
-    pf_run_set(&w->run, g, "x", w->x);
-    pf_run_set(&w->run, g, "cond", w->cond);
-    pf_run_set(&w->run, g, "sigma", w->sigma);
-    pf_run_set(&w->run, g, "mean", w->mean);
+    tell(e, w);
     return with ? PF_OK : pf_plan_set_params(w->plan, e->params);
 }
 
 static void worker_free(worker *w)
 {
     pf_plan_free(w->plan);
-    pf_free(w->x);
-    pf_free(w->cond);
-    pf_free(w->sigma);
-    pf_free(w->mean);
+    pf_inputs_free(&w->inputs);
     pf_free(w->out);
     pf_free(w->gout);
     for (int i = 0; i < PF_PORTS_MAX; i++) pf_free(w->gin[i]);
