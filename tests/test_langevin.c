@@ -66,22 +66,23 @@ static void go(walk *w, int levels, double begin, double end, double *x)
     must(pf_langevin_run(&w->l, x));
 }
 
-/* The share of samples in the heavy mode: .8 when annealed, what they began with when not. */
+/* The share of samples in the heavy mode: .8 when annealed, up to the .01 that 20 levels miss; when not, what they
+ * began with. */
 static void annealing_restores_the_weights_of_far_modes(void **state)
 {
     (void)state;
     enum { N = 4000 };
     static double x[2 * N];
     for (int plain = 0; plain < 2; plain++) {
-        int heavy = 0;
-        walk w = {.l = {.T = plain ? 1000 : 100, .eps = 0.05, .B = N, .D = 2}};
-        for (int i = 0; i < 2 * N; i++) {
+        int n = plain ? N / 4 : N, heavy = 0;
+        walk w = {.l = {.T = plain ? 1000 : 50, .eps = 0.1, .B = (size_t)n, .D = 2}};
+        for (int i = 0; i < 2 * n; i++) {
             pf_draw d = {8, PF_STREAM_TEST, 0, 0};
             x[i] = 16.0 * pf_draw_uniform_f64(&d, (size_t)i) - 8.0;
         }
-        go(&w, plain ? 1 : 10, plain ? 1.0 : 20.0, 1.0, x);
-        for (int i = 0; i < N; i++) heavy += x[2 * i] + x[2 * i + 1] > 0.0;
-        double share = (double)heavy / N; /* its standard error is .006 */
+        go(&w, plain ? 1 : 20, plain ? 1.0 : 20.0, 1.0, x);
+        for (int i = 0; i < n; i++) heavy += x[2 * i] + x[2 * i + 1] > 0.0;
+        double share = (double)heavy / n; /* its standard error is .006, of fewer .013 */
         if (plain) assert_true(share < 0.6);
         else assert_near(share, 0.8, 0.03);
     }
@@ -113,8 +114,8 @@ static pf_sample_opt options(void)
 {
     pf_sample_opt o;
     pf_opt_defaults(pf_sample_opts, &o);
-    o.levels = 30;
-    o.langevin_steps = 60;
+    o.levels = 24;
+    o.langevin_steps = 40;
     o.step_size = 1e-5;
     o.t_min = 0.02; /* of ve: noise of 0.012 */
     return o;
@@ -171,7 +172,7 @@ static void posterior(const analytic *a, const double *y, const double *p, doubl
     }
 }
 
-enum { N = 1500 };
+enum { N = 600 };
 
 /* Means and variances of entries from `first` on, within 6 standard errors and a slack in deviations. */
 static void check_moments(const double *x, int first, const double *m, const double *c,
