@@ -244,6 +244,41 @@ static void differences_agree_with_the_derivative(void **state)
     }
 }
 
+/* Both rows of a sample are told its label and its level. */
+static void rows_of_a_sample_are_told_the_same(void **state)
+{
+    (void)state;
+    pf_space space = vectors;
+    pf_method m = method("loss=sliced");
+    const pf_model mlp = model("mlp", "width=4;depth=1;label=true");
+    pf_net *n = NULL;
+    pf_inputs in;
+    float x[B * W] = {0};
+    const int32_t label[B] = {2, 0, -1, 1, 2};
+    uint64_t sample[B] = {3, 4, 5, 6, 7};
+    space.classes = 3;
+    must(pf_net_create(&mlp, &m, &space, &n));
+    assert_int_equal(pf_net_rows(n), 2);
+    must(pf_inputs_create(n, 2 * B, &in));
+    char *scratch = pf_zalloc(B * m.ops->scratch(n->self));
+    pf_batch b = {.space = &space,
+                  .B = B,
+                  .total = B,
+                  .x = x,
+                  .label = label,
+                  .sample = sample,
+                  .seed = 2};
+    pf_net_see(n, &b, scratch, &in);
+    const int32_t *told = in.in[pf_graph_port(n->graph, "label")];
+    const float *cond = in.in[pf_graph_port(n->graph, "cond")];
+    assert_memory_equal(told, label, sizeof label);
+    assert_memory_equal(told + B, label, sizeof label);
+    assert_memory_equal(cond, cond + B, B * sizeof *cond);
+    pf_free(scratch);
+    pf_inputs_free(&in);
+    pf_net_free(n);
+}
+
 static void the_sde_passes_through_the_ladder(void **state)
 {
     (void)state;
@@ -321,6 +356,7 @@ int main(void)
         cmocka_unit_test(gradients_are_those_of_finite_differences),
         cmocka_unit_test(ladders_that_cannot_be_are_refused),
         cmocka_unit_test(differences_agree_with_the_derivative),
+        cmocka_unit_test(rows_of_a_sample_are_told_the_same),
         cmocka_unit_test(the_sde_passes_through_the_ladder),
         cmocka_unit_test(the_likelihood_is_that_of_data_with_the_last_noise),
     };

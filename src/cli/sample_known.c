@@ -39,7 +39,8 @@ pf_status pf_sample_known_words(pf_sample_job *j)
 static PF_MUST_USE pf_status cover(pf_sample_job *j)
 {
     pf_shape s = j->model.net->space.shape;
-    int half = half_of(j), at = 0;
+    int half = half_of(j), at = 0, covered = 0;
+    if (s.h == 1 && s.w == 1) s = (pf_shape){1, s.c, 1}; /* of vectors, their entries */
     j->known = j->whole;
     j->mask = pf_zalloc(pf_shape_entries(s));
     PF_REQUIRE(j->mask, PF_EMEM, "no memory for a mask");
@@ -48,7 +49,10 @@ static PF_MUST_USE pf_status cover(pf_sample_job *j)
             for (int c = 0; c < s.c; c++, at++) {
                 int first = half < 2 ? x < s.w / 2 : y < s.h / 2;
                 j->mask[at] = half % 2 ? !first : first;
+                covered += j->mask[at];
             }
+    PF_REQUIRE(covered > 0 && covered < at, PF_EARG,
+               "--known %s: one of two halves of %dx%dx%d is empty", j->half, s.h, s.w, s.c);
     return PF_OK;
 }
 

@@ -60,7 +60,8 @@ static PF_MUST_USE pf_status write_pictures(const pf_sampling *s, const pf_sampl
 {
     const pf_space *space = &s->net->space;
     size_t values = (size_t)s->n * pf_shape_entries(space->shape);
-    int columns = (int)ceil(sqrt((double)s->n)), all = (int)s->n * s->previews;
+    int square = (int)ceil(sqrt((double)s->n)),
+        columns = s->interpolate ? s->interpolate : square, all = (int)s->n * s->previews;
     stretch(space, values, p->images);
     if (p->previews) stretch(space, values * (size_t)s->previews, p->previews);
     if (f->png) PF_TRY(pf_png_grid(f->png, p->images, (int)s->n, space->shape, columns));

@@ -179,7 +179,8 @@ static void hold_row(vectors *v, const vectors_array *table, size_t row)
            eps = pf_ladder_share(r[USED], (int)r[T]) * end2,
            variance = pf_ladder_variance(r[USED], r[EPS] / end2, (int)r[T]);
     const char *name = table->name;
-    vectors_error(v, fabs(ratio - r[RATIO]) / r[RATIO], 1e-9, "%s", name);
+    double off = isnan(ratio) && isnan(r[RATIO]) ? 0.0 : fabs(ratio - r[RATIO]) / r[RATIO];
+    vectors_error(v, off, 1e-9, "%s", name);
     vectors_error(v, fabs(used - r[USED]), 1e-9, "%s", name);
     vectors_error(v, fabs(variance - r[VARIANCE]), tolerance, "%s", name);
     if (left > 1) vectors_error(v, fabs(eps - r[EPS]) / r[EPS], 1e-5, "%s", name);

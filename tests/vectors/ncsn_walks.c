@@ -229,8 +229,8 @@ static PF_MUST_USE pf_status check_interpolation(vectors *v)
                         *z = vectors_find(v, "interpolate/noise_pairs"),
                         *want = vectors_find(v, "interpolate/trajectory");
     double M = number(v, "interpolate", "n_interpolations");
-    walk w = {.between = (int)M};
-    if (!start || !z || !want || !(M >= 1.0) ||
+    walk w = {.between = M >= 1.0 ? (int)M : 0};
+    if (!start || !z || !want || !w.between ||
         !find(v, "interpolate", (size_t)start->dim[0] * (size_t)M, &w) ||
         want->size != steps(&w) * start->size * (size_t)M ||
         z->size != 2 * steps(&w) * start->size)
