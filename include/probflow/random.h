@@ -24,10 +24,10 @@ typedef enum pf_stream {
     PF_STREAM_EVAL_TIME, /* evaluation loss, bound, steps of vlb                         */
     PF_STREAM_EVAL_NOISE,
     PF_STREAM_EVAL_DEQUANT, /* likelihood: sample = image, step = draw                   */
-    PF_STREAM_PROBE,        /* likelihood: sample = image, step = draw * sets + set       */
-    PF_STREAM_PRIOR,        /* samplers: x at t = 1                                        */
-    PF_STREAM_SAMPLE,       /* samplers: step = its step                                  */
-    PF_STREAM_DATA,         /* points of a density: sample = point, step = split    */
+    PF_STREAM_PROBE, /* likelihood: sample = image, step = draw * sets + set; slices of scores */
+    PF_STREAM_PRIOR,  /* samplers: x at t = 1                                        */
+    PF_STREAM_SAMPLE, /* samplers: step = its step                                  */
+    PF_STREAM_DATA,   /* points of a density: sample = point, step = split    */
     PF_STREAM_TEST,
     PF_STREAM_WITHHOLD, /* training: sample = global number, what is not told of it     */
     PF_STREAM_COIN,     /* of a loss: is a sample told a first answer; step: evaluation */
