@@ -190,6 +190,13 @@ int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in)
     return 1;
 }
 
+int pf_graph_unary(pf_graph *g, pf_gnode *n, pf_op op, const char *name, pf_node x)
+{
+    if (!pf_graph_begin(g, n, op, name) || !pf_graph_input(g, n, x)) return 0;
+    n->shape = pf_graph_in(g, n, 0);
+    return 1;
+}
+
 void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param *p)
 {
     if (g->failed) return;

@@ -41,6 +41,14 @@ struct pf_graph {
 int pf_graph_begin(pf_graph *g, pf_gnode *n, pf_op op, const char *name);
 /* Adds an input: integers for EMBED, floats for all others. */
 int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in);
+/* The shape of input k. */
+static inline pf_shape pf_graph_in(const pf_graph *g, const pf_gnode *n, int k)
+{
+    return g->node[n->in[k]].shape;
+}
+/* Starts an operator of one input, whose shape is the output's until the caller changes it.  0: the graph has
+ * failed. */
+int pf_graph_unary(pf_graph *g, pf_gnode *n, pf_op op, const char *name, pf_node x);
 /* Adds the view NAME.suffix described by p (dims, init); offset and size are set here. */
 void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param *p);
 /* Stores the finished operator. */

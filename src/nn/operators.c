@@ -7,11 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static pf_shape shape_of(const pf_graph *g, const pf_gnode *n, int k)
-{
-    return g->node[n->in[k]].shape;
-}
-
 static int same_pixels(pf_shape a, pf_shape b)
 {
     return a.h == b.h && a.w == b.w;
@@ -27,22 +22,14 @@ static int is_vector(pf_shape e, int c)
     return e.h == 1 && e.w == 1 && e.c == c;
 }
 
-/* Starts an operator of one input, whose shape is the output's until the caller changes it. */
-static int unary(pf_graph *g, pf_gnode *n, pf_op op, const char *name, pf_node x)
-{
-    if (!pf_graph_begin(g, n, op, name) || !pf_graph_input(g, n, x)) return 0;
-    n->shape = shape_of(g, n, 0);
-    return 1;
-}
-
 static int binary(pf_graph *g, pf_gnode *n, pf_op op, pf_node a, pf_node b)
 {
-    return unary(g, n, op, NULL, a) && pf_graph_input(g, n, b);
+    return pf_graph_unary(g, n, op, NULL, a) && pf_graph_input(g, n, b);
 }
 
 static int check_value(pf_graph *g, const pf_gnode *n, int k)
 {
-    pf_shape s = shape_of(g, n, k);
+    pf_shape s = pf_graph_in(g, n, k);
     if (!is_vector(s, 1))
         pf_graph_fail_at(g, n, "the conditioning value is %dx%dx%d, want 1x1x1", s.h, s.w, s.c);
     return !g->failed;
@@ -77,7 +64,7 @@ static void add_map(pf_graph *g, pf_gnode *n, const char *weight, const char *bi
 pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_CONV, o->name, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_CONV, o->name, x)) return PF_NONE;
     pf_shape s = n.shape;
     int k = o->kernel, h = s.h + o->pad_lo + o->pad_hi, w = s.w + o->pad_lo + o->pad_hi;
     if (k < 1 || o->stride < 1 || o->cout < 1 || o->pad_lo < 0 || o->pad_hi < 0 || h < k ||
@@ -134,7 +121,7 @@ static pf_node linear(pf_graph *g, pf_gnode *n, const pf_linear_opt *o)
 pf_node pf_linear_with(pf_graph *g, pf_node x, const pf_linear_opt *o)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_LINEAR, o->name, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_LINEAR, o->name, x)) return PF_NONE;
     return linear(g, &n, o);
 }
 
@@ -146,7 +133,7 @@ pf_node pf_linear(pf_graph *g, const char *name, pf_node x, int cout, double sca
 pf_node pf_nin(pf_graph *g, const char *name, pf_node x, int cout, double scale)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_LINEAR, name, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_LINEAR, name, x)) return PF_NONE;
     n.attr.in_out = 1;
     return linear(g, &n, &(pf_linear_opt){name, cout, .scale = scale});
 }
@@ -154,11 +141,11 @@ pf_node pf_nin(pf_graph *g, const char *name, pf_node x, int cout, double scale)
 pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_GROUP_NORM, o->name, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_GROUP_NORM, o->name, x)) return PF_NONE;
     int c = n.shape.c;
     if (e.id >= 0) {
         if (!pf_graph_input(g, &n, e)) return PF_NONE;
-        pf_shape s = shape_of(g, &n, 1);
+        pf_shape s = pf_graph_in(g, &n, 1);
         int want = o->scale_shift ? 2 * c : c;
         if (!is_vector(s, want))
             return pf_graph_fail_at(g, &n, "the %s vector is %dx%dx%d, want 1x1x%d",
@@ -184,76 +171,24 @@ pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o)
 pf_node pf_silu(pf_graph *g, pf_node x)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_SILU, NULL, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_SILU, NULL, x)) return PF_NONE;
     return pf_graph_push(g, &n);
 }
 
 pf_node pf_relu(pf_graph *g, pf_node x)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_RELU, NULL, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_RELU, NULL, x)) return PF_NONE;
     return pf_graph_push(g, &n);
 }
 
 pf_node pf_dropout(pf_graph *g, pf_node x, double rate)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_DROPOUT, NULL, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_DROPOUT, NULL, x)) return PF_NONE;
     if (!(rate >= 0.0 && rate < 1.0))
         return pf_graph_fail_at(g, &n, "rate %g, want [0,1)", rate);
     n.attr.rate = rate;
-    return pf_graph_push(g, &n);
-}
-
-pf_node pf_up2(pf_graph *g, pf_node x)
-{
-    pf_gnode n;
-    if (!unary(g, &n, PF_OP_UP2, NULL, x)) return PF_NONE;
-    n.shape.h *= 2;
-    n.shape.w *= 2;
-    return pf_graph_push(g, &n);
-}
-
-/* The shape of the first input that an operator depends on. */
-static pf_shape first_read(const pf_graph *g, const pf_gnode *n)
-{
-    int i = 0;
-    while (i + 1 < g->n_port && !(n->of_in >> i & 1)) i++;
-    return g->port[i].shape;
-}
-
-pf_node pf_down2(pf_graph *g, pf_node x)
-{
-    pf_gnode n;
-    if (!unary(g, &n, PF_OP_DOWN2, NULL, x)) return PF_NONE;
-    pf_shape s = n.shape;
-    if (s.h % 2 || s.w % 2) {
-        pf_shape im = first_read(g, &n);
-        return pf_graph_fail(
-            g, PF_ESHAPE,
-            "image size %dx%d cannot be halved at every level of this network: "
-            "%dx%d at operator %s is odd",
-            im.h, im.w, s.h, s.w, n.name);
-    }
-    n.shape.h /= 2;
-    n.shape.w /= 2;
-    return pf_graph_push(g, &n);
-}
-
-pf_node pf_fir(pf_graph *g, pf_node x, const pf_fir_opt *o)
-{
-    enum { TAPS = 4 };
-    pf_gnode n;
-    if (!unary(g, &n, PF_OP_FIR, NULL, x)) return PF_NONE;
-    int h = n.shape.h * o->up + o->pad_lo + o->pad_hi,
-        w = n.shape.w * o->up + o->pad_lo + o->pad_hi;
-    if (o->up < 1 || o->down < 1 || o->pad_lo < 0 || o->pad_hi < 0 || h < TAPS || w < TAPS)
-        return pf_graph_fail_at(g, &n, "up %d, down %d, pads %d %d do not fit %dx%d", o->up,
-                                o->down, o->pad_lo, o->pad_hi, n.shape.h, n.shape.w);
-    n.attr = (pf_attr){
-        .up = o->up, .stride = o->down, .pad_lo = o->pad_lo, .pad_hi = o->pad_hi, .a = o->gain};
-    n.shape.h = (h - TAPS) / o->down + 1;
-    n.shape.w = (w - TAPS) / o->down + 1;
     return pf_graph_push(g, &n);
 }
 
@@ -261,7 +196,7 @@ pf_node pf_concat(pf_graph *g, pf_node a, pf_node b)
 {
     pf_gnode n;
     if (!binary(g, &n, PF_OP_CONCAT, a, b)) return PF_NONE;
-    pf_shape s = shape_of(g, &n, 0), t = shape_of(g, &n, 1);
+    pf_shape s = pf_graph_in(g, &n, 0), t = pf_graph_in(g, &n, 1);
     if (!same_pixels(s, t))
         return pf_graph_fail_at(g, &n, "cannot join %dx%dx%d and %dx%dx%d", s.h, s.w, s.c, t.h,
                                 t.w, t.c);
@@ -273,7 +208,7 @@ pf_node pf_add_scale(pf_graph *g, pf_node a, pf_node b, double s)
 {
     pf_gnode n;
     if (!binary(g, &n, PF_OP_ADD_SCALE, a, b)) return PF_NONE;
-    pf_shape p = shape_of(g, &n, 0), q = shape_of(g, &n, 1);
+    pf_shape p = pf_graph_in(g, &n, 0), q = pf_graph_in(g, &n, 1);
     if (!same_shape(p, q))
         return pf_graph_fail_at(g, &n, "cannot add %dx%dx%d and %dx%dx%d", p.h, p.w, p.c, q.h,
                                 q.w, q.c);
@@ -285,7 +220,7 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e)
 {
     pf_gnode n;
     if (!binary(g, &n, PF_OP_ADD_CHANNEL, x, e)) return PF_NONE;
-    pf_shape s = shape_of(g, &n, 1);
+    pf_shape s = pf_graph_in(g, &n, 1);
     if (!is_vector(s, n.shape.c))
         return pf_graph_fail_at(g, &n, "the added vector is %dx%dx%d, want 1x1x%d", s.h, s.w,
                                 s.c, n.shape.c);
@@ -295,7 +230,7 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e)
 pf_node pf_affine(pf_graph *g, pf_node x, double a, double b)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_AFFINE, NULL, x)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_AFFINE, NULL, x)) return PF_NONE;
     n.attr.a = a;
     n.attr.b = b;
     return pf_graph_push(g, &n);
@@ -306,7 +241,7 @@ pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v)
     pf_gnode n;
     if (!binary(g, &n, PF_OP_ATTENTION, q, k) || !pf_graph_input(g, &n, v)) return PF_NONE;
     for (int i = 1; i < 3; i++) {
-        pf_shape s = shape_of(g, &n, i);
+        pf_shape s = pf_graph_in(g, &n, i);
         if (!same_shape(n.shape, s))
             return pf_graph_fail_at(g, &n, "queries are %dx%dx%d but %s are %dx%dx%d",
                                     n.shape.h, n.shape.w, n.shape.c, i == 1 ? "keys" : "values",
@@ -318,7 +253,7 @@ pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v)
 pf_node pf_attention_heads(pf_graph *g, pf_node qkv, int heads, pf_heads_order order)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_ATTENTION, NULL, qkv)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_ATTENTION, NULL, qkv)) return PF_NONE;
     int c = n.shape.c / 3;
     if (n.shape.c % 3 || heads < 1 || c % heads)
         return pf_graph_fail_at(
@@ -329,43 +264,10 @@ pf_node pf_attention_heads(pf_graph *g, pf_node qkv, int heads, pf_heads_order o
     return pf_graph_push(g, &n);
 }
 
-pf_node pf_mean(pf_graph *g, pf_node x)
-{
-    pf_gnode n;
-    if (!unary(g, &n, PF_OP_MEAN, NULL, x)) return PF_NONE;
-    n.shape.h = n.shape.w = 1;
-    return pf_graph_push(g, &n);
-}
-
-pf_node pf_tokens(pf_graph *g, const char *name, pf_node x)
-{
-    pf_gnode n;
-    if (!unary(g, &n, PF_OP_TOKENS, name, x)) return PF_NONE;
-    int c = n.shape.c;
-    n.shape = (pf_shape){1, n.shape.h * n.shape.w + 1, c};
-    pf_param p = {.rank = 2,
-                  .dim = {c, n.shape.w},
-                  .trainable = 1,
-                  .init = PF_INIT_NORMAL,
-                  .scale = 1.0 / sqrt((double)c),
-                  .fan_in = c,
-                  .fan_out = c};
-    pf_graph_view(g, &n, "positional_embedding", &p);
-    return pf_graph_push(g, &n);
-}
-
-pf_node pf_first(pf_graph *g, pf_node x)
-{
-    pf_gnode n;
-    if (!unary(g, &n, PF_OP_FIRST, NULL, x)) return PF_NONE;
-    n.shape.h = n.shape.w = 1;
-    return pf_graph_push(g, &n);
-}
-
 pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_EMBED, name, label)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_EMBED, name, label)) return PF_NONE;
     if (!is_vector(n.shape, 1))
         return pf_graph_fail_at(g, &n, "the label is %dx%dx%d, want 1x1x1", n.shape.h,
                                 n.shape.w, n.shape.c);
@@ -394,7 +296,8 @@ pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int wid
 static pf_node positional(pf_graph *g, pf_node v, int features, int cosine_first)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_POSITIONAL, NULL, v) || !check_value(g, &n, 0)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_POSITIONAL, NULL, v) || !check_value(g, &n, 0))
+        return PF_NONE;
     if (features < 4 || features % 2)
         return pf_graph_fail_at(g, &n, "%d features, want an even number from 4", features);
     n.shape.c = features;
@@ -415,7 +318,8 @@ pf_node pf_timestep(pf_graph *g, pf_node v, int features)
 pf_node pf_fourier(pf_graph *g, const char *name, pf_node v, int features, double scale)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_FOURIER, name, v) || !check_value(g, &n, 0)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_FOURIER, name, v) || !check_value(g, &n, 0))
+        return PF_NONE;
     if (features < 1) return pf_graph_fail_at(g, &n, "%d frequencies", features);
     n.shape.c = 2 * features;
     pf_param p = {.rank = 1,
@@ -447,7 +351,7 @@ pf_node pf_sine(pf_graph *g, pf_node x, pf_node v, double a, double b)
 pf_node pf_levels(pf_graph *g, pf_node x, pf_node v, pf_node m, const pf_levels_opt *o)
 {
     pf_gnode n;
-    if (!unary(g, &n, PF_OP_LEVELS, o->name, x) || !pf_graph_input(g, &n, v) ||
+    if (!pf_graph_unary(g, &n, PF_OP_LEVELS, o->name, x) || !pf_graph_input(g, &n, v) ||
         !pf_graph_input(g, &n, m) || !check_value(g, &n, 1) || !check_value(g, &n, 2))
         return PF_NONE;
     if (o->levels < 2) return pf_graph_fail_at(g, &n, "%d levels, want at least 2", o->levels);
