@@ -268,7 +268,8 @@ static inline pf_shape any_shape(void)
 
 static inline bench conv_site(pf_shape in, int cout, const pf_attr *a)
 {
-    int pads = a->pad_lo + a->pad_hi - a->kernel;
+    int reach = a->dilation > 1 ? (a->kernel - 1) * a->dilation + 1 : a->kernel;
+    int pads = a->pad_lo + a->pad_hi - reach;
     pf_shape out = {(in.h + pads) / a->stride + 1, (in.w + pads) / a->stride + 1, cout};
     bench t = site(PF_OP_CONV, 1, in, out);
     t.site.attr = *a;

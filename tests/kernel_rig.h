@@ -68,16 +68,18 @@ static inline void describe_conv(int v, pf_site *s)
 {
     static const pf_attr kind[VARIANTS] = {
         {.kernel = 3, .stride = 1, .pad_lo = 1, .pad_hi = 1},
-        {.kernel = 3, .stride = 2, .pad_lo = 0, .pad_hi = 1},
+        {.kernel = 3, .stride = 2, .pad_lo = 0, .pad_hi = 1, .dilation = 2},
         {.kernel = 1, .stride = 1},
         {.kernel = 5, .stride = 2, .pad_lo = 2, .pad_hi = 1}};
     const pf_attr *a = &kind[v];
     pf_shape in = s->in[0];
     int pads = a->pad_lo + a->pad_hi;
+    int reach = a->dilation ? (a->kernel - 1) * a->dilation + 1 : a->kernel;
     s->attr = *a;
-    s->out = shape(out_length(in.h, 1, pads, a->kernel, a->stride),
-                   out_length(in.w, 1, pads, a->kernel, a->stride), v == 2 ? 1 : 5);
+    s->out = shape(out_length(in.h, 1, pads, reach, a->stride),
+                   out_length(in.w, 1, pads, reach, a->stride), v == 2 ? 1 : 5);
     two_params(s, (size_t)s->out.c * in.c * a->kernel * a->kernel, s->out.c);
+    if (v == 3) s->n_param = 1; /* no bias */
 }
 
 static inline void describe_fir(int v, pf_site *s)

@@ -58,6 +58,11 @@ static void every_convolution_agrees_with_ref_on_rounded_numbers(void **state)
         conv(in, other.c, 1, 1, 0, 0);
         conv(in, other.c, 3, 2, 0, 1);
         conv(in, other.c, 5, 2, 2, 1);
+        pf_attr a = {
+            .kernel = 3, .stride = pick(1, 2), .pad_lo = 4, .pad_hi = 2, .dilation = 3};
+        bench t = conv_site(in, other.c, &a);
+        t.site.n_param = 1 + i % 2; /* without a bias, too */
+        agrees(&t);
     }
     for (int few = 1; few <= 4; few++) {
         conv((pf_shape){pick(3, 28), pick(3, 28), few}, 32, 3, 1, 1, 1);

@@ -29,6 +29,49 @@ static void convolutions_agree(void **state)
     }
 }
 
+/* An image that a filter reaches over once at least, whatever the padding. */
+static bench dilated_site(void)
+{
+    pf_attr a = {.kernel = pick(1, 4), .stride = pick(1, 3), .dilation = pick(2, 5)};
+    a.pad_lo = pick(0, 6);
+    a.pad_hi = pick(0, 6);
+    pf_shape in = any_shape();
+    int least = (a.kernel - 1) * a.dilation + 1 - a.pad_lo - a.pad_hi;
+    if (in.h < least) in.h = least;
+    if (in.w < least) in.w = least;
+    return conv_site(in, any_shape().c, &a);
+}
+
+static void dilated_convolutions_agree(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        bench t = dilated_site();
+        if (i % 3 == 0) t.site.n_param = 1; /* no bias */
+        check(&t);
+    }
+    for (int d = 2; d <= 4; d += 2) { /* as published: the size stays */
+        pf_attr a = {.kernel = 3, .stride = 1, .pad_lo = d, .pad_hi = d, .dilation = d};
+        bench t = conv_site((pf_shape){14, 14, 64}, 48, &a);
+        check(&t);
+    }
+}
+
+static void convolutions_without_a_bias_agree(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    static const pf_shape in[] = {{9, 7, 12}, {16, 16, 32}, {12, 12, 3}, {12, 12, 32}};
+    static const int cout[] = {20, 48, 32, 2};
+    pf_attr a = {.kernel = 3, .stride = 1, .pad_lo = 1, .pad_hi = 1};
+    for (int i = 0; i < 4; i++) {
+        bench t = conv_site(in[i], cout[i], &a);
+        t.site.n_param = 1;
+        check(&t);
+    }
+}
+
 static void convolutions_with_one_or_three_channels_agree(void **state)
 {
     (void)state;
@@ -316,6 +359,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         drawing_test(convolutions_agree),
+        drawing_test(dilated_convolutions_agree),
+        drawing_test(convolutions_without_a_bias_agree),
         drawing_test(convolutions_with_one_or_three_channels_agree),
         drawing_test(convolutions_of_full_channel_blocks_agree),
         drawing_test(kept_and_passing_kernels_give_the_same_bits),

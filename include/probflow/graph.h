@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 3, PF_MAX_PARAMS = 2, PF_PORTS_MAX = 8 };
+enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 3, PF_MAX_PARAMS = 3, PF_PORTS_MAX = 8 };
 
 typedef struct pf_graph pf_graph;
 typedef struct pf_node {
@@ -94,7 +94,9 @@ typedef struct pf_conv_opt {
     int cout, kernel, stride;
     int pad_lo, pad_hi; /* zero padding above/left and below/right */
     double scale;       /* init scale */
-    pf_init init;       /* FAN_AVG or CONST, the bias 0; FAN_IN, the bias too */
+    pf_init init;       /* FAN_AVG, NORMAL or CONST, the bias 0; FAN_IN, the bias too */
+    int dilation;       /* pixels from one tap to the next; 0 or 1: they touch */
+    int no_bias;        /* 1: there is no NAME.bias */
 } pf_conv_opt;
 pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o);
 /* stride 1, "same" padding */

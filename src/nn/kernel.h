@@ -26,7 +26,8 @@ typedef enum pf_op {
 
 typedef struct pf_attr {                /* each operator reads its own fields */
     int port;                           /* INPUT */
-    int kernel, stride, pad_lo, pad_hi; /* CONV; FIR: stride = down, pads */
+    int kernel, stride, pad_lo, pad_hi; /* CONV; FIR: stride = down, pads; POOL: kernel */
+    int dilation;                       /* CONV: pixels from tap to tap; 0 or 1: they touch */
     int up;                             /* FIR */
     int groups, silu;                   /* GROUP_NORM */
     int scale_shift;                    /* GROUP_NORM: 1 = the vector scales and shifts */

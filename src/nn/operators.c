@@ -66,15 +66,19 @@ pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
     pf_gnode n;
     if (!pf_graph_unary(g, &n, PF_OP_CONV, o->name, x)) return PF_NONE;
     pf_shape s = n.shape;
-    int k = o->kernel, h = s.h + o->pad_lo + o->pad_hi, w = s.w + o->pad_lo + o->pad_hi;
-    if (k < 1 || o->stride < 1 || o->cout < 1 || o->pad_lo < 0 || o->pad_hi < 0 || h < k ||
-        w < k)
-        return pf_graph_fail_at(g, &n,
-                                "%d %dx%d filters, stride %d, pads %d %d do not fit %dx%dx%d",
-                                o->cout, k, k, o->stride, o->pad_lo, o->pad_hi, s.h, s.w, s.c);
-    n.attr =
-        (pf_attr){.kernel = k, .stride = o->stride, .pad_lo = o->pad_lo, .pad_hi = o->pad_hi};
-    n.shape = (pf_shape){(h - k) / o->stride + 1, (w - k) / o->stride + 1, o->cout};
+    int k = o->kernel, d = o->dilation > 1 ? o->dilation : 1, reach = (k - 1) * d + 1;
+    int h = s.h + o->pad_lo + o->pad_hi, w = s.w + o->pad_lo + o->pad_hi;
+    if (k < 1 || o->stride < 1 || o->cout < 1 || o->pad_lo < 0 || o->pad_hi < 0 ||
+        o->dilation < 0 || h < reach || w < reach)
+        return pf_graph_fail_at(
+            g, &n, "%d %dx%d filters, stride %d, dilation %d, pads %d %d do not fit %dx%dx%d",
+            o->cout, k, k, o->stride, d, o->pad_lo, o->pad_hi, s.h, s.w, s.c);
+    n.attr = (pf_attr){.kernel = k,
+                       .stride = o->stride,
+                       .pad_lo = o->pad_lo,
+                       .pad_hi = o->pad_hi,
+                       .dilation = d};
+    n.shape = (pf_shape){(h - reach) / o->stride + 1, (w - reach) / o->stride + 1, o->cout};
     pf_param p = {.rank = 4,
                   .dim = {o->cout, s.c, k, k},
                   .trainable = 1,
@@ -82,7 +86,8 @@ pf_node pf_conv(pf_graph *g, pf_node x, const pf_conv_opt *o)
                   .scale = o->scale,
                   .fan_in = s.c * k * k,
                   .fan_out = o->cout * k * k};
-    add_map(g, &n, "weight", "bias", p, o->cout);
+    if (o->no_bias) pf_graph_view(g, &n, "weight", &p);
+    else add_map(g, &n, "weight", "bias", p, o->cout);
     return pf_graph_push(g, &n);
 }
 

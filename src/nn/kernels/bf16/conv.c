@@ -15,7 +15,7 @@
 enum { L = 16, CHUNK_HALVES = 128 * 1024, LEAST_ROWS = 16, MOST_ROWS = 256 };
 
 typedef struct conv {
-    int B, h, w, cin, oh, ow, cout, k, stride, pad;
+    int B, h, w, cin, oh, ow, cout, k, stride, pad, dilation;
     int in_out;          /* weight is [cin,cout] */
     int plain;           /* one tap: rows are pixels */
     int K, pixels, room; /* length of a row; rows of the batch and of a chunk */
@@ -74,11 +74,13 @@ static pf_status open(const pf_site *s, void **ctx)
                 .cout = s->out.c,
                 .k = 1,
                 .stride = 1,
+                .dilation = 1,
                 .in_out = s->attr.in_out};
     if (s->op == PF_OP_CONV) {
         c->k = s->attr.kernel;
         c->stride = s->attr.stride;
         c->pad = s->attr.pad_lo;
+        if (s->attr.dilation > 1) c->dilation = s->attr.dilation;
         c->in_out = 0;
     }
     c->plain = c->k == 1 && c->stride == 1 && c->h == c->oh && c->w == c->ow && !c->pad;
@@ -163,8 +165,8 @@ static void round_image(const conv *c, const pf_call *call, const places *p)
 static ptrdiff_t under(const conv *c, int r, int t)
 {
     int b = r / (c->oh * c->ow), in = r % (c->oh * c->ow);
-    int y = in / c->ow * c->stride + t / c->k - c->pad;
-    int x = in % c->ow * c->stride + t % c->k - c->pad;
+    int y = in / c->ow * c->stride + t / c->k * c->dilation - c->pad;
+    int x = in % c->ow * c->stride + t % c->k * c->dilation - c->pad;
     if (y < 0 || y >= c->h || x < 0 || x >= c->w) return -1;
     return ((ptrdiff_t)b * c->h + y) * c->w + x;
 }

@@ -31,6 +31,7 @@ static int applies(const pf_site *s)
     const pf_attr *a = &s->attr;
     int in = s->in[0].c, out = s->out.c;
     if (a->kernel != 3 || a->stride != 1 || a->pad_lo != 1 || a->pad_hi != 1) return 0;
+    if (a->dilation > 1) return 0;
     if (s->out.h * s->out.w < PF_GEMM_ROWS) return 0;
     return (in <= MOST && out % L == 0) || (out <= MOST && in % L == 0);
 }

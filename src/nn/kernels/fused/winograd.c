@@ -48,6 +48,7 @@ int pf_wg_applies(const pf_site *s)
     const pf_attr *a = &s->attr;
     int cin = s->in[0].c, cout = s->out.c;
     if (a->kernel != 3 || a->stride != 1 || a->pad_lo != 1 || a->pad_hi != 1) return 0;
+    if (a->dilation > 1) return 0;
     if (cin % PF_WG_BLOCK || cout % PF_WG_BLOCK) return 0;
     if (cin > PF_WG_CHANNELS || cout > PF_WG_CHANNELS) return 0;
     pf_wg_image m = pf_wg_image_of(s->out);

@@ -29,12 +29,14 @@ dnn_conv_shape dnn_conv_shape_of(const pf_site *s)
                         .cout = s->out.c,
                         .kernel = 1,
                         .stride = 1,
+                        .dilation = 1,
                         .bias = s->n_param > 1};
     if (s->op == PF_OP_CONV) {
         c.kernel = s->attr.kernel;
         c.stride = s->attr.stride;
         c.pad_lo = s->attr.pad_lo;
         c.pad_hi = s->attr.pad_hi;
+        if (s->attr.dilation > 1) c.dilation = s->attr.dilation;
         return c;
     }
     c.in_out = s->attr.in_out;

@@ -102,7 +102,7 @@ static PF_MUST_USE pf_status make_pd(dnn_lib *l, dnn_op *op, const void *desc, o
 
 typedef struct conv_mds {
     dnnl_memory_desc_t x, w, b, y;
-    dnnl_dims_t stride, lo, hi;
+    dnnl_dims_t stride, more, lo, hi; /* more: pixels left out between taps */
 } conv_mds;
 
 static PF_MUST_USE pf_status conv_layouts(const dnn_conv_shape *s, conv_mds *m)
@@ -116,6 +116,7 @@ static PF_MUST_USE pf_status conv_layouts(const dnn_conv_shape *s, conv_mds *m)
     TRY_DNN(dnnl_memory_desc_init_by_tag(&m->b, 1, b, dnnl_f32, dnnl_a));
     for (int i = 0; i < 2; i++) {
         m->stride[i] = s->stride;
+        m->more[i] = s->dilation - 1;
         m->lo[i] = s->pad_lo;
         m->hi[i] = s->pad_hi;
     }
@@ -126,9 +127,9 @@ static PF_MUST_USE pf_status conv_forward_pd(dnn_lib *l, dnn_op *op, const dnn_c
                                              conv_mds *m)
 {
     dnnl_convolution_desc_t d;
-    TRY_DNN(dnnl_convolution_forward_desc_init(
+    TRY_DNN(dnnl_dilated_convolution_forward_desc_init(
         &d, dnnl_forward_training, dnnl_convolution_direct, &m->x, &m->w,
-        s->bias ? &m->b : NULL, &m->y, m->stride, m->lo, m->hi));
+        s->bias ? &m->b : NULL, &m->y, m->stride, m->more, m->lo, m->hi));
     return make_pd(l, op, &d, (outcome){1.0f, 0}, NULL);
 }
 
@@ -153,11 +154,11 @@ static PF_MUST_USE pf_status conv_init(dnn_lib *l, dnn_conv_kind kind, const dnn
     dnnl_convolution_desc_t d;
     dnnl_status_t st =
         kind == DNN_CONV_DATA
-            ? dnnl_convolution_backward_data_desc_init(&d, dnnl_convolution_direct, &m.x, &m.w,
-                                                       &m.y, m.stride, m.lo, m.hi)
-            : dnnl_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, &m.x,
-                                                          &m.w, s->bias ? &m.b : NULL, &m.y,
-                                                          m.stride, m.lo, m.hi);
+            ? dnnl_dilated_convolution_backward_data_desc_init(
+                  &d, dnnl_convolution_direct, &m.x, &m.w, &m.y, m.stride, m.more, m.lo, m.hi)
+            : dnnl_dilated_convolution_backward_weights_desc_init(
+                  &d, dnnl_convolution_direct, &m.x, &m.w, s->bias ? &m.b : NULL, &m.y,
+                  m.stride, m.more, m.lo, m.hi);
     pf_status made = st ? PF_EEXT : make_pd(l, op, &d, (outcome){1.0f, 0}, hint.pd);
     dnnl_primitive_desc_destroy(hint.pd);
     PF_REQUIRE(!st, PF_EEXT, "oneDNN: gradient of a convolution refused, status %d", (int)st);

@@ -23,7 +23,8 @@ PF_MUST_USE pf_status dnn_run(dnn_lib *l, dnn_op *op, const void *const *ptr, vo
 
 typedef struct dnn_conv_shape { /* activations NHWC */
     int B, h, w, cin, oh, ow, cout, kernel, stride, pad_lo, pad_hi;
-    int in_out; /* layout of the 1x1 weight outside oneDNN: 1 = [in,out], 0 = OIHW */
+    int dilation; /* pixels from tap to tap, at least 1 */
+    int in_out;   /* layout of the 1x1 weight outside oneDNN: 1 = [in,out], 0 = OIHW */
     int bias;
     int bf16; /* of activations and weights; bias and gradients of parameters stay f32 */
 } dnn_conv_shape;

@@ -1,6 +1,6 @@
 /* Convolution (cross-correlation, as the published networks use the word) with zero padding.
  *
- *   y[p,o] = bias[o] + sum_{ky,kx,i} x[p*stride + k - pad_lo, i] W[o,i,ky,kx]
+ *   y[p,o] = bias[o] + sum_{ky,kx,i} x[p*stride + k*dilation - pad_lo, i] W[o,i,ky,kx]
  *
  * The weight is copied to [ky,kx,in,out] first, so that the innermost loop runs over contiguous
  * output channels. */
@@ -9,13 +9,15 @@
 #include <string.h>
 
 typedef struct conv {
-    int h, w, cin, oh, ow, cout, k, stride, pad;
+    int h, w, cin, oh, ow, cout, k, stride, pad, dilation;
 } conv;
 
 static conv shape_of(const pf_site *s)
 {
-    return (conv){s->in[0].h, s->in[0].w,     s->in[0].c,     s->out.h,      s->out.w,
-                  s->out.c,   s->attr.kernel, s->attr.stride, s->attr.pad_lo};
+    const pf_attr *a = &s->attr;
+    return (conv){
+        s->in[0].h, s->in[0].w, s->in[0].c, s->out.h,  s->out.w,
+        s->out.c,   a->kernel,  a->stride,  a->pad_lo, a->dilation > 1 ? a->dilation : 1};
 }
 
 /* out = 1: [out,in,k,k] -> [k,k,in,out]; 0: back. */
@@ -35,7 +37,8 @@ static void turn_weight(const conv *v, const float *from, float *to, int out)
 /* Offset of the input pixel under filter tap t of output pixel (oy, ox); -1: in the padding. */
 static ptrdiff_t pixel_under(const conv *v, int oy, int ox, int t)
 {
-    int y = oy * v->stride + t / v->k - v->pad, x = ox * v->stride + t % v->k - v->pad;
+    int y = oy * v->stride + t / v->k * v->dilation - v->pad;
+    int x = ox * v->stride + t % v->k * v->dilation - v->pad;
     if (y < 0 || y >= v->h || x < 0 || x >= v->w) return -1;
     return ((ptrdiff_t)y * v->w + x) * v->cin;
 }
@@ -75,7 +78,7 @@ pf_status pf_ref_conv(void *ctx, const pf_call *c)
         const float *x = c->in[0] + (size_t)b * pf_shape_size(c->site->in[0]);
         for (int oy = 0; oy < v.oh; oy++)
             for (int ox = 0; ox < v.ow; ox++, y += v.cout) {
-                memcpy(y, c->param[1], (size_t)v.cout * sizeof *y);
+                for (int o = 0; o < v.cout; o++) y[o] = c->param[1] ? c->param[1][o] : 0.0f;
                 for (int t = 0; t < v.k * v.k; t++) {
                     ptrdiff_t at = pixel_under(&v, oy, ox, t);
                     if (at >= 0) pixel_forward(&v, x + at, w + (size_t)t * v.cin * v.cout, y);
