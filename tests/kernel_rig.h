@@ -107,6 +107,18 @@ static inline void describe_norm(int v, pf_site *s)
     two_params(s, s->in[0].c, s->in[0].c);
 }
 
+/* A table's rows in even variants, parameters in odd ones. */
+static inline void describe_instance_norm(int v, pf_site *s)
+{
+    if (v == 1) s->in[0].c = s->out.c = 2;
+    int c = s->in[0].c;
+    s->attr.eps = 1e-2;
+    s->n_in = 2 - v % 2;
+    s->in[1] = shape(1, 1, 3 * c);
+    s->n_param = v % 2 ? 3 : 0;
+    for (int k = 0; k < s->n_param; k++) s->param_size[k] = (size_t)c;
+}
+
 /* Three inputs of one head, or heads packed in one input. */
 static inline void describe_attention(int v, pf_site *s)
 {
@@ -184,7 +196,17 @@ static inline void describe(pf_op op, int v, pf_site *s)
         s->n_param = op == PF_OP_FOURIER;
         s->param_size[0] = s->n_param ? 4 : 0;
     }
-    if (op == PF_OP_EMBED) {
+    if (op == PF_OP_LEAKY_RELU) s->attr.a = 0.1;
+    if (op == PF_OP_INSTANCE_NORM) describe_instance_norm(v, s);
+    if (op == PF_OP_POOL)
+        s->attr =
+            (pf_attr){.kernel = v == 1 ? 3 : 5, .pool = v % 2 ? PF_POOL_MEAN : PF_POOL_MAX};
+    if (op == PF_OP_BILINEAR) {
+        static const int to[VARIANTS][2] = {{9, 4}, {1, 3}, {3, 2}, {11, 2}};
+        s->out = shape(to[v][0], to[v][1], in[v].c);
+    }
+    if (op == PF_OP_RESHAPE) s->out = shape(in[v].c, in[v].h, in[v].w);
+    if (op == PF_OP_EMBED || op == PF_OP_EMBED_BETWEEN) {
         s->in[0] = shape(1, 1, 1);
         s->out = shape(1, 1, 8);
         s->n_param = 1;
@@ -217,6 +239,18 @@ static inline void leave_zero(float *x, size_t n)
         if (fabsf(x[i]) < 0.02f) x[i] += 0.1f;
 }
 
+/* Far enough apart for no difference to change their order. */
+static inline void keep_apart(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = 0.05f * (float)(i * 7919 % n) - 1.0f;
+}
+
+static inline void places(rig *r, int v)
+{
+    const float place[BATCH] = {v % 2 ? 1.75f : 0.25f, 2.0f, 0.25f};
+    memcpy(r->in[0], place, sizeof place);
+}
+
 /* One label twice; in other variants none as well. */
 static inline void labels(rig *r, int v)
 {
@@ -240,7 +274,9 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_DIVIDE)
         for (int b = 0; b < s->B; b++) r->in[1][b] = 0.5f + b;
     if (s->op == PF_OP_LEVELS) levels_inputs(r);
-    if (s->op == PF_OP_RELU) leave_zero(r->in[0], in_size(r, 0));
+    if (s->op == PF_OP_POOL) keep_apart(r->in[0], in_size(r, 0));
+    if (s->op == PF_OP_EMBED_BETWEEN) places(r, s->index - 7);
+    if (s->op == PF_OP_RELU || s->op == PF_OP_LEAKY_RELU) leave_zero(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_EMBED) labels(r, s->index - 7);
     r->out = floats(out_size(r));
     r->gout = noise(out_size(r), 30);

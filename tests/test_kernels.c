@@ -1,6 +1,8 @@
 /* The plain kernels: closed forms, and each backward against central differences. */
 #include "kernel_rig.h"
 
+#include <stdlib.h>
+
 /* gout . y(values + h e_i), in double. */
 static double functional(rig *r, float *values, size_t i, float to)
 {
@@ -310,6 +312,118 @@ static void time_features_are_sines_then_cosines(void **state)
     rig_close(&r);
 }
 
+static void leaky_units_keep_their_slope(void **state)
+{
+    (void)state;
+    rig r;
+    rig_make(&r, PF_OP_LEAKY_RELU, 0);
+    forward(&r);
+    for (size_t i = 0; i < out_size(&r); i++)
+        assert_true(r.out[i] == (r.in[0][i] > 0.0f ? r.in[0][i] : 0.1f * r.in[0][i]));
+    rig_close(&r);
+}
+
+/* Channels that differ in nothing but their mean: with alpha the mean is seen, without it is lost. */
+static void instance_norms_keep_what_tells_channels_apart(void **state)
+{
+    (void)state;
+    pf_site s = {.op = PF_OP_INSTANCE_NORM, .name = "n", .B = 1, .n_in = 1, .n_param = 3};
+    s.in[0] = s.out = shape(3, 4, 3);
+    s.attr.eps = 1e-8;
+    for (int k = 0; k < 3; k++) s.param_size[k] = 3;
+    rig r;
+    rig_open(&r, &s);
+    for (int i = 0; i < 36; i++)
+        r.in[0][i] = (i / 3 % 2 ? 1.0f : -1.0f) + (float)(i % 3) * 10.0f;
+    for (int c = 0; c < 3; c++) {
+        r.param[0][c] = c == 2 ? 0.5f : 1.0f; /* alpha */
+        r.param[1][c] = 2.0f;
+        r.param[2][c] = (float)c;
+    }
+    forward(&r);
+    for (int i = 0; i < 36; i++) { /* means 0, 10, 20: unbiased deviation 10 */
+        double u = i % 3 - 1.0, a = r.param[0][i % 3];
+        double want = 2.0 * ((i / 3 % 2 ? 1.0 : -1.0) + a * u) + i % 3;
+        assert_true(fabs(r.out[i] - want) < 1e-5);
+    }
+    rig_close(&r);
+}
+
+static void pools_look_at_what_is_around_each_pixel(void **state)
+{
+    (void)state;
+    pf_site s = {.op = PF_OP_POOL, .name = "p", .B = 1, .n_in = 1, .want_dx = {1}};
+    s.in[0] = s.out = shape(6, 7, 1);
+    s.attr = (pf_attr){.kernel = 5, .pool = PF_POOL_MEAN};
+    rig mean, max;
+    rig_open(&mean, &s);
+    s.attr.pool = PF_POOL_MAX;
+    rig_open(&max, &s);
+    for (int i = 0; i < 42; i++) {
+        mean.in[0][i] = 1.0f;
+        max.in[0][i] = -3.0f; /* the border is no 0 */
+    }
+    max.in[0][3 * 7 + 3] = -1.0f;
+    forward(&mean);
+    forward(&max);
+    assert_true(fabsf(mean.out[0] - 9.0f / 25.0f) < 1e-6f); /* divided by 25 in corners, too */
+    assert_true(fabsf(mean.out[2 * 7 + 3] - 1.0f) < 1e-6f);
+    for (int i = 0; i < 42; i++) {
+        int near = abs(i / 7 - 3) <= 2 && abs(i % 7 - 3) <= 2;
+        assert_true(max.out[i] == (near ? -1.0f : -3.0f));
+        max.gout[i] = 1.0f;
+    }
+    backward(&max, 1);
+    assert_true(max.gin[0][3 * 7 + 3] == 25.0f);
+    assert_true(max.gin[0][0] ==
+                5.0f); /* the first of equals: of nine windows four see the larger */
+    rig_close(&mean);
+    rig_close(&max);
+}
+
+static void corners_stay_and_ramps_stay_ramps(void **state)
+{
+    (void)state;
+    static const int size[][4] = {{3, 5, 7, 9}, {4, 4, 2, 3}, {1, 3, 4, 1}, {2, 1, 1, 5}};
+    for (int v = 0; v < 4; v++) {
+        const int *n = size[v];
+        pf_site s = {.op = PF_OP_BILINEAR, .name = "b", .B = 1, .n_in = 1};
+        s.in[0] = shape(n[0], n[1], 1);
+        s.out = shape(n[2], n[3], 1);
+        rig r;
+        rig_open(&r, &s);
+        for (int i = 0; i < n[0] * n[1]; i++) r.in[0][i] = (float)(10 * (i / n[1]) + i % n[1]);
+        forward(&r);
+        for (int i = 0; i < n[2] * n[3]; i++) {
+            double y = n[2] > 1 ? (double)(i / n[3]) * (n[0] - 1) / (n[2] - 1) : 0.0;
+            double x = n[3] > 1 ? (double)(i % n[3]) * (n[1] - 1) / (n[3] - 1) : 0.0;
+            assert_true(fabs(r.out[i] - (10.0 * y + x)) < 1e-5);
+        }
+        rig_close(&r);
+    }
+}
+
+static void a_place_between_rows_is_their_mixture(void **state)
+{
+    (void)state;
+    rig r;
+    rig_make(&r, PF_OP_EMBED_BETWEEN, 0);
+    forward(&r);
+    for (int i = 0; i < 8; i++) {
+        const float *w = r.param[0] + i;
+        assert_true(fabs(r.out[i] - (0.75 * w[0] + 0.25 * w[8])) < 1e-6);
+        assert_true(r.out[8 + i] == w[16]); /* the last row itself */
+    }
+    const float outside[] = {-0.1f, 2.1f, NAN};
+    for (int k = 0; k < 3; k++) {
+        pf_call c = call_of(&r);
+        r.in[0][1] = outside[k];
+        assert_int_equal(r.row->forward(NULL, &c), PF_EARG);
+        assert_non_null(strstr(pf_error_message(), "from 0 to 2"));
+    }
+    rig_close(&r);
+}
+
 static void dropout_keeps_the_right_share_and_the_mean(void **state)
 {
     (void)state;
@@ -370,6 +484,11 @@ int main(void)
         cmocka_unit_test(heads_are_attention_on_their_channels),
         cmocka_unit_test(resampling_leaves_a_constant_alone_away_from_the_border),
         cmocka_unit_test(time_features_are_sines_then_cosines),
+        cmocka_unit_test(leaky_units_keep_their_slope),
+        cmocka_unit_test(instance_norms_keep_what_tells_channels_apart),
+        cmocka_unit_test(pools_look_at_what_is_around_each_pixel),
+        cmocka_unit_test(corners_stay_and_ramps_stay_ramps),
+        cmocka_unit_test(a_place_between_rows_is_their_mixture),
         cmocka_unit_test(dropout_keeps_the_right_share_and_the_mean),
         cmocka_unit_test(a_dropout_mask_belongs_to_its_site_sample_and_step),
     };

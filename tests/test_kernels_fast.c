@@ -230,12 +230,51 @@ static void group_norms_agree(void **state)
     one_norm((pf_shape){9, 7, 320}, 32, 2, 0.1);
 }
 
+static void instance_norms_agree(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        pf_shape in = any_shape();
+        in.h++; /* one pixel has no variance to divide by */
+        if (in.c == 1) in.c = pick(2, 300);
+        bench t = site(PF_OP_INSTANCE_NORM, 1 + i % 2, in, in);
+        t.site.in[1] = (pf_shape){1, 1, 3 * in.c};
+        t.site.n_param = i % 2 ? 0 : 3;
+        for (int k = 0; k < t.site.n_param; k++) t.site.param_size[k] = (size_t)in.c;
+        t.site.attr.eps = 1e-5;
+        check(&t);
+    }
+}
+
+/* Values, and gradients where equals are many. */
+static void pools_and_interpolation_agree(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        pf_shape in = any_shape();
+        bench t = site(PF_OP_POOL, 1, in, in);
+        t.site.attr =
+            (pf_attr){.kernel = 2 * pick(0, 4) + 1, .pool = i % 2 ? PF_POOL_MAX : PF_POOL_MEAN};
+        begin(&t);
+        if (i % 4 == 1) /* equals */
+            for (size_t k = 0; k < in_size(&t, 0); k++) t.in[0][k] = rintf(t.in[0][k]);
+        check_begun(&t);
+        t = site(PF_OP_BILINEAR, 1, in, (pf_shape){pick(1, 20), pick(1, 20), in.c});
+        check(&t);
+    }
+}
+
 static void elementwise_operators_agree(void **state)
 {
     (void)state;
     for (int i = 0; i < TRIALS; i++) {
         pf_shape in = any_shape();
         bench t = site(PF_OP_SILU, 1, in, in);
+        check(&t);
+        t = site(PF_OP_ELU, 1, in, in);
+        check(&t);
+        t = site(PF_OP_LEAKY_RELU, 1, in, in);
+        t.site.attr.a = 0.05;
         check(&t);
         t = site(PF_OP_AFFINE, 1, in, in);
         t.site.attr = (pf_attr){.a = 2.0, .b = -1.0};
@@ -273,6 +312,26 @@ static void the_exponential_of_silu_is_good_to_a_few_ulp(void **state)
     assert_int_equal(t.row[0]->forward(NULL, &c), PF_OK);
     for (int i = 0; i < N; i++) {
         double x = (double)t.in[0][i], want = x / (1.0 + exp(-x));
+        assert_true(fabs((double)c.out[i] - want) <= 5e-7 * fabs(want));
+    }
+    end(&t);
+}
+
+/* exp(x) - 1 keeps its digits next to 0, where the one it subtracts would take them. */
+static void elu_is_good_to_a_few_ulp(void **state)
+{
+    (void)state;
+    enum { N = 40001 };
+    pf_shape in = {1, 1, N};
+    bench t = site(PF_OP_ELU, 1, in, in);
+    t.site.B = 1;
+    begin(&t);
+    for (int i = 0; i < N; i++)
+        t.in[0][i] = (float)(i % 2 ? (i - N / 2) * 0.005 : (i - N / 2) * 1e-7);
+    pf_call c = call_of(&t, 0);
+    assert_int_equal(t.row[0]->forward(NULL, &c), PF_OK);
+    for (int i = 0; i < N; i++) {
+        double x = (double)t.in[0][i], want = x > 0.0 ? x : expm1(x);
         assert_true(fabs((double)c.out[i] - want) <= 5e-7 * fabs(want));
     }
     end(&t);
@@ -338,11 +397,11 @@ static void fir_filters_agree(void **state)
 static void elementwise_operators_work_in_place(void **state)
 {
     (void)state;
-    static const pf_op ops[] = {PF_OP_SILU, PF_OP_AFFINE, PF_OP_ADD_SCALE, PF_OP_SINE,
-                                PF_OP_DIVIDE};
-    for (int i = 0; i < 5; i++) {
+    static const pf_op ops[] = {PF_OP_SILU,      PF_OP_AFFINE, PF_OP_ELU,   PF_OP_LEAKY_RELU,
+                                PF_OP_ADD_SCALE, PF_OP_SINE,   PF_OP_DIVIDE};
+    for (int i = 0; i < 7; i++) {
         pf_shape in = {5, 7, 33};
-        bench t = site(ops[i], 1 + (i >= 2), in, in);
+        bench t = site(ops[i], 1 + (i >= 4), in, in);
         if (ops[i] == PF_OP_SINE || ops[i] == PF_OP_DIVIDE) t.site.in[1] = (pf_shape){1, 1, 1};
         t.site.attr.a = 0.5;
         begin(&t);
@@ -369,7 +428,10 @@ int main(void)
         drawing_test(heads_of_attention_agree),
         drawing_test(attention_in_blocks_agrees),
         drawing_test(group_norms_agree),
+        drawing_test(instance_norms_agree),
+        drawing_test(pools_and_interpolation_agree),
         drawing_test(elementwise_operators_agree),
+        drawing_test(elu_is_good_to_a_few_ulp),
         drawing_test(the_exponential_of_silu_is_good_to_a_few_ulp),
         drawing_test(dropout_is_the_same_bit_for_bit),
         drawing_test(joins_and_resampling_agree),

@@ -39,6 +39,8 @@ typedef enum pf_init {
     PF_INIT_CONST,  /* the value `scale` */
     PF_INIT_NORMAL, /* N(0, scale^2) */
     PF_INIT_LEVELS, /* [C,L] 1/L; training puts the frequencies of the levels in its data there */
+    PF_INIT_NEAR_ONE, /* N(1, scale^2) */
+    PF_INIT_GAINS,    /* [..,3c] the first 2c of each row N(1, scale^2), the rest 0 */
     PF_INIT_FAN_IN /* U(+-scale / sqrt(fan_in)), the bias too: torch.nn's linear maps and convolutions */
 } pf_init;
 
@@ -134,8 +136,27 @@ typedef struct pf_norm_opt {
 pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o);
 #define PF_NONE ((pf_node){-1})
 
+typedef struct pf_instance_norm_opt {
+    const char *name;
+    pf_node level; /* [1,1,1], a place in the table, may lie between two rows */
+    int classes;   /* rows of the table; 0: there is none */
+    double eps;
+} pf_instance_norm_opt;
+/* Instance normalisation ++ of x [h,w,c], c > 1: with m the mean and v the (biased) variance of a channel over the
+ * pixels of a sample, M and V the mean and the unbiased variance of m over the channels,
+ *     y = gamma ((x - m)/sqrt(v + eps) + alpha (m - M)/sqrt(V + eps)) + beta.
+ * Without a table NAME.alpha, NAME.gamma, NAME.beta [c] are its parameters; with one they are
+ * parts of a row of NAME.embed.weight [classes,3c], in the order gamma, alpha, beta, read as by pf_embed_between.
+ * Fails   (the graph) with one channel, whose m has no variance; without a positive eps.
+ * Source  Song and Ermon 2019, appendix A, and their published code.
+ * Test    instance_norms_keep_what_tells_channels_apart */
+pf_node pf_instance_norm_pp(pf_graph *g, pf_node x, const pf_instance_norm_opt *o);
+
 pf_node pf_silu(pf_graph *g, pf_node x);
 pf_node pf_relu(pf_graph *g, pf_node x); /* max(x, 0), slope 0 at 0 */
+pf_node pf_elu(pf_graph *g, pf_node x);  /* x above 0, else exp(x) - 1 */
+/* x above 0, else slope x, slope in [0,1).  Test  leaky_units_keep_their_slope */
+pf_node pf_leaky_relu(pf_graph *g, pf_node x, double slope);
 pf_node pf_dropout(pf_graph *g, pf_node x, double rate);
 pf_node pf_up2(pf_graph *g, pf_node x); /* nearest neighbour, h,w doubled */
 pf_node pf_down2(pf_graph *g,
@@ -147,6 +168,16 @@ typedef struct pf_fir_opt {
     double gain;
 } pf_fir_opt;
 pf_node pf_fir(pf_graph *g, pf_node x, const pf_fir_opt *o);
+typedef enum pf_pool { PF_POOL_MAX, PF_POOL_MEAN } pf_pool;
+/* The largest or the mean of the kernel x kernel pixels around each, kernel odd.  Outside of the image is -infinity for
+ * the largest and 0 for the mean, which divides by kernel^2 everywhere.  The gradient of a largest goes to the first of
+ * equals.  Test  pools_look_at_what_is_around_each_pixel */
+pf_node pf_pool_same(pf_graph *g, pf_node x, int kernel, pf_pool kind);
+/* Linear interpolation to [h,w] with corners on corners: pixel i of n lies at i (m - 1)/(n - 1) of m pixels; of one
+ * pixel at 0.  Test  corners_stay_and_ramps_stay_ramps */
+pf_node pf_bilinear(pf_graph *g, pf_node x, int h, int w);
+/* The same numbers in the same order under another shape.  Fails (the graph) when these are not as many. */
+pf_node pf_reshape(pf_graph *g, pf_node x, pf_shape shape);
 pf_node pf_concat(pf_graph *g, pf_node a, pf_node b);              /* channels, a first */
 pf_node pf_add_scale(pf_graph *g, pf_node a, pf_node b, double s); /* (a + b) s */
 pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e);         /* x [h,w,c] + e [1,1,c] */
@@ -177,6 +208,11 @@ pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int 
 /* pf_embed of the port `label` among those offered, which says its classes.
  * Test    a_label_and_a_condition_change_the_output */
 pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int width);
+/* The row of NAME.weight [classes,width] at a real place, value [1,1,1] from 0 to classes - 1: that row at a whole
+ * number, and between two the rows around it in proportion.  So a network that knows classes of noise knows what lies
+ * between.  Fails  (the graph) without a class or width; (forward) PF_EARG naming a place that lies outside.
+ * Test     a_place_between_rows_is_their_mixture */
+pf_node pf_embed_between(pf_graph *g, const char *name, pf_node value, int classes, int width);
 /* The values v and m of the next six are [1,1,1] and have no derivative: a plan that is asked for a
  * gradient along one of them fails. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */

@@ -35,10 +35,19 @@ static void fill_uniform(const pf_draw *d, const pf_param *v, double bound, floa
     for (size_t i = 0; i < v->size; i++) out[i] = (float)((2.0 * out[i] - 1.0) * bound);
 }
 
-static void fill_normal(const pf_draw *d, const pf_param *v, float *out)
+static void fill_normal(const pf_draw *d, const pf_param *v, double mean, float *out)
 {
     pf_draw_normal(d, 0, v->size, out);
-    for (size_t i = 0; i < v->size; i++) out[i] = (float)(out[i] * v->scale);
+    for (size_t i = 0; i < v->size; i++) out[i] = (float)(mean + out[i] * v->scale);
+}
+
+/* gamma, alpha and beta of each row */
+static void fill_gains(const pf_draw *d, const pf_param *v, float *out)
+{
+    size_t row = (size_t)v->dim[v->rank - 1];
+    fill_normal(d, v, 1.0, out);
+    for (size_t i = 0; i < v->size; i++)
+        if (i % row >= row / 3 * 2) out[i] = 0.0f;
 }
 
 void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
@@ -50,7 +59,9 @@ void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
         float *out = params + v->offset;
         if (v->init == PF_INIT_FAN_AVG) fill_uniform(&d, v, fan_average(v), out);
         else if (v->init == PF_INIT_FAN_IN) fill_uniform(&d, v, fan_in(v), out);
-        else if (v->init == PF_INIT_NORMAL) fill_normal(&d, v, out);
+        else if (v->init == PF_INIT_NORMAL) fill_normal(&d, v, 0.0, out);
+        else if (v->init == PF_INIT_NEAR_ONE) fill_normal(&d, v, 1.0, out);
+        else if (v->init == PF_INIT_GAINS) fill_gains(&d, v, out);
         else
             for (size_t i = 0; i < v->size; i++) out[i] = (float)v->scale;
     }

@@ -34,9 +34,10 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int heads, order;                   /* ATTENTION of one input */
     int cosine_first;                   /* POSITIONAL: the published order of U-Nets */
     int in_out;                         /* LINEAR: 1 = weight is [in,out] */
-    double eps, rate;                   /* GROUP_NORM eps and dropout rate; DROPOUT rate */
-    int levels, grid;                   /* LEVELS */
-    double a, b; /* AFFINE a x + b; SINE a, b in turns; ADD_SCALE a; FIR gain a */
+    double eps, rate; /* GROUP_NORM, INSTANCE_NORM eps; GROUP_NORM, DROPOUT rate */
+    int levels, grid; /* LEVELS */
+    int pool;         /* POOL: pf_pool */
+    double a, b; /* AFFINE a x + b; SINE a, b in turns; ADD_SCALE a; FIR gain a; LEAKY_RELU a */
 } pf_attr;
 
 /* One operator of a plan.  Shapes are per sample; B is the batch. */
@@ -47,7 +48,8 @@ typedef struct pf_site {
     int index;        /* node number in the graph: distinguishes dropout sites */
     int B, n_in, n_param;
     pf_shape in[PF_MAX_INPUTS], out;
-    size_t param_size[PF_MAX_PARAMS]; /* floats; weight first, bias second */
+    /* floats; weight first, bias second; INSTANCE_NORM: alpha, gamma, beta */
+    size_t param_size[PF_MAX_PARAMS];
     pf_precision precision;
     int want_dx[PF_MAX_INPUTS]; /* which input gradients will ever be asked for */
     int want_dp;                /* parameter gradients will be asked for */

@@ -35,16 +35,22 @@ static int check_value(pf_graph *g, const pf_gnode *n, int k)
     return !g->failed;
 }
 
-static void add_bias(pf_graph *g, pf_gnode *n, const char *suffix, int c, double value)
+static void add_vector(pf_graph *g, pf_gnode *n, const char *suffix, int c, pf_init init,
+                       double scale)
 {
     pf_param p = {.rank = 1,
                   .dim = {c},
                   .trainable = 1,
-                  .init = PF_INIT_CONST,
-                  .scale = value,
+                  .init = init,
+                  .scale = scale,
                   .fan_in = c,
                   .fan_out = c};
     pf_graph_view(g, n, suffix, &p);
+}
+
+static void add_bias(pf_graph *g, pf_gnode *n, const char *suffix, int c, double value)
+{
+    add_vector(g, n, suffix, c, PF_INIT_CONST, value);
 }
 
 /* NAME.weight [..] as p says and NAME.bias [fan out], which is 0 but where both are uniform by fan in. */
@@ -173,6 +179,67 @@ pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o)
     return pf_graph_push(g, &n);
 }
 
+/* Rows of a table, and how they begin. */
+typedef struct table {
+    const char *name;
+    int classes, width;
+    pf_init init;
+    double scale;
+} table;
+
+static pf_node add_table(pf_graph *g, pf_gnode *n, const table *t)
+{
+    if (!is_vector(n->shape, 1))
+        return pf_graph_fail_at(g, n, "the %s is %dx%dx%d, want 1x1x1",
+                                n->op == PF_OP_EMBED ? "label" : "place", n->shape.h,
+                                n->shape.w, n->shape.c);
+    if (t->classes < 1 || t->width < 1)
+        return pf_graph_fail_at(g, n, "%d classes of width %d", t->classes, t->width);
+    n->shape.c = t->width;
+    pf_param p = {.rank = 2,
+                  .dim = {t->classes, t->width},
+                  .trainable = 1,
+                  .init = t->init,
+                  .scale = t->scale,
+                  .fan_in = t->classes,
+                  .fan_out = t->width};
+    pf_graph_view(g, n, "weight", &p);
+    return pf_graph_push(g, n);
+}
+
+static pf_node between(pf_graph *g, pf_node value, const table *t)
+{
+    pf_gnode n;
+    if (!pf_graph_unary(g, &n, PF_OP_EMBED_BETWEEN, t->name, value)) return PF_NONE;
+    return add_table(g, &n, t);
+}
+
+pf_node pf_instance_norm_pp(pf_graph *g, pf_node x, const pf_instance_norm_opt *o)
+{
+    enum { PARTS = 3 };
+    const double spread = 0.02; /* as published */
+    pf_gnode n;
+    int c = pf_graph_shape(g, x).c;
+    pf_node e = PF_NONE;
+    if (o->classes > 0)
+        e = between(g, o->level,
+                    &(table){pf_namef(g, "%s.embed", o->name), o->classes, PARTS * c,
+                             PF_INIT_GAINS, spread});
+    if (!pf_graph_unary(g, &n, PF_OP_INSTANCE_NORM, o->name, x)) return PF_NONE;
+    if (o->classes > 0 && !pf_graph_input(g, &n, e)) return PF_NONE;
+    if (c < 2)
+        return pf_graph_fail_at(
+            g, &n, "one channel: its mean has no variance over channels to be divided by");
+    if (!(o->eps > 0.0)) return pf_graph_fail_at(g, &n, "eps %g must be positive", o->eps);
+    n.attr.eps = o->eps;
+    if (o->classes <= 0) {
+        add_vector(g, &n, "alpha", c, PF_INIT_NEAR_ONE, spread);
+        add_vector(g, &n, "gamma", c, PF_INIT_NEAR_ONE, spread);
+        add_bias(g, &n, "beta", c, 0.0);
+    }
+    return pf_graph_push(g, &n);
+}
+
 pf_node pf_silu(pf_graph *g, pf_node x)
 {
     pf_gnode n;
@@ -184,6 +251,23 @@ pf_node pf_relu(pf_graph *g, pf_node x)
 {
     pf_gnode n;
     if (!pf_graph_unary(g, &n, PF_OP_RELU, NULL, x)) return PF_NONE;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_elu(pf_graph *g, pf_node x)
+{
+    pf_gnode n;
+    if (!pf_graph_unary(g, &n, PF_OP_ELU, NULL, x)) return PF_NONE;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_leaky_relu(pf_graph *g, pf_node x, double slope)
+{
+    pf_gnode n;
+    if (!pf_graph_unary(g, &n, PF_OP_LEAKY_RELU, NULL, x)) return PF_NONE;
+    if (!(slope >= 0.0 && slope < 1.0))
+        return pf_graph_fail_at(g, &n, "slope %g, want [0,1)", slope);
+    n.attr.a = slope;
     return pf_graph_push(g, &n);
 }
 
@@ -273,21 +357,12 @@ pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int 
 {
     pf_gnode n;
     if (!pf_graph_unary(g, &n, PF_OP_EMBED, name, label)) return PF_NONE;
-    if (!is_vector(n.shape, 1))
-        return pf_graph_fail_at(g, &n, "the label is %dx%dx%d, want 1x1x1", n.shape.h,
-                                n.shape.w, n.shape.c);
-    if (classes < 1 || width < 1)
-        return pf_graph_fail_at(g, &n, "%d classes of width %d", classes, width);
-    n.shape.c = width;
-    pf_param p = {.rank = 2,
-                  .dim = {classes, width},
-                  .trainable = 1,
-                  .init = PF_INIT_NORMAL,
-                  .scale = 1.0,
-                  .fan_in = classes,
-                  .fan_out = width};
-    pf_graph_view(g, &n, "weight", &p);
-    return pf_graph_push(g, &n);
+    return add_table(g, &n, &(table){name, classes, width, PF_INIT_NORMAL, 1.0});
+}
+
+pf_node pf_embed_between(pf_graph *g, const char *name, pf_node value, int classes, int width)
+{
+    return between(g, value, &(table){name, classes, width, PF_INIT_NORMAL, 1.0});
 }
 
 pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int width)

@@ -18,7 +18,9 @@ int pf_step_reads_inputs(const pf_step *st)
 static int is_cheap(pf_op op)
 {
     return op == PF_OP_GROUP_NORM || op == PF_OP_CONCAT || op == PF_OP_UP2 ||
-           op == PF_OP_DOWN2 || op == PF_OP_FIR || op == PF_OP_SILU;
+           op == PF_OP_DOWN2 || op == PF_OP_FIR || op == PF_OP_SILU ||
+           op == PF_OP_INSTANCE_NORM || op == PF_OP_ELU || op == PF_OP_LEAKY_RELU ||
+           op == PF_OP_BILINEAR;
 }
 
 /* Sums end residual blocks, and what a concatenation reads is a skip: both are what all else is

@@ -89,3 +89,37 @@ pf_node pf_first(pf_graph *g, pf_node x)
     n.shape.h = n.shape.w = 1;
     return pf_graph_push(g, &n);
 }
+
+pf_node pf_pool_same(pf_graph *g, pf_node x, int kernel, pf_pool kind)
+{
+    enum { MOST = 15 }; /* a place in the window is a byte */
+    pf_gnode n;
+    if (!pf_graph_unary(g, &n, PF_OP_POOL, NULL, x)) return PF_NONE;
+    if (kernel < 1 || kernel > MOST || kernel % 2 == 0)
+        return pf_graph_fail_at(g, &n, "kernel %d, want an odd one up to %d", kernel, MOST);
+    n.attr.kernel = kernel;
+    n.attr.pool = kind;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_bilinear(pf_graph *g, pf_node x, int h, int w)
+{
+    pf_gnode n;
+    pf_shape s = pf_graph_shape(g, x);
+    if (s.h == h && s.w == w) return x;
+    if (!pf_graph_unary(g, &n, PF_OP_BILINEAR, NULL, x)) return PF_NONE;
+    n.shape.h = h;
+    n.shape.w = w;
+    return pf_graph_push(g, &n);
+}
+
+pf_node pf_reshape(pf_graph *g, pf_node x, pf_shape shape)
+{
+    pf_gnode n;
+    if (!pf_graph_unary(g, &n, PF_OP_RESHAPE, NULL, x)) return PF_NONE;
+    if (pf_shape_size(n.shape) != pf_shape_size(shape))
+        return pf_graph_fail_at(g, &n, "%dx%dx%d numbers are no %dx%dx%d", n.shape.h, n.shape.w,
+                                n.shape.c, shape.h, shape.w, shape.c);
+    n.shape = shape;
+    return pf_graph_push(g, &n);
+}

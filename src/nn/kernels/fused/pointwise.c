@@ -35,6 +35,58 @@ static pf_status silu_backward(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+static pf_status elu_forward(void *ctx, const pf_call *c)
+{
+    (void)ctx;
+    const float *x = c->in[0];
+    float *y = c->out;
+    size_t n = total(c->site);
+    PF_SIMD
+    for (size_t i = 0; i < n; i++) {
+        float below = pf_expm1(x[i]);
+        y[i] = x[i] > 0.0f ? x[i] : below;
+    }
+    return PF_OK;
+}
+
+static pf_status elu_backward(void *ctx, const pf_call *c)
+{
+    (void)ctx;
+    const float *x = c->in[0], *g = c->gout;
+    float *d = c->gin[0];
+    size_t n = d ? total(c->site) : 0;
+    PF_SIMD
+    for (size_t i = 0; i < n; i++) {
+        float below = pf_exp(x[i]);
+        d[i] = x[i] > 0.0f ? g[i] : g[i] * below;
+    }
+    return PF_OK;
+}
+
+/* y = a where x is above 0, else slope a */
+static void leak(size_t n, const float *x, float slope, const float *a, float *y)
+{
+    PF_SIMD
+    for (size_t i = 0; i < n; i++) {
+        float below = slope * a[i];
+        y[i] = x[i] > 0.0f ? a[i] : below;
+    }
+}
+
+static pf_status leaky_relu_forward(void *ctx, const pf_call *c)
+{
+    (void)ctx;
+    leak(total(c->site), c->in[0], (float)c->site->attr.a, c->in[0], c->out);
+    return PF_OK;
+}
+
+static pf_status leaky_relu_backward(void *ctx, const pf_call *c)
+{
+    (void)ctx;
+    if (c->gin[0]) leak(total(c->site), c->in[0], (float)c->site->attr.a, c->gout, c->gin[0]);
+    return PF_OK;
+}
+
 static void scale_shift(size_t n, const float *x, float a, float b, float *y)
 {
     PF_SIMD
@@ -273,6 +325,10 @@ static pf_status dropout_backward(void *ctx, const pf_call *c)
 
 const pf_row pf_fused_silu = {
     .backend = "fused", .forward = silu_forward, .backward = silu_backward};
+const pf_row pf_fused_elu = {
+    .backend = "fused", .forward = elu_forward, .backward = elu_backward};
+const pf_row pf_fused_leaky_relu = {
+    .backend = "fused", .forward = leaky_relu_forward, .backward = leaky_relu_backward};
 const pf_row pf_fused_sine = {
     .backend = "fused", .forward = sine_forward, .backward = sine_backward};
 const pf_row pf_fused_affine = {

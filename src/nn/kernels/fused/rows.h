@@ -10,6 +10,11 @@
 #define pf_fused_winograd    PF_CLONED(pf_fused_winograd)
 #define pf_fused_norm        PF_CLONED(pf_fused_norm)
 #define pf_fused_silu        PF_CLONED(pf_fused_silu)
+#define pf_fused_elu         PF_CLONED(pf_fused_elu)
+#define pf_fused_leaky_relu  PF_CLONED(pf_fused_leaky_relu)
+#define pf_fused_instance    PF_CLONED(pf_fused_instance)
+#define pf_fused_pool        PF_CLONED(pf_fused_pool)
+#define pf_fused_bilinear    PF_CLONED(pf_fused_bilinear)
 #define pf_fused_affine      PF_CLONED(pf_fused_affine)
 #define pf_fused_add_scale   PF_CLONED(pf_fused_add_scale)
 #define pf_fused_add_channel PF_CLONED(pf_fused_add_channel)
@@ -28,6 +33,8 @@ extern const pf_row pf_fused_few;      /* 3x3, where one side has at most four c
 extern const pf_row pf_fused_winograd; /* 3x3, channels in full vectors */
 extern const pf_row pf_fused_norm;
 extern const pf_row pf_fused_silu, pf_fused_affine, pf_fused_add_scale, pf_fused_add_channel;
+extern const pf_row pf_fused_elu, pf_fused_leaky_relu, pf_fused_instance;
+extern const pf_row pf_fused_pool, pf_fused_bilinear;
 extern const pf_row pf_fused_levels;
 extern const pf_row pf_fused_sine, pf_fused_divide, pf_fused_dropout;
 extern const pf_row pf_fused_concat, pf_fused_up2, pf_fused_down2, pf_fused_fir;

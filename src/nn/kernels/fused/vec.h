@@ -32,8 +32,9 @@
 
 /* exp(x) = 2^n exp(r), r = x - n ln 2 in two parts (Cody and Waite 1980), |r| <= ln(2)/2, and
  * exp(r) by its minimax polynomial of degree 7 (Cephes).  Within 2 ulp; x is clamped to
- * [-87.3, 88.3], so results stay normal; NaN comes out as NaN. */
-PF_INLINE float pf_exp(float x)
+ * [-87.3, 88.3], so results stay normal; NaN comes out as NaN.  less = 1: exp(x) - 1, exact to the same
+ * digits near 0, where n = 0. */
+PF_INLINE float pf_exp_less(float x, int less)
 {
     float c = x < -87.3f ? -87.3f : x;
     c = c > 88.3f ? 88.3f : c;
@@ -49,12 +50,22 @@ PF_INLINE float pf_exp(float x)
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    float q = less ? 1.0f : p * r * r + r + 1.0f;
     int bits;
-    memcpy(&bits, &p, sizeof bits);
+    memcpy(&bits, &q, sizeof bits);
     bits = (int)((unsigned)bits + ((unsigned)i << 23));
-    memcpy(&p, &bits, sizeof p);
-    return p;
+    memcpy(&q, &bits, sizeof q);
+    return less ? q * (p * r * r + r) + (q - 1.0f) : q;
+}
+
+PF_INLINE float pf_exp(float x)
+{
+    return pf_exp_less(x, 0);
+}
+
+PF_INLINE float pf_expm1(float x)
+{
+    return pf_exp_less(x, 1);
 }
 
 /* sin(2 pi r) for a phase r in turns, |r| < 2^22: whole turns are dropped exactly, what is left is

@@ -51,6 +51,56 @@ pf_status pf_ref_relu_back(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+pf_status pf_ref_elu(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); i < n; i++)
+        c->out[i] = c->in[0][i] > 0.0f ? c->in[0][i] : (float)expm1(c->in[0][i]);
+    return PF_OK;
+}
+
+pf_status pf_ref_elu_back(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); c->gin[0] && i < n; i++)
+        c->gin[0][i] = c->in[0][i] > 0.0f ? c->gout[i] : (float)(c->gout[i] * exp(c->in[0][i]));
+    return PF_OK;
+}
+
+static void leak(const pf_call *c, const float *from, float *to)
+{
+    float slope = (float)c->site->attr.a;
+    for (size_t i = 0, n = total(c); i < n; i++)
+        to[i] = c->in[0][i] > 0.0f ? from[i] : slope * from[i];
+}
+
+pf_status pf_ref_leaky_relu(void *ctx, const pf_call *c)
+{
+    leak(c, c->in[0], c->out);
+    return PF_OK;
+}
+
+pf_status pf_ref_leaky_relu_back(void *ctx, const pf_call *c)
+{
+    if (c->gin[0]) leak(c, c->gout, c->gin[0]);
+    return PF_OK;
+}
+
+static void copy(size_t n, const float *from, float *to)
+{
+    if (to && to != from) memcpy(to, from, n * sizeof *to);
+}
+
+pf_status pf_ref_reshape(void *ctx, const pf_call *c)
+{
+    copy(total(c), c->in[0], c->out);
+    return PF_OK;
+}
+
+pf_status pf_ref_reshape_back(void *ctx, const pf_call *c)
+{
+    copy(total(c), c->gout, c->gin[0]);
+    return PF_OK;
+}
+
 /* to = mask * from, the mask drawn in pieces. */
 static void drop(const pf_call *c, const float *from, float *to)
 {

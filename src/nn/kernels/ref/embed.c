@@ -4,6 +4,7 @@
  *               or the cosines first,      w_i = 10000^(-i/(n/2))
  *   fourier     [sin(2 pi W_i log v), cos(2 pi W_i log v)],  W fixed and random
  *   embed       row of W with the label's number
+ *   between     (1 - f) W_k + f W_k+1 for v = k + f, 0 <= f < 1
  *
  * Arguments reach thousands of radians: they are formed in double.  Sources: Vaswani et al. 2017,
  * section 3.5; Tancik et al. 2020, eq. 2. */
@@ -73,6 +74,53 @@ pf_status pf_ref_embed_back(void *ctx, const pf_call *c)
         int k = label_of(c, b);
         for (size_t i = 0; k >= 0 && i < n; i++)
             c->gparam[0][(size_t)k * n + i] += c->gout[(size_t)b * n + i];
+    }
+    return PF_OK;
+}
+
+/* Row k weighs 1 - f, the next one f, which there is where f > 0. */
+typedef struct place {
+    size_t k;
+    double f;
+} place;
+
+static place place_of(const pf_call *c, int b)
+{
+    double v = c->in[0][b], k = floor(v);
+    return (place){(size_t)k, v - k};
+}
+
+pf_status pf_ref_embed_between(void *ctx, const pf_call *c)
+{
+    const pf_site *s = c->site;
+    size_t n = (size_t)s->out.c;
+    double last = (double)(s->param_size[0] / n) - 1.0;
+    for (int b = 0; b < s->B; b++) {
+        double v = c->in[0][b];
+        PF_REQUIRE(v >= 0.0 && v <= last, PF_EARG,
+                   "operator %s (embed_between): place %g, want one from 0 to %g", s->name, v,
+                   last);
+        place at = place_of(c, b);
+        const float *row = c->param[0] + at.k * n, *next = at.f > 0.0 ? row + n : row;
+        for (size_t i = 0; i < n; i++)
+            c->out[(size_t)b * n + i] = (float)((1.0 - at.f) * row[i] + at.f * next[i]);
+    }
+    return PF_OK;
+}
+
+/* Samples in order, as above. */
+pf_status pf_ref_embed_between_back(void *ctx, const pf_call *c)
+{
+    const pf_site *s = c->site;
+    size_t n = (size_t)s->out.c;
+    if (!c->gparam[0]) return PF_OK;
+    memset(c->gparam[0], 0, s->param_size[0] * sizeof(float));
+    for (int b = 0; b < s->B; b++) {
+        place at = place_of(c, b);
+        const float *g = c->gout + (size_t)b * n;
+        float *row = c->gparam[0] + at.k * n;
+        for (size_t i = 0; i < n; i++) row[i] += (float)((1.0 - at.f) * g[i]);
+        for (size_t i = 0; at.f > 0.0 && i < n; i++) row[n + i] += (float)(at.f * g[i]);
     }
     return PF_OK;
 }
