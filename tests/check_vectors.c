@@ -18,6 +18,7 @@ static const vectors_kind *const kinds[] = {
     &vectors_decoder,       &vectors_ddpmpp,          &vectors_ncsnpp,
     &vectors_improved_unet, &vectors_guided_unet,     &vectors_guided_classifier,
     &vectors_ncsn,
+    &vectors_ncsn_net, &vectors_ncsnv2_net,
 };
 
 static const vectors_kind *kind_of(const char *path)

@@ -18,6 +18,9 @@ typedef struct pf_config pf_config;
  * 256 KiB or 1024 keys: time and memory are bounded whatever the text). */
 PF_MUST_USE pf_status pf_config_load(const char *path, pf_config **out);
 PF_MUST_USE pf_status pf_config_parse(const char *yaml, const char *origin, pf_config **out);
+/* The same, but the key `remark` of the top level, which may be nested deeper, is left out. */
+PF_MUST_USE pf_status pf_config_parse_but(const char *yaml, const char *origin,
+                                          const char *remark, pf_config **out);
 void pf_config_free(pf_config *c);
 
 /* "section.key=value" or "key=value": adds or replaces.  Fails PF_EARG on another form. */
@@ -37,9 +40,6 @@ int pf_config_given(const pf_config *c, const char *key);
  * is skipped.  Fails PF_EARG on an unknown key (naming the nearest), a bad value, a range. */
 PF_MUST_USE pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opts,
                                         void *obj);
-
-/* All keys of the section count as read. */
-void pf_config_skip(pf_config *c, const char *section);
 
 /* Fails PF_EARG when a key was never read, naming it and the nearest known section or key. */
 PF_MUST_USE pf_status pf_config_check(const pf_config *c, const char *const *known_sections);

@@ -4,11 +4,20 @@
 
 #include <probflow/model.h>
 
+/* The noise levels that a network of NCSN or NCSNv2 is made for, on its authors' scale. */
+typedef struct pf_published_levels {
+    int n;               /* 0: there are none */
+    double first, last;  /* standard deviations; 0: the description does not say */
+    int uniform;         /* 1: equally spaced; 0: geometric */
+    int rescaled, logit; /* 1: their images are not in [0,1] but in [-1,1], or are logits */
+} pf_published_levels;
+
 typedef struct pf_published {
     pf_model model;
     pf_shape shape; /* of an image; before the call what is known of it, h = 0: nothing */
     pf_shape out;   /* of the output; c = 0: the description does not say */
     int classes;    /* of an image's label, which the network is told or tells; 0: none */
+    pf_published_levels levels;
 } pf_published;
 
 /* A network from the JSON of its authors' options.  The key "network" says whose they are:
@@ -18,9 +27,14 @@ typedef struct pf_published {
  *   improved_diffusion.unet.UNetModel,        the arguments of the constructor: model_channels, channel_mult,
  *   guided_diffusion.unet.UNetModel,          attention_resolutions (factors), ..., and image_size, where the
  *   guided_diffusion.unet.EncoderUNetModel    shape is not known before; a section "fixed" is a remark
+ *   ncsn.models.cond_refinenet_dilated.       what the constructor reads of its configuration: channels, ngf, num_classes,
+ *   CondRefineNetDilated,                     and image_size as above; of NCSNv2 sigma_begin, sigma_end and sigma_dist,
+ *   ncsnv2.models.ncsnv2.NCSNv2,              too.  Their output is the score on their scale, images in [0,1]: twice
+ *   ....NCSNv2Deeper, ....NCSNv2Deepest       what model refinenet gives for 2x - 1 and sigma 2 sigma
  * Keys that are not given keep their authors' defaults; sizes and channels are required.
  * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
- * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options */
+ * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options,
+ *         refinenets_are_read_from_their_configuration */
 PF_MUST_USE pf_status pf_published_options(const char *json, pf_published *out);
 
 /* Named arrays as they lie in a file. */

@@ -183,15 +183,6 @@ pf_status pf_config_section(pf_config *c, const char *section, const pf_opt *opt
     return PF_OK;
 }
 
-void pf_config_skip(pf_config *c, const char *section)
-{
-    size_t len = strlen(section);
-    for (int i = 0; i < c->n; i++)
-        if (!strncmp(c->e[i].key, section, len) &&
-            (!c->e[i].key[len] || c->e[i].key[len] == '.'))
-            c->e[i].read = 1;
-}
-
 pf_status pf_config_check(const pf_config *c, const char *const *known_sections)
 {
     for (int i = 0; i < c->n; i++) {

@@ -24,7 +24,7 @@ enum {
 
 typedef struct source { /* a YAML document being read */
     yaml_document_t doc;
-    const char *origin;
+    const char *origin, *remark; /* remark: a key that says nothing; NULL: there is none */
     pf_config *c;
 } source;
 
@@ -152,6 +152,7 @@ static PF_MUST_USE pf_status add_document(source *s)
         char key[PF_KEY_MAX];
         const yaml_node_t *v = yaml_document_get_node(&s->doc, p->value);
         PF_TRY(read_key(s, "", yaml_document_get_node(&s->doc, p->key), key));
+        if (s->remark && !strcmp(key, s->remark)) continue;
         if (v->type == YAML_MAPPING_NODE) PF_TRY(add_section(s, v, key));
         else if (is_null(v))
             PF_TRY(pf_config_add(s->c, key, NULL)); /* a section without keys */
@@ -210,9 +211,9 @@ static PF_MUST_USE pf_status load_document(yaml_parser_t *p, source *s)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static PF_MUST_USE pf_status parse_into(pf_config *c, const char *yaml)
+static PF_MUST_USE pf_status parse_into(pf_config *c, const char *yaml, const char *remark)
 {
-    source s = {.origin = c->origin, .c = c};
+    source s = {.origin = c->origin, .remark = remark, .c = c};
     PF_REQUIRE(strlen(yaml) <= PF_CONFIG_BYTES, PF_EFORMAT,
                "%s is longer than %d bytes, which no configuration is", c->origin,
                PF_CONFIG_BYTES);
@@ -260,10 +261,16 @@ static PF_MUST_USE pf_status read_all(int fd, const char *path, pf_text *t)
 
 pf_status pf_config_parse(const char *yaml, const char *origin, pf_config **out)
 {
+    return pf_config_parse_but(yaml, origin, NULL, out);
+}
+
+pf_status pf_config_parse_but(const char *yaml, const char *origin, const char *remark,
+                              pf_config **out)
+{
     pf_config *c = pf_zalloc(sizeof *c);
     PF_REQUIRE(c, PF_EMEM, "no memory for a configuration");
     c->origin = pf_strdup(origin ? origin : "configuration");
-    pf_status st = c->origin ? parse_into(c, yaml)
+    pf_status st = c->origin ? parse_into(c, yaml, remark)
                              : pf_raise(PF_EMEM, PF_WHERE, "no memory for a configuration");
     if (st) {
         pf_config_free(c);

@@ -218,9 +218,78 @@ static pf_status guided_rest(described *d)
     return PF_OK;
 }
 
+/* ---- ncsn and ncsnv2: what the constructors read of their configuration ---- */
+
+typedef struct ncsn {
+    int channels, image_size, num_classes, logit_transform, rescaled, normalization,
+        nonlinearity, spec_norm, sigma_dist;
+    double sigma_begin, sigma_end;
+    char buffers[PF_STR_MAX];
+} ncsn;
+
+static const char *const instance_norm[] = {"InstanceNorm++", NULL};
+static const char *const elu[] = {"elu", NULL};
+static const char *const spacings[] = {"geometric", "uniform", NULL};
+
+/* clang-format off */
+static const pf_opt ncsn_opts[] = {
+    PF_OPT(ncsn, channels, PF_INT, 0, 1, 4096, "channels of an image"),
+    PF_OPT(ncsn, image_size, PF_INT, 0, 0, 65536, "height and width"),
+    PF_OPT(ncsn, num_classes, PF_INT, 0, 1, 1e6, "levels of noise"),
+    PF_OPT(ncsn, logit_transform, PF_BOOL, 0, 0, 1, "images are logits"),
+    PF_OPT(ncsn, rescaled, PF_BOOL, 0, 0, 1, "images are in [-1,1]"),
+    PF_OPT_ENUM(ncsn, normalization, 0, instance_norm, "norms"),
+    PF_OPT_ENUM(ncsn, nonlinearity, 0, elu, "activation"),
+    PF_OPT(ncsn, spec_norm, PF_BOOL, 0, 0, 0, "spectral norms"),
+    PF_OPT_ENUM(ncsn, sigma_dist, 0, spacings, "spacing of the levels"),
+    PF_OPT(ncsn, sigma_begin, PF_F64, 0, 0, 1e6, "largest standard deviation of noise"),
+    PF_OPT(ncsn, sigma_end, PF_F64, 0, 0, 1e6, "smallest standard deviation of noise"),
+    PF_OPT_STR(ncsn, buffers, "", "their tensors that follow from the options"),
+    { 0 }
+};
+static const key ncsn_keys[] = {{"ngf", "width", NULL}, {0}};
+/* clang-format on */
+
+static PF_MUST_USE pf_status set_variant(described *d)
+{
+    static const char *const words[][2] = {{"CondRefineNetDilated", "ncsn"},
+                                           {"NCSNv2", "v2"},
+                                           {"NCSNv2Deeper", "deeper"},
+                                           {"NCSNv2Deepest", "deepest"}};
+    const char *class = strrchr(pf_config_get(d->c, "network"), '.') + 1;
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(class, words[i][0])) PF_TRY(set(d, "variant", words[i][1]));
+    return PF_OK;
+}
+
+static pf_status ncsn_rest(described *d)
+{
+    ncsn o;
+    pf_published *to = d->to;
+    PF_TRY(pf_config_section(d->c, "", ncsn_opts, &o));
+    PF_REQUIRE(o.channels && o.num_classes && pf_config_get(d->c, "ngf"), PF_EFORMAT,
+               "the network's description lacks '%s'",
+               !o.channels      ? "channels"
+               : !o.num_classes ? "num_classes"
+                                : "ngf");
+    PF_REQUIRE(to->shape.h || o.image_size, PF_EFORMAT,
+               "the network's description lacks 'image_size'");
+    if (!to->shape.h) to->shape = (pf_shape){o.image_size, o.image_size, o.channels};
+    PF_REQUIRE(to->shape.c == o.channels, PF_EFORMAT,
+               "the network's channels are %d, and images have %d", o.channels, to->shape.c);
+    to->out = to->shape;
+    to->levels = (pf_published_levels){.n = o.num_classes,
+                                       .first = o.sigma_begin,
+                                       .last = o.sigma_end,
+                                       .uniform = o.sigma_dist,
+                                       .rescaled = o.rescaled,
+                                       .logit = o.logit_transform};
+    return set_variant(d);
+}
+
 /* ---- all of them ---- */
 
-static const char *const guided_null[] = {"num_classes", "fixed", NULL};
+static const char *const guided_null[] = {"num_classes", NULL};
 static const char *const no_null[] = {NULL};
 
 /* clang-format off */
@@ -229,6 +298,10 @@ static const family families[] = {
     {"improved_diffusion.unet.UNetModel", "unet", guided_keys, guided_rest, guided_null},
     {"guided_diffusion.unet.UNetModel", "unet", guided_keys, guided_rest, guided_null},
     {"guided_diffusion.unet.EncoderUNetModel", "encoder", guided_keys, guided_rest, guided_null},
+    {"ncsn.models.cond_refinenet_dilated.CondRefineNetDilated", "refinenet", ncsn_keys, ncsn_rest, no_null},
+    {"ncsnv2.models.ncsnv2.NCSNv2", "refinenet", ncsn_keys, ncsn_rest, no_null},
+    {"ncsnv2.models.ncsnv2.NCSNv2Deeper", "refinenet", ncsn_keys, ncsn_rest, no_null},
+    {"ncsnv2.models.ncsnv2.NCSNv2Deepest", "refinenet", ncsn_keys, ncsn_rest, no_null},
 };
 /* clang-format on */
 enum { FAMILIES = sizeof families / sizeof *families };
@@ -256,7 +329,6 @@ static PF_MUST_USE pf_status describe(described *d)
         if (text) PF_TRY(set(d, k->ours, text));
     }
     PF_TRY(f->rest(d));
-    pf_config_skip(d->c, "fixed");
     PF_TRY(pf_config_check(d->c, f->nullable));
     return PF_OK;
 }
@@ -265,8 +337,9 @@ pf_status pf_published_options(const char *json, pf_published *out)
 {
     described d = {.to = out};
     out->classes = 0;
+    out->levels = (pf_published_levels){0};
     out->out = (pf_shape){0, 0, 0};
-    PF_TRY(pf_config_parse(json, "network description", &d.c));
+    PF_TRY(pf_config_parse_but(json, "network description", "fixed", &d.c));
     pf_status st = describe(&d);
     pf_config_free(d.c);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;

@@ -1,5 +1,6 @@
 /* net_*: networks from their authors' options, with reproducible weights: parameter number p, element i is
  *     offset[p] + amplitude[p] (2 u - 1),   u = (splitmix64(seed + p 2^32 + i) >> 11) 2^-53
+ * Networks of NCSN see 2x - 1 and give twice our score; what is compared is on their scale.
  * Output, gradient along the image and statistics of the parameters' gradients on every backend. */
 #include "published_net.h"
 
@@ -29,7 +30,7 @@ typedef struct job {
     char **names; /* [n] of libhdf5 */
     int n, *view; /* [n] which parameter of the graph bears that name */
     float *params, *grad;
-    float *in, *cond, *out, *gout, *gin; /* one block */
+    float *in, *cond, *sigma, *out, *gout, *gin; /* one block */
     int32_t *label;
 } job;
 
@@ -56,6 +57,7 @@ static PF_MUST_USE pf_status find_arrays(job *j)
     vectors *v = j->v;
     j->x = vectors_find(v, "x");
     j->t = vectors_find(v, "t");
+    if (!j->t) j->t = vectors_find(v, "labels");
     j->y = vectors_find(v, "y");
     j->probe = vectors_find(v, "probe");
     j->output = vectors_find(v, "output");
@@ -74,6 +76,20 @@ static PF_MUST_USE pf_status find_arrays(job *j)
     return PF_OK;
 }
 
+/* What is offered besides x. */
+static pf_ports offer(const job *j)
+{
+    pf_ports o = {.n = 4, .out = j->is.out};
+    o.port[0] = (pf_port){.name = "x", .shape = j->is.shape};
+    o.port[1] = (pf_port){.name = "cond", .shape = {1, 1, 1}};
+    o.port[2] = (pf_port){.name = "level", .shape = {1, 1, 1}, .classes = j->is.levels.n};
+    o.port[3] = (pf_port){.name = "sigma", .shape = {1, 1, 1}};
+    if (j->is.classes)
+        o.port[o.n++] = (pf_port){
+            .name = "label", .shape = {1, 1, 1}, .integer = 1, .classes = j->is.classes};
+    return o;
+}
+
 static PF_MUST_USE pf_status build(job *j)
 {
     const int64_t *d = j->x->dim;
@@ -83,12 +99,7 @@ static PF_MUST_USE pf_status build(job *j)
     pf_status st = pf_published_options(json, &j->is);
     pf_free(json);
     if (st) return pf_trail(st, PF_WHERE);
-    pf_ports offered = {.n = 2, .out = j->is.out};
-    offered.port[0] = (pf_port){.name = "x", .shape = j->is.shape};
-    offered.port[1] = (pf_port){.name = "cond", .shape = {1, 1, 1}};
-    if (j->is.classes)
-        offered.port[offered.n++] = (pf_port){
-            .name = "label", .shape = {1, 1, 1}, .integer = 1, .classes = j->is.classes};
+    pf_ports offered = offer(j);
     PF_TRY(pf_graph_create(&j->g));
     const pf_model *m = &j->is.model;
     PF_TRY(pf_graph_finish(j->g, m->ops->build(&m->opt, j->g, &offered)));
@@ -133,23 +144,45 @@ static PF_MUST_USE pf_status make_weights(job *j)
     return PF_OK;
 }
 
+/* Their x, where it is not ours. */
+static double slope_of(const job *j)
+{
+    const pf_published_levels *l = &j->is.levels;
+    return l->n && !l->rescaled && !l->logit ? 2.0 : 1.0;
+}
+
+static double score_scale_of(const job *j)
+{
+    return j->is.levels.n ? 2.0 : 1.0;
+}
+
+static double sigma_of(const pf_published_levels *l, double label)
+{
+    double f = l->n > 1 ? label / (l->n - 1) : 0.0;
+    if (l->uniform) return l->first + f * (l->last - l->first);
+    return exp(log(l->first) + f * log(l->last / l->first));
+}
+
 static PF_MUST_USE pf_status allocate(job *j)
 {
     size_t floats = pf_graph_param_floats(j->g), x = j->x->size, y = j->output->size;
     j->view = pf_zalloc((size_t)j->n * sizeof *j->view);
     j->params = pf_zalloc(2 * floats * sizeof *j->params);
-    j->in = pf_zalloc((2 * x + 2 * y + 2 * j->t->size) * sizeof *j->in);
+    j->in = pf_zalloc((2 * x + 2 * y + 3 * j->t->size) * sizeof *j->in);
     PF_REQUIRE(j->view && j->params && j->in, PF_EMEM, "no memory for %zu values", floats);
     j->grad = j->params + floats;
     j->gin = j->in + x;
     j->out = j->gin + x;
     j->gout = j->out + y;
     j->cond = j->gout + y;
-    j->label = (int32_t *)(j->cond + j->t->size);
-    for (size_t i = 0; i < x; i++) j->in[i] = (float)j->x->v[i];
-    for (size_t i = 0; i < y; i++) j->gout[i] = (float)j->probe->v[i];
+    j->sigma = j->cond + j->t->size;
+    j->label = (int32_t *)(j->sigma + j->t->size);
+    double a = slope_of(j), k = score_scale_of(j);
+    for (size_t i = 0; i < x; i++) j->in[i] = (float)(a * j->x->v[i] + 1.0 - a);
+    for (size_t i = 0; i < y; i++) j->gout[i] = (float)(k * j->probe->v[i]);
     for (size_t b = 0; b < j->t->size; b++) {
         j->cond[b] = (float)j->t->v[b];
+        j->sigma[b] = (float)(2.0 * sigma_of(&j->is.levels, j->t->v[b]));
         if (j->y) j->label[b] = (int32_t)j->y->v[b];
     }
     return PF_OK;
@@ -197,9 +230,13 @@ static PF_MUST_USE pf_status run(job *j, pf_plan *plan)
     PF_TRY(pf_plan_set_params(plan, j->params));
     pf_run_set(&r, j->g, "x", j->in);
     pf_run_set(&r, j->g, "cond", j->cond);
+    pf_run_set(&r, j->g, "level", j->cond);
+    pf_run_set(&r, j->g, "sigma", j->sigma);
     if (j->y) pf_run_set(&r, j->g, "label", j->label);
     PF_TRY(pf_plan_forward(plan, &r, j->out));
     PF_TRY(pf_plan_backward(plan, j->gout, j->grad, gin));
+    for (size_t i = 0; i < j->output->size; i++) j->out[i] *= (float)score_scale_of(j);
+    for (size_t i = 0; i < j->x->size; i++) j->gin[i] *= (float)slope_of(j);
     vectors_error(j->v, distance(j->out, j->output), j->allowed->output, "output");
     vectors_error(j->v, distance(j->gin, j->vjp), j->allowed->vjp, "vjp_x");
     hold_gradients(j);
@@ -254,12 +291,26 @@ static pf_status check_classifier(vectors *v)
     return check(v, &(tolerances){8e-6, 1.3e-5, 1e-5, 1e-5});
 }
 
+static pf_status check_ncsn(vectors *v)
+{
+    return check(v, &(tolerances){4e-6, 6e-6, 3e-5, 1e-5});
+}
+
+static pf_status check_ncsnv2(vectors *v)
+{
+    return check(v, &(tolerances){6e-6, 1.3e-5, 7e-5, 4e-5});
+}
+
 static const char *const inputs[] = {
-    "amplitude", "offset", "names", "shapes", "module_names", "module_stats", "probe",
-    "x",         "t",      "y",     NULL};
+    "amplitude", "offset", "names", "shapes", "module_names", "module_stats",
+    "probe",     "x",      "t",     "y",      "labels",       NULL};
 const vectors_kind vectors_improved_unet = {
     .stem = "net_improved_unet", .inputs = inputs, .check = check_improved};
 const vectors_kind vectors_guided_unet = {
     .stem = "net_guided_unet", .inputs = inputs, .check = check_guided};
 const vectors_kind vectors_guided_classifier = {
     .stem = "net_guided_classifier", .inputs = inputs, .check = check_classifier};
+const vectors_kind vectors_ncsn_net = {
+    .stem = "net_ncsn", .inputs = inputs, .check = check_ncsn};
+const vectors_kind vectors_ncsnv2_net = {
+    .stem = "net_ncsnv2", .inputs = inputs, .check = check_ncsnv2};

@@ -4,6 +4,7 @@
 
 #include "vectors.h"
 
-extern const vectors_kind vectors_improved_unet, vectors_guided_unet, vectors_guided_classifier;
+extern const vectors_kind vectors_improved_unet, vectors_guided_unet, vectors_guided_classifier,
+    vectors_ncsn_net, vectors_ncsnv2_net;
 
 #endif
