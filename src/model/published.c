@@ -229,6 +229,7 @@ typedef struct ncsn {
 
 static const char *const instance_norm[] = {"InstanceNorm++", NULL};
 static const char *const elu[] = {"elu", NULL};
+static const char *const never[] = {"false", NULL};
 static const char *const spacings[] = {"geometric", "uniform", NULL};
 
 /* clang-format off */
@@ -240,7 +241,7 @@ static const pf_opt ncsn_opts[] = {
     PF_OPT(ncsn, rescaled, PF_BOOL, 0, 0, 1, "images are in [-1,1]"),
     PF_OPT_ENUM(ncsn, normalization, 0, instance_norm, "norms"),
     PF_OPT_ENUM(ncsn, nonlinearity, 0, elu, "activation"),
-    PF_OPT(ncsn, spec_norm, PF_BOOL, 0, 0, 0, "spectral norms"),
+    PF_OPT_ENUM(ncsn, spec_norm, 0, never, "spectral norms"),
     PF_OPT_ENUM(ncsn, sigma_dist, 0, spacings, "spacing of the levels"),
     PF_OPT(ncsn, sigma_begin, PF_F64, 0, 0, 1e6, "largest standard deviation of noise"),
     PF_OPT(ncsn, sigma_end, PF_F64, 0, 0, 1e6, "smallest standard deviation of noise"),
