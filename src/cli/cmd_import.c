@@ -59,15 +59,43 @@ static PF_MUST_USE pf_status tell_sde(job *j)
     return PF_OK;
 }
 
-/* A method by name where the file has one, else the SDE. */
+static PF_MUST_USE pf_status set_number(pf_method *m, const char *name, double value)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.17g", value);
+    PF_TRY(pf_opt_set(m->ops->opts, "method", name, text, &m->opt));
+    return PF_OK;
+}
+
+/* The ladder of noise levels that the description of the network tells; its method's unit is that of images in
+ * [0,1]. */
+static PF_MUST_USE pf_status set_ladder(const job *j, pf_method *m)
+{
+    const pf_published_levels *l = &j->is.levels;
+    double unit = l->rescaled ? 0.5 : 1.0;
+    PF_REQUIRE(!l->logit, PF_EARG,
+               "%s: the network is of logits of images (logit_transform), which are not "
+               "imported",
+               j->src);
+    PF_TRY(set_number(m, "levels", l->n));
+    if (l->first > 0.0) PF_TRY(set_number(m, "sigma_begin", unit * l->first));
+    if (l->last > 0.0) PF_TRY(set_number(m, "sigma_end", unit * l->last));
+    return pf_opt_set(m->ops->opts, "method", "ladder", l->uniform ? "uniform" : "geometric",
+                      &m->opt);
+}
+
+/* A method by name where the file has one, else the SDE; a network of noise levels knows its method. */
 static PF_MUST_USE pf_status tell_method(job *j)
 {
     pf_method m;
-    int has;
+    int has, sde;
     PF_TRY(pf_store_has_attr(j->src, "method", &has));
-    if (!has) return tell_sde(j);
-    PF_TRY(pf_store_read_attr(j->src, "method", &j->name));
-    PF_TRY(pf_method_init(j->name, &m));
+    PF_TRY(pf_store_has_attr(j->src, "sde", &sde));
+    int of_levels = j->is.levels.n > 0 && !has && !sde;
+    if (!has && !of_levels) return tell_sde(j);
+    if (has) PF_TRY(pf_store_read_attr(j->src, "method", &j->name));
+    PF_TRY(pf_method_init(of_levels ? "ncsn" : j->name, &m));
+    if (of_levels) PF_TRY(set_ladder(j, &m));
     PF_TRY(read_options(j, m.ops->opts, "method", 1, &m.opt));
     PF_TRY(pf_config_write(&j->told, "method", m.ops->name, m.ops->opts, &m.opt));
     return PF_OK;
@@ -94,7 +122,7 @@ static PF_MUST_USE pf_status make_net(job *j)
 {
     const pf_method_ops *m = j->e.method.ops;
     pf_space space = {.kind = PF_REAL, .shape = j->is.shape, .classes = j->is.classes};
-    if (!(m->kinds >> PF_REAL & 1)) {
+    if (j->is.levels.n || !(m->kinds >> PF_REAL & 1)) {
         space.kind = PF_LEVELS;
         space.levels = 256;
     }
@@ -168,11 +196,17 @@ const pf_command pf_command_import = {
         "ch, ...\n"
         "                       of score_sde_pytorch, or network "
         "(guided_diffusion.unet.UNetModel,\n"
-        "                       EncoderUNetModel, improved_diffusion.unet.UNetModel) and the\n"
+        "                       EncoderUNetModel, improved_diffusion.unet.UNetModel,\n"
+        "                       ncsn.models.cond_refinenet_dilated.CondRefineNetDilated,\n"
+        "                       ncsnv2.models.ncsnv2.NCSNv2, NCSNv2Deeper, NCSNv2Deepest) and "
+        "the\n"
         "                       arguments of its constructor\n"
         "               sde     and its constants (beta_min, beta_max or sigma_min, "
         "sigma_max)\n"
-        "               method  in place of sde, and the method's options by their names\n"
+        "               method  in place of sde, and the method's options by their names;\n"
+        "                       networks of NCSN and NCSNv2 need neither: method ncsn, with "
+        "the\n"
+        "                       ladder of sigma_begin, sigma_end, num_classes\n"
         "  --set K=V    sets a key of the checkpoint's experiment, for example\n"
         "               --set likelihood.probes=4\n\n"
         "Every name and shape is checked both ways: a missing, misshapen or left-over tensor "
