@@ -97,6 +97,48 @@ static void an_odd_image_cannot_be_halved_and_the_error_says_where(void **state)
     pf_graph_free(g);
 }
 
+static pf_conv_opt dilated(int dilation)
+{
+    return (pf_conv_opt){.name = "c",
+                         .cout = 5,
+                         .kernel = 3,
+                         .stride = 1,
+                         .pad_lo = 2,
+                         .pad_hi = 2,
+                         .dilation = dilation};
+}
+
+static pf_node misfit(pf_graph *g, int k, pf_node x)
+{
+    pf_conv_opt wide = dilated(4);
+    if (k == 0) return pf_conv(g, x, &wide);
+    if (k == 1) return pf_pool_same(g, x, 4, PF_POOL_MAX);
+    if (k == 2) return pf_reshape(g, x, (pf_shape){3, 3, 3});
+    if (k == 3) return pf_leaky_relu(g, x, 1.0);
+    return pf_bilinear(g, x, 0, 3);
+}
+
+static void filters_and_shapes_that_do_not_fit_are_told(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"dilation 4", "kernel 4", "are no 3x3x3", "slope 1",
+                                        "0x3x2"};
+    pf_conv_opt fits = dilated(3);
+    for (int k = 0; k < 5; k++) {
+        pf_graph *g;
+        must(pf_graph_create(&g));
+        pf_node x = image(g, 4, 4, 2);
+        pf_shape s = pf_graph_shape(g, pf_conv(g, x, &fits)); /* taps 0, 3, 6 of 8 pixels */
+        assert_true(s.h == 2 && s.w == 2 && s.c == 5);
+        assert_int_equal(pf_bilinear(g, x, 4, 4).id, x.id);
+        s = pf_graph_shape(g, pf_reshape(g, x, (pf_shape){1, 1, 32}));
+        assert_true(s.h == 1 && s.c == 32);
+        assert_int_equal(pf_graph_finish(g, misfit(g, k, x)), PF_ESHAPE);
+        if (!strstr(pf_error_message(), words[k])) fail_msg("%s", pf_error_message());
+        pf_graph_free(g);
+    }
+}
+
 static void a_parameter_name_is_used_once(void **state)
 {
     (void)state;
@@ -144,6 +186,7 @@ int main(void)
         cmocka_unit_test(initial_values_follow_each_rule_and_padding_is_zero),
         cmocka_unit_test(the_first_error_is_reported_and_later_calls_do_nothing),
         cmocka_unit_test(an_odd_image_cannot_be_halved_and_the_error_says_where),
+        cmocka_unit_test(filters_and_shapes_that_do_not_fit_are_told),
         cmocka_unit_test(a_parameter_name_is_used_once),
         cmocka_unit_test(operations_are_counted_from_the_shapes),
     };
