@@ -79,6 +79,30 @@ static inline pf_node attend(pf_graph *g, pf_node x)
     return pf_add_scale(g, x, pf_nin(g, "at.o", h, c, 1.0), 0.7071);
 }
 
+/* Operators that look at neighbours or change the shape; the place in a table is the conditioning value.  What has
+ * kinks counts little, so that differences are derivatives. */
+static inline pf_node neighbours(pf_graph *g, pf_node x, pf_node place)
+{
+    pf_shape s = pf_graph_shape(g, x);
+    pf_instance_norm_opt by = {.name = "nb.n0", .level = place, .classes = 4, .eps = 1e-2};
+    pf_instance_norm_opt own = {.name = "nb.n1", .level = PF_NONE, .eps = 1e-2};
+    pf_conv_opt wide = {.name = "nb.c",
+                        .cout = s.c,
+                        .kernel = 3,
+                        .stride = 1,
+                        .pad_lo = 2,
+                        .pad_hi = 2,
+                        .dilation = 2,
+                        .no_bias = 1,
+                        .scale = 1.0};
+    pf_node h = pf_conv(g, pf_elu(g, pf_instance_norm_pp(g, x, &by)), &wide);
+    pf_node kinks = pf_pool_same(g, pf_leaky_relu(g, h, 0.1), 3, PF_POOL_MAX);
+    h = pf_add_scale(g, h, pf_affine(g, kinks, 0.01, 0.0), 1.0);
+    h = pf_bilinear(g, pf_bilinear(g, pf_instance_norm_pp(g, h, &own), 4, 5), s.h, s.w);
+    h = pf_reshape(g, pf_reshape(g, h, (pf_shape){1, s.h, s.w * s.c}), s);
+    return pf_add_scale(g, x, pf_pool_same(g, h, 5, PF_POOL_MEAN), 0.7071);
+}
+
 /* A small U-Net that uses every operator, with skips, a value read three times, an operator fed
  * twice by one value, and a branch that leads nowhere. */
 static inline pf_graph *unet(void)
@@ -104,6 +128,7 @@ static inline pf_graph *unet(void)
     high = block(g, "b2", pf_concat(g, high, h1), e, 4);
     high = pf_add_channel(g, high, pf_linear(g, "ch", e, 4, 1.0));
     high = pf_add_scale(g, pf_add_scale(g, high, high, 0.5), h0, 1.0);
+    high = neighbours(g, high, t);
     pf_node out = pf_divide(g, pf_conv_same(g, "out", pf_silu(g, high), C, 3, 1.0), t);
     must(pf_graph_finish(g, out));
     return g;
