@@ -1,8 +1,8 @@
 /* Pools with stride 1 and linear interpolation; the formulas are in ref/window.c.
  *
- * Channels are innermost: each step takes a whole pixel's, or a whole row of pixels.  The largest remembers its tap,
- * a byte an entry, so that no gradient needs the values again; its gradient is gathered, which vectorises, and not
- * scattered.  Means are sums of rows and then of columns. */
+ * Channels are innermost: each step takes a whole pixel's, or a whole row of pixels.  Windows are taken
+ * along their columns first and then along their rows.  The largest remembers its tap, a byte an entry, so that no
+ * gradient needs the values again; its gradient is gathered, which vectorises, and not scattered. */
 #include "nn/kernels/fused/rows.h"
 #include "nn/kernels/fused/vec.h"
 
@@ -28,33 +28,62 @@ static window around(const pf_site *s, int y, int x)
                     smaller(k, s->out.w + half - x)};
 }
 
-static void take_largest(size_t C, const float *x, uint8_t tap, float *y, uint8_t *at)
+/* y = the larger of x and y, and its tap; of equals the first. */
+static void take_larger(size_t n, const float *x, uint8_t tap, float *y, uint8_t *at)
 {
     PF_SIMD
-    for (size_t i = 0; i < C; i++) {
+    for (size_t i = 0; i < n; i++) {
         int more = x[i] > y[i] || x[i] != x[i];
         y[i] = more ? x[i] : y[i];
         at[i] = more ? tap : at[i];
     }
 }
 
-/* One sample; at [size]: the taps. */
-static void largest(const pf_site *s, const float *x, float *y, uint8_t *at)
+static void begin_with(size_t n, const float *x, const uint8_t *from, uint8_t columns, float *y,
+                       uint8_t *at)
 {
-    size_t C = (size_t)s->out.c;
+    PF_SIMD
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i];
+        at[i] = (uint8_t)(from[i] + columns);
+    }
+}
+
+/* The same where x comes with taps of its own, to which `columns` are added: a row above is the first of equals. */
+static void take_larger_of(size_t n, const float *x, const uint8_t *from, uint8_t columns,
+                           float *y, uint8_t *at)
+{
+    PF_SIMD
+    for (size_t i = 0; i < n; i++) {
+        uint8_t tap = (uint8_t)(from[i] + columns);
+        int more = x[i] > y[i] || x[i] != x[i] || (x[i] == y[i] && tap < at[i]);
+        y[i] = more ? x[i] : y[i];
+        at[i] = more ? tap : at[i];
+    }
+}
+
+/* One sample, columns and then rows of a window; at [size]: the taps; row: working space of a row of values and
+ * their taps. */
+static void largest(const pf_site *s, const float *x, float *row, float *y, uint8_t *at)
+{
+    size_t C = (size_t)s->out.c, line = (size_t)s->out.w * C;
     int k = s->attr.kernel, half = k / 2;
-    for (int r = 0; r < s->out.h; r++)
+    uint8_t *taps = (uint8_t *)(row + line);
+    for (int r = 0; r < s->out.h; r++) {
+        window w = around(s, r, 0);
+        memcpy(row, x + (size_t)(r + w.y0 - half) * line, line * sizeof *row);
+        memset(taps, w.y0 * k, line);
+        for (int j = w.y0 + 1; j < w.y1; j++)
+            take_larger(line, x + (size_t)(r + j - half) * line, (uint8_t)(j * k), row, taps);
         for (int q = 0; q < s->out.w; q++, y += C, at += C) {
-            window w = around(s, r, q);
-            for (size_t i = 0; i < C; i++) y[i] = -INFINITY;
-            memset(at, k * k / 2, C);
-            for (int j = w.y0; j < w.y1; j++)
-                for (int i = w.x0; i < w.x1; i++) {
-                    size_t pixel =
-                        (size_t)(r + j - half) * (size_t)s->out.w + (size_t)(q + i - half);
-                    take_largest(C, x + pixel * C, (uint8_t)(j * k + i), y, at);
-                }
+            w = around(s, r, q);
+            for (int i = w.x0; i < w.x1; i++) {
+                size_t from = (size_t)(q + i - half) * C;
+                if (i > w.x0) take_larger_of(C, row + from, taps + from, (uint8_t)i, y, at);
+                else begin_with(C, row + from, taps + from, (uint8_t)i, y, at);
+            }
         }
+    }
 }
 
 static void add_where(size_t C, const uint8_t *at, uint8_t tap, const float *g, float *d)
@@ -127,12 +156,13 @@ static size_t pool_saved(const pf_site *s, void *ctx)
     return s->want_dx[0] ? tap_floats(s) : 0;
 }
 
-/* Taps that nobody asks for, or a row. */
+/* A row, and of the largest its taps, and all taps where nobody asks for them. */
 static size_t pool_scratch(const pf_site *s, void *ctx)
 {
     (void)ctx;
-    if (!is_max(s)) return (size_t)s->out.w * (size_t)s->out.c;
-    return s->want_dx[0] ? 0 : tap_floats(s);
+    size_t line = (size_t)s->out.w * (size_t)s->out.c;
+    if (!is_max(s)) return line;
+    return line + (line + 3) / 4 + (s->want_dx[0] ? 0 : tap_floats(s));
 }
 
 static pf_status pool_forward(void *ctx, const pf_call *c)
@@ -140,10 +170,11 @@ static pf_status pool_forward(void *ctx, const pf_call *c)
     (void)ctx;
     const pf_site *s = c->site;
     size_t size = pf_shape_size(s->out);
-    uint8_t *at = (uint8_t *)(s->want_dx[0] ? c->saved : c->scratch);
+    size_t line = (size_t)s->out.w * (size_t)s->out.c;
+    uint8_t *at = (uint8_t *)(s->want_dx[0] ? c->saved : c->scratch + line + (line + 3) / 4);
     for (size_t b = 0; b < (size_t)s->B; b++) {
         const float *x = c->in[0] + b * size;
-        if (is_max(s)) largest(s, x, c->out + b * size, at + b * size);
+        if (is_max(s)) largest(s, x, c->scratch, c->out + b * size, at + b * size);
         else means(s, x, c->scratch, c->out + b * size);
     }
     return PF_OK;
