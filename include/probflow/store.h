@@ -111,10 +111,11 @@ void pf_checkpoint_free(pf_checkpoint *c);
  * file), both owned by the caller (pf_free). */
 PF_MUST_USE pf_status pf_store_read_group(const char *path, const char *group, int *n,
                                           pf_param **views, float **flat);
-/* Dataset `name` (path inside the file) as doubles; dims [<= 5].  PF_EIO when absent. */
+enum { PF_RANK_MAX = 6 }; /* axes of what is read and written, at most */
+/* Dataset `name` (path inside the file) as doubles.  PF_EIO when absent. */
 typedef struct pf_array {
     int rank;
-    int64_t dim[5];
+    int64_t dim[PF_RANK_MAX];
     size_t size;
     double *v; /* owned */
 } pf_array;
@@ -142,7 +143,7 @@ typedef struct pf_foreign_array {
     pf_foreign_type type;
     int size; /* bytes a value when read: 1, 2, 4, 8; floats 4, 8 */
     int rank;
-    int64_t dim[5];
+    int64_t dim[PF_RANK_MAX];
 } pf_foreign_array;
 /* fd: the open file, the caller's; path is for messages, borrowed.  Fails PF_EIO, PF_EFORMAT (damaged, or a
  * file of probflow: names its kind), PF_EMEM. */
@@ -158,7 +159,7 @@ void pf_foreign_close(pf_foreign *f); /* NULL allowed */
 typedef struct pf_out_array {
     const char *name;
     int rank;
-    int64_t dim[5];
+    int64_t dim[PF_RANK_MAX];
     const double *f64; /* one of the three */
     const float *f32;
     const uint8_t *u8;

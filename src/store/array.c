@@ -245,8 +245,8 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_out_array *arrays, int
     for (int i = 0; i < n_arrays; i++) {
         const pf_out_array *a = &arrays[i];
         pf_h5_shape s = {.rank = a->rank};
-        PF_REQUIRE(a->rank >= 0 && a->rank <= 5 && (a->f64 || a->f32 || a->u8), PF_EARG,
-                   "the array %s has no values", a->name);
+        PF_REQUIRE(a->rank >= 0 && a->rank <= PF_RANK_MAX && (a->f64 || a->f32 || a->u8),
+                   PF_EARG, "the array %s has no values", a->name);
         for (int k = 0; k < a->rank; k++) s.dim[k] = (hsize_t)a->dim[k];
         hid_t type = a->f64 ? H5T_NATIVE_DOUBLE : a->f32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT8;
         const void *v = a->f64   ? (const void *)a->f64

@@ -106,7 +106,7 @@ static herr_t move_rows(const values *m, hsize_t at, hsize_t n, void *v)
 {
     hid_t from = m->from, to = m->to, type = m->type;
     pf_h5_shape s = m->shape;
-    hsize_t start[5] = {at};
+    hsize_t start[PF_RANK_MAX] = {at};
     if (s.rank == 0)
         return H5Dread(from, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, v) < 0
                    ? -1
@@ -129,8 +129,8 @@ static herr_t move_rows(const values *m, hsize_t at, hsize_t n, void *v)
 static hsize_t rows_at_once(hid_t from, const pf_h5_shape *s, size_t row)
 {
     hid_t p = H5Dget_create_plist(from);
-    hsize_t chunk[5] = {1};
-    if (H5Pget_layout(p) == H5D_CHUNKED) H5Pget_chunk(p, 5, chunk);
+    hsize_t chunk[PF_RANK_MAX] = {1};
+    if (H5Pget_layout(p) == H5D_CHUNKED) H5Pget_chunk(p, PF_RANK_MAX, chunk);
     H5Pclose(p);
     if (chunk[0] < 1) chunk[0] = 1;
     hsize_t n = BLOCK / (row ? row : 1) / chunk[0] * chunk[0];

@@ -155,7 +155,7 @@ static PF_MUST_USE pf_status read_block(const pf_dataset *d, hid_t from, hid_t t
     pf_h5_shape s = {0};
     size_t elements = 0;
     PF_TRY(pf_h5_shape_of(from, &s, &elements));
-    hsize_t start[5] = {range[0]};
+    hsize_t start[PF_RANK_MAX] = {range[0]};
     s.dim[0] = range[1];
     hid_t file_space = H5Dget_space(from), mem_space = H5Screate_simple(s.rank, s.dim, NULL);
     herr_t bad = H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, s.dim, NULL);

@@ -59,9 +59,9 @@ pf_status pf_h5_shape_of(hid_t dataset, pf_h5_shape *s, size_t *elements)
     hid_t space = H5Dget_space(dataset);
     int rank = space > 0 ? H5Sget_simple_extent_ndims(space) : -1;
     hssize_t n = space > 0 ? H5Sget_simple_extent_npoints(space) : -1;
-    if (rank >= 0 && rank <= 5) H5Sget_simple_extent_dims(space, s->dim, NULL);
+    if (rank >= 0 && rank <= PF_RANK_MAX) H5Sget_simple_extent_dims(space, s->dim, NULL);
     if (space > 0) H5Sclose(space);
-    if (rank < 0 || rank > 5) PF_TRY(impossible_shape(dataset, "has a rank above 5"));
+    if (rank < 0 || rank > PF_RANK_MAX) PF_TRY(impossible_shape(dataset, "has too many axes"));
     s->rank = rank;
     *elements = rank == 0 && n == 0 ? 0 : 1; /* a space without a value is no number */
     for (int i = 0; i < rank; i++) {
@@ -74,12 +74,12 @@ pf_status pf_h5_shape_of(hid_t dataset, pf_h5_shape *s, size_t *elements)
 /* Of one chunk, which HDF5 unpacks whole; 0 without chunks. */
 static uint64_t chunk_bytes(hid_t d, hid_t plist)
 {
-    hsize_t chunk[5];
+    hsize_t chunk[PF_RANK_MAX];
     hid_t type = H5Dget_type(d);
     uint64_t bytes = H5Tget_size(type);
     H5Tclose(type);
-    int rank = H5Pget_layout(plist) == H5D_CHUNKED ? H5Pget_chunk(plist, 5, chunk) : 0;
-    if (rank <= 0 || rank > 5) return 0;
+    int rank = H5Pget_layout(plist) == H5D_CHUNKED ? H5Pget_chunk(plist, PF_RANK_MAX, chunk) : 0;
+    if (rank <= 0 || rank > PF_RANK_MAX) return 0;
     for (int i = 0; i < rank; i++)
         if (__builtin_mul_overflow(bytes, chunk[i], &bytes)) return UINT64_MAX;
     return bytes;

@@ -148,7 +148,7 @@ pf_status pf_foreign_read(pf_foreign *f, int64_t first, int64_t n, void *out)
     PF_REQUIRE(f->at >= 0 && first >= 0 && n >= 0 && first <= f->list[f->at].dim[0] - n,
                PF_EARG, "%s: rows that no array has were asked for", f->path);
     const pf_foreign_array *a = &f->list[f->at];
-    hsize_t start[5] = {(hsize_t)first}, dim[5] = {(hsize_t)n};
+    hsize_t start[PF_RANK_MAX] = {(hsize_t)first}, dim[PF_RANK_MAX] = {(hsize_t)n};
     for (int k = 1; k < a->rank; k++) dim[k] = (hsize_t)a->dim[k];
     hid_t from = H5Dget_space(f->chosen), to = H5Screate_simple(a->rank, dim, NULL);
     herr_t bad = from <= 0 || to <= 0 ||

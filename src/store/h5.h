@@ -45,7 +45,7 @@ PF_MUST_USE pf_status pf_h5_group(hid_t file, const char *name, hid_t *out);
 
 typedef struct pf_h5_shape {
     int rank;
-    hsize_t dim[5];
+    hsize_t dim[PF_RANK_MAX];
 } pf_h5_shape;
 enum { PF_H5_CHECKSUM = 1, PF_H5_EMPTY = 2 };
 /* Contiguous dataset of native type.  PF_H5_CHECKSUM adds the attribute crc32 of its bytes;

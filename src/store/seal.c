@@ -61,11 +61,12 @@ static void add_chunks(collected *c, hid_t d, hid_t plist)
 {
     pf_h5_shape s = {0};
     size_t n = 0;
-    hsize_t chunk[5] = {0}, first[5] = {0}, last[5] = {0}, size[2] = {0};
+    hsize_t chunk[PF_RANK_MAX] = {0}, first[PF_RANK_MAX] = {0}, last[PF_RANK_MAX] = {0},
+            size[2] = {0};
     haddr_t at[2] = {HADDR_UNDEF, HADDR_UNDEF};
     unsigned mask = 0;
     if (pf_h5_shape_of(d, &s, &n) || n == 0) return;
-    if (H5Pget_chunk(plist, 5, chunk) != s.rank) return;
+    if (H5Pget_chunk(plist, PF_RANK_MAX, chunk) != s.rank) return;
     for (int i = 0; i < s.rank; i++) last[i] = (s.dim[i] - 1) / chunk[i] * chunk[i];
     if (H5Dget_chunk_info_by_coord(d, first, &mask, &at[0], &size[0]) < 0) return;
     if (H5Dget_chunk_info_by_coord(d, last, &mask, &at[1], &size[1]) < 0) return;

@@ -9,7 +9,7 @@ enum { VECTORS_NAME_MAX = 256 };
 typedef struct vectors_array {
     char name[VECTORS_NAME_MAX]; /* path inside the file, no slash before it */
     int rank;
-    int64_t dim[5];
+    int64_t dim[PF_RANK_MAX];
     size_t size;
     double *v;               /* owned; NULL: no numbers */
     int wanted;              /* an output of the part that was asked for */
