@@ -314,6 +314,16 @@ static void text_is_cut_in_three_and_spells_itself(void **state)
 
 /* ---- densities ---- */
 
+/* What points.h5 says. */
+static double stated_entropy(void)
+{
+    char *text = NULL;
+    must(pf_store_read_attr(in_dir("points.h5"), "entropy", &text));
+    double entropy = strtod(text, NULL);
+    pf_free(text);
+    return entropy;
+}
+
 /* Mean of -log p over the points, its standard error, and the second moments of a point. */
 static void points_of(const char *spec, double *entropy, double *se, double moment[2])
 {
@@ -356,6 +366,37 @@ static void points_lie_in_the_support_and_their_entropy_is_the_stated_one(void *
     /* the quadrature itself: eight parts that hardly touch have the entropy of one and log 8 */
     double apart = log(8.0) + log(2.0 * 3.14159265358979 * 0.04) + 1.0;
     assert_true(1.6868186756039854 < apart && 1.6868186756039854 > apart - 0.3);
+    points_of("density:swiss_roll:20000", &entropy, &se, moment);
+    double stated = stated_entropy();
+    assert_near(entropy, stated, 4 * se);
+    /* noise across a curve whose length element is sqrt(1 + a^2)/10 da, a uniform: an end adds less than 1e-3 */
+    double along = 0.0, from = 1.5 * 3.14159265358979, per = 2.0 * from;
+    for (int i = 0; i < 10000; i++) {
+        double a = from + per * (i + 0.5) / 10000;
+        along += log(0.1 * per * sqrt(1.0 + a * a)) / 10000;
+    }
+    assert_near(stated, along + 0.5 * log(2.0 * 3.14159265358979 * exp(1.0) * 1e-6), 2e-3);
+}
+
+/* Every fifth bit, and each of the five rows often. */
+static void beats_come_in_five_phases(void **state)
+{
+    (void)state;
+    const char *src[] = {"density:heartbeat:500"};
+    pf_array x = {0};
+    int seen[5] = {0};
+    must(pf_data_convert(src, NULL, 1, NULL, in_dir("beat.h5")));
+    must(pf_store_read_array(in_dir("beat.h5"), "train/images", &x));
+    assert_int_equal(x.size, 500 * 20);
+    for (int n = 0; n < 500; n++) {
+        int first = 0;
+        while (x.v[20 * n + first] == 0.0) first++;
+        for (int i = 0; i < 20; i++)
+            assert_true(x.v[20 * n + i] == (i % 5 == first ? 1.0 : 0.0));
+        seen[first]++;
+    }
+    for (int k = 0; k < 5; k++) assert_in_range(seen[k], 60, 140);
+    pf_array_free(&x);
 }
 
 static void points_depend_on_seed_and_number_alone(void **state)
@@ -422,6 +463,7 @@ int main(void)
         cmocka_unit_test(grey_png_comes_back),
         cmocka_unit_test(text_is_cut_in_three_and_spells_itself),
         cmocka_unit_test(points_lie_in_the_support_and_their_entropy_is_the_stated_one),
+        cmocka_unit_test(beats_come_in_five_phases),
         cmocka_unit_test(points_depend_on_seed_and_number_alone),
         cmocka_unit_test(shrunk_pixels_are_means),
     };

@@ -54,6 +54,24 @@ static void points_of_a_grid_carry_no_noise(void **state)
     pf_dataset_close(d);
 }
 
+/* Of the centres of the bins, and 1/12 of a bin squared. */
+static void moments_are_those_of_dequantised_levels(void **state)
+{
+    (void)state;
+    pf_dataset *d = open_ramp();
+    pf_moments m;
+    double mean = 0.0, square = 0.0, n = ROWS * D;
+    assert_int_equal(pf_data_moments(d, &m), PF_OK);
+    for (int i = 0; i < ROWS * D; i++) {
+        double x = (ramp[i] + 0.5) / 128.0 - 1.0;
+        mean += x / n;
+        square += x * x / n;
+    }
+    assert_near(m.mean, mean, 1e-14);
+    assert_near(m.std, sqrt(square - mean * mean + 1.0 / (128.0 * 128.0 * 12.0)), 1e-12);
+    pf_dataset_close(d);
+}
+
 static void tokens_lie_nowhere_in_model_scale(void **state)
 {
     (void)state;
@@ -290,6 +308,7 @@ int main(void)
         cmocka_unit_test(shards_of_a_dataset_partition_it_in_every_epoch),
         cmocka_unit_test(points_of_a_grid_carry_no_noise),
         cmocka_unit_test(labels_and_conditions_come_with_their_rows),
+        cmocka_unit_test(moments_are_those_of_dequantised_levels),
         cmocka_unit_test(tokens_lie_nowhere_in_model_scale),
         cmocka_unit_test(batches_do_not_depend_on_how_they_are_cut),
         cmocka_unit_test(epochs_and_seeds_change_the_order),

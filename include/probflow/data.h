@@ -127,6 +127,14 @@ extern const pf_opt pf_data_opts[];
 PF_MUST_USE pf_status pf_rows_read(pf_dataset *d, pf_grid grid, const pf_draw *draw,
                                    int64_t first, int64_t n, double *x);
 
+/* Mean and standard deviation of all entries of a split in model scale, of levels as dequantised ones have them.
+ * Local.  Fails as pf_rows_read does; PF_EMEM.
+ * Test  moments_are_those_of_dequantised_levels */
+typedef struct pf_moments {
+    double mean, std;
+} pf_moments;
+PF_MUST_USE pf_status pf_data_moments(pf_dataset *d, pf_moments *out);
+
 /* A shard of the training split, held in memory by its owner: rows [N s/S, N (s+1)/S). */
 typedef struct pf_shard pf_shard;
 /* Fails PF_EARG: tokens, which lie nowhere in model scale; too few rows; as reading does. */

@@ -6,7 +6,7 @@
 
 typedef struct pf_info_job {
     pf_args args;
-    int ladder;
+    int ladder, moments;
     const char *split, *end_text, *T_text, *limit_text;
     double sigma_end;
     long T, limit; /* rows compared; 0: all */

@@ -143,6 +143,8 @@ static PF_MUST_USE pf_status see_rows(const plan *p, const pf_named *a, int labe
                                       form_of *f)
 {
     char buf[160];
+    int64_t d = a->rank == 1 ? 1 : a->dim[1];
+    int bits = a->type == PF_NUMBER_BOOL, most = bits ? 1 << 10 : 1 << 24;
     int side =
         is_byte(a) && labelled && pf_word_in_name(a->name, "data") ? side_of(a->dim[1]) : 0;
     if (side) {
@@ -153,10 +155,10 @@ static PF_MUST_USE pf_status see_rows(const plan *p, const pf_named *a, int labe
                "%s: %s is %s, and nobody can tell whether they are images or points: reshape "
                "images to [N,H,W] or [N,H,W,C], and save points as floats",
                path_of(p), a->name, form(a, buf));
-    int64_t d = a->rank == 1 ? 1 : a->dim[1];
-    PF_REQUIRE(d < 1 << 24, PF_EFORMAT, "%s: %s is %s; a point has less than 2^24 values",
-               path_of(p), a->name, form(a, buf));
-    *f = (form_of){{.kind = PF_REAL, .shape = {1, 1, (int)d}, .levels = 0}, 0};
+    PF_REQUIRE(d < most, PF_EFORMAT, "%s: %s is %s; a row has less than %d values", path_of(p),
+               a->name, form(a, buf), most);
+    *f = (form_of){
+        {.kind = bits ? PF_LEVELS : PF_REAL, .shape = {1, 1, (int)d}, .levels = 2 * bits}, 0};
     return PF_OK;
 }
 
@@ -176,7 +178,9 @@ static PF_MUST_USE pf_status see_images(const plan *p, const pf_named *a, form_o
     f->planes = planes;
     f->space = (pf_space){.kind = floats ? PF_REAL : PF_LEVELS,
                           .shape = {(int)d[1], (int)d[2], (int)c},
-                          .levels = floats ? 0 : 256};
+                          .levels = floats                      ? 0
+                                    : a->type == PF_NUMBER_BOOL ? 2
+                                                                : 256};
     if (planes) f->space.shape = (pf_shape){(int)d[2], (int)d[3], (int)d[1]};
     return PF_OK;
 }
@@ -186,7 +190,7 @@ static PF_MUST_USE pf_status take_values(plan *p, const pf_named *a, int labelle
     char buf[160];
     unsigned char *to = NULL;
     form_of f = {0};
-    PF_REQUIRE(a->type != PF_NUMBER_BOOL && a->rank > 0 && a->rank < 5, PF_EFORMAT,
+    PF_REQUIRE(a->rank > 0 && a->rank < 5, PF_EFORMAT,
                "%s: %s is %s; points are numbers [N,D], images [N,H,W] or [N,H,W,C]",
                path_of(p), a->name, form(a, buf));
     PF_TRY(a->rank < 3 ? see_rows(p, a, labelled, &f) : see_images(p, a, &f));

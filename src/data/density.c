@@ -1,4 +1,4 @@
-/* Points of a 2-D density whose entropy is known: density:NAME:N[:SEED].
+/* Rows of a distribution whose entropy is known: density:NAME:N[:SEED].
  *
  * N points become the training split and N/5 others the test split; the entropy [nats] and log p
  * of each point stand in the dataset, so that a likelihood can be compared with the truth.
@@ -7,6 +7,9 @@
  *                 parity; entropy log 8
  *   ring          8 equal Gaussians of standard deviation 1/5, their means on the circle of radius
  *                 3/2; entropy by quadrature
+ *   swiss_roll    a (cos a, sin a)/10, a uniform on [3/2 pi, 9/2 pi], plus noise of standard deviation 1/1000;
+ *                 density and entropy by quadrature
+ *   heartbeat     20 bits, every fifth of them 1, the first one of five with equal chances; entropy log 5
  *
  * Point i of split s is f(SEED, s, i): more points leave the first ones as they are. */
 #include <probflow/memory.h>
@@ -18,25 +21,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARTS = 8, DRAWS = 3 };
+enum { PARTS = 8, DRAWS = 3, PERIOD = 5, BEATS = 20, VALUES_MAX = BEATS };
 static const double ring_radius = 1.5, ring_std = 0.2, two_pi = 6.283185307179586;
+static const double roll_std = 1e-3, roll_turns = 1.5, roll_pitch = 0.1;
 static const char prefix[] = "density:";
 
 typedef struct density {
     const char *name;
-    void (*point)(const double u[DRAWS], double x[2]); /* u uniform in [0,1) */
-    double (*logp)(const double x[2]);                 /* nats; -inf outside the support */
-    double (*entropy)(void);                           /* nats */
+    pf_space space;
+    void (*point)(const double *u, double *x); /* u [DRAWS] uniform in [0,1) */
+    double (*logp)(const double *x);           /* nats; -inf outside the support */
+    double (*entropy)(void);                   /* nats */
 } density;
 
-static void checkerboard_point(const double u[DRAWS], double x[2])
+static void checkerboard_point(const double *u, double *x)
 {
     double column = floor(4.0 * u[0]), pair = floor(2.0 * u[1]);
     x[0] = 4.0 * u[0] - 2.0;
     x[1] = 2.0 * pair + fmod(column, 2.0) + (2.0 * u[1] - pair) - 2.0;
 }
 
-static double checkerboard_logp(const double x[2])
+static double checkerboard_logp(const double *x)
 {
     double column = floor(x[0] + 2.0), row = floor(x[1] + 2.0);
     int inside = column >= 0 && column < 4 && row >= 0 && row < 4;
@@ -48,7 +53,7 @@ static double checkerboard_entropy(void)
     return log(PARTS);
 }
 
-static void ring_point(const double u[DRAWS], double x[2])
+static void ring_point(const double *u, double *x)
 {
     double angle = two_pi * floor(PARTS * u[0]) / PARTS;
     double r = ring_std * sqrt(-2.0 * log1p(-u[1]));
@@ -56,7 +61,7 @@ static void ring_point(const double u[DRAWS], double x[2])
     x[1] = ring_radius * sin(angle) + r * sin(two_pi * u[2]);
 }
 
-static double ring_logp(const double x[2])
+static double ring_logp(const double *x)
 {
     double p = 0.0;
     for (int k = 0; k < PARTS; k++) {
@@ -81,10 +86,102 @@ static double ring_entropy(void)
     return sum * h * h;
 }
 
+/* ---- the roll ---- */
+
+/* The point at a share u of the angles. */
+static void roll_at(double u, double *x)
+{
+    double a = two_pi * roll_turns * (0.5 + u);
+    x[0] = roll_pitch * a * cos(a);
+    x[1] = roll_pitch * a * sin(a);
+}
+
+static void roll_point(const double *u, double *x)
+{
+    double r = roll_std * sqrt(-2.0 * log1p(-u[1]));
+    roll_at(u[0], x);
+    x[0] += r * cos(two_pi * u[2]);
+    x[1] += r * sin(two_pi * u[2]);
+}
+
+/* Points of the curve as far out as x, 10 standard deviations up to down, are all that count; Simpson's rule in
+ * steps of an eighth of a standard deviation along it. */
+static double roll_logp(const double *x)
+{
+    double per = two_pi * roll_turns * roll_pitch, out = hypot(x[0], x[1]) / per - 0.5;
+    double reach = 10.0 * roll_std / per;
+    double from = fmax(0.0, out - reach), to = fmin(1.0, out + reach), sum = 0.0;
+    if (from >= to) return -INFINITY;
+    int n = 2 * (int)ceil((to - from) * per * 1.5 * two_pi * roll_turns / roll_std * 4.0);
+    for (int i = 0; i <= n; i++) {
+        double c[2], weight = i == 0 || i == n ? 1.0 : i % 2 ? 4.0 : 2.0;
+        roll_at(from + (to - from) * i / n, c);
+        double d = hypot(x[0] - c[0], x[1] - c[1]) / roll_std;
+        sum += weight * exp(-0.5 * d * d);
+    }
+    return log(sum * (to - from) / (3.0 * n) / (two_pi * roll_std * roll_std));
+}
+
+/* E -log p of points about the curve at u: the trapezoidal rule in the noise. */
+static double roll_cost(double u)
+{
+    double c[2], sum = 0.0, h = 0.5;
+    roll_at(u, c);
+    for (int i = -14; i <= 14; i++)
+        for (int j = -14; j <= 14; j++) {
+            double x[2] = {c[0] + roll_std * h * i, c[1] + roll_std * h * j};
+            sum -= h * h / two_pi * exp(-0.5 * h * h * (i * i + j * j)) * roll_logp(x);
+        }
+    return sum;
+}
+
+/* Simpson's rule along the curve, the ends, where it is rougher, by themselves. */
+static double roll_entropy(void)
+{
+    const double per = two_pi * roll_turns * roll_pitch, end = 40.0 * roll_std / per;
+    const double at[] = {0.0, end, 1.0 - end, 1.0};
+    enum { STEPS = 40 };
+    double sum = 0.0;
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i <= STEPS; i++) {
+            double weight = i == 0 || i == STEPS ? 1.0 : i % 2 ? 4.0 : 2.0;
+            double u = at[k] + (at[k + 1] - at[k]) * i / STEPS;
+            sum += weight * (at[k + 1] - at[k]) / (3.0 * STEPS) * roll_cost(u);
+        }
+    return sum;
+}
+
+/* ---- the beat ---- */
+
+static void beat_point(const double *u, double *x)
+{
+    int first = (int)(PERIOD * u[0]);
+    for (int i = 0; i < BEATS; i++) x[i] = i % PERIOD == first;
+}
+
+static double beat_logp(const double *x)
+{
+    int ones = 0, first = 0;
+    while (first < PERIOD && x[first] != 1.0) first++;
+    for (int i = first; i < BEATS; i += PERIOD) ones += x[i] == 1.0;
+    for (int i = 0; i < BEATS; i++) ones -= x[i] == 1.0;
+    return first < PERIOD && ones == 0 && x[first + BEATS - PERIOD] == 1.0 ? -log(PERIOD)
+                                                                           : -INFINITY;
+}
+
+static double beat_entropy(void)
+{
+    return log(PERIOD);
+}
+
 /* clang-format off */
+#define PLANE {.kind = PF_REAL, .shape = {1, 1, 2}}
+#define BITS {.kind = PF_LEVELS, .shape = {1, 1, BEATS}, .levels = 2}
 static const density densities[] = {
-    {"checkerboard", checkerboard_point, checkerboard_logp, checkerboard_entropy},
-    {"ring",         ring_point,         ring_logp,         ring_entropy},
+    {"checkerboard", PLANE, checkerboard_point, checkerboard_logp, checkerboard_entropy},
+    {"ring",         PLANE, ring_point,         ring_logp,         ring_entropy},
+    {"swiss_roll",   PLANE, roll_point,         roll_logp,         roll_entropy},
+    {"heartbeat",    BITS,  beat_point,         beat_logp,         beat_entropy},
 };
 /* clang-format on */
 enum { DENSITIES = sizeof densities / sizeof densities[0] };
@@ -136,17 +233,20 @@ static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, int 
                                         int64_t n, pf_table *t)
 {
     unsigned char *values = NULL;
-    const pf_space l = {.kind = PF_REAL, .shape = {1, 1, 2}, .levels = 0};
+    const pf_space l = r->d->space;
+    size_t D = pf_shape_entries(l.shape);
     PF_TRY(pf_table_rows(t, spec, split, n, l, &values));
     t->split[split].logp = pf_zalloc((size_t)n * sizeof(double));
     PF_REQUIRE(t->split[split].logp, PF_EMEM, "no memory for %lld points", (long long)n);
     for (int64_t i = 0; i < n; i++) {
         pf_draw d = {r->seed, PF_STREAM_DATA, (uint64_t)i, (uint32_t)split};
-        double u[DRAWS], x[2];
+        double u[DRAWS], x[VALUES_MAX];
         for (size_t k = 0; k < DRAWS; k++) u[k] = pf_draw_uniform_f64(&d, k);
         r->d->point(u, x);
         t->split[split].logp[i] = r->d->logp(x);
-        memcpy(values + (size_t)i * sizeof x, x, sizeof x);
+        if (l.kind == PF_REAL) memcpy(values + (size_t)i * D * sizeof *x, x, D * sizeof *x);
+        else
+            for (size_t k = 0; k < D; k++) values[(size_t)i * D + k] = (unsigned char)x[k];
     }
     return PF_OK;
 }
