@@ -84,6 +84,9 @@ typedef struct pf_chain {
     int multiplies; /* 1: its steps honour what a move says is known */
     int batch;      /* largest B of one call */
     size_t state;   /* doubles of the state of a sample, = dim for Gaussian chains */
+    /* Where bounds are published as K, bits a datum on a scale of the method's own: nats of -log p that K leaves out,
+     * and nats of K's null model.  null 0: they are not. */
+    double unit, null;
     /* nats [B] <- term i [B] of the bound, one of each sample: 0 the decoder, 1 .. steps-1 the KL of that step,
      * steps the prior.  Its noise is keyed by (seed, sample, step, i), so that neither the batch nor the
      * order of the terms changes a bit. */

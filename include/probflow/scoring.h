@@ -76,9 +76,10 @@ typedef struct pf_scoring {
     int n_inputs, n_from;
 
     /* Once it runs: the steps that the chain has and had when it was trained, and whether its predictions are
-     * cut; 0: there is no chain. */
+     * cut; 0: there is no chain.  Entries of a datum; unit and null as in pf_chain. */
     struct pf_scored_chain {
-        int steps, whole, clips;
+        int steps, whole, clips, dim;
+        double unit, null;
     } chain;
     /* Rank 0, once it runs. */
     pf_results *results;
@@ -113,6 +114,13 @@ void pf_scoring_report(const pf_scoring *s, int last);
 /* Closes the results file, or removes it when this call made it and failed before any row was in
  * it.  Returns st, or how the closing failed.  Once, after pf_scoring_run or without it. */
 PF_MUST_USE pf_status pf_scoring_end(pf_scoring *s, pf_status st);
+
+/* K [bits a datum] of a bound of bpd bits/dim, on the scale that it is published on, and of its null model.  Of data of
+ * unit variance in that scale, a standard deviation of `scale` in model scale, whose width is 2,
+ *     bits/dim of L levels = log2(L/2 scale) - K/D
+ * Test   published_figures_are_converted */
+double pf_scored_k(const struct pf_scored_chain *c, double bpd);
+double pf_scored_k_null(const struct pf_scored_chain *c);
 
 /* A standard error as text; "?" where there is none, as of one image. */
 const char *pf_error_bar(double se, int digits, char buf[32]);

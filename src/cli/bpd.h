@@ -10,6 +10,7 @@ typedef struct pf_bpd_page {
     double speed;             /* images a second; 0: none was scored by this call */
     int64_t groups, repeated; /* in the file; at a tenth of the tolerances */
     struct pf_scored_chain chain;
+    int pixels; /* of a datum; 1: it is no image */
 } pf_bpd_page;
 
 /* Fills groups and repeated from rows sorted by image. */

@@ -69,6 +69,21 @@ static void print_chain(const pf_bpd_page *p)
     else printf("all its %d terms\n", c->steps - 1);
 }
 
+/* As the bound is published where a method has a scale of its own for it. */
+static void print_k(const pf_bpd_page *p, const pf_summary *s)
+{
+    const struct pf_scored_chain *c = &p->chain;
+    char error[32];
+    if (c->null == 0.0) return;
+    double k = pf_scored_k(c, s->figure[0].value), se = c->dim * s->figure[1].value;
+    printf("K             %.5f +- %s bits a datum, %.5f above its null", k,
+           pf_error_bar(se, 5, error), k - pf_scored_k_null(c));
+    if (p->pixels > 1)
+        printf("; %.5f +- %s a pixel, %.5f above", k / p->pixels,
+               pf_error_bar(se / p->pixels, 5, error), (k - pf_scored_k_null(c)) / p->pixels);
+    printf("\n");
+}
+
 /* What a part is made of; nothing where some rows do not know. */
 static void print_bands(const pf_ledger_column *c, int n, const pf_summary *s)
 {
@@ -152,6 +167,7 @@ void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s)
     printf("images        %lld of the %s split of %s, %d draw%s each\n", (long long)s->images,
            p->split, p->dataset, p->o->draws, p->o->draws == 1 ? "" : "s");
     print_totals(p->o, s);
+    print_k(p, s);
     print_chain(p);
     print_parts(c, n, s);
     print_bands(c, n, s);

@@ -160,7 +160,13 @@ static pf_status finish(const job *j, pf_side *k)
     pf_summary sum;
     PF_TRY(pf_results_rows(s->results, &k->rows));
     pf_likelihood_summary(&k->rows, &sum);
-    pf_bpd_page page = {j->split, j->about.name, k->path, options(j), 0.0, 0, 0, s->chain};
+    pf_shape shape = j->about.space.shape;
+    pf_bpd_page page = {.split = j->split,
+                        .dataset = j->about.name,
+                        .results = k->path,
+                        .o = options(j),
+                        .chain = s->chain,
+                        .pixels = shape.h * shape.w};
     pf_bpd_count_groups(&page, &k->rows);
     PF_TRY(pf_results_summary(s->results, &sum));
     PF_TRY(pf_scoring_end(s, PF_OK));

@@ -140,3 +140,13 @@ pf_status pf_scoring_brings(const pf_scorer *m, const pf_scored *d)
     if (label) PF_TRY(check_classes(m, d));
     return PF_OK;
 }
+
+double pf_scored_k(const struct pf_scored_chain *c, double bpd)
+{
+    return c->unit / M_LN2 - bpd * c->dim;
+}
+
+double pf_scored_k_null(const struct pf_scored_chain *c)
+{
+    return -c->null / M_LN2;
+}

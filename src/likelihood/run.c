@@ -423,7 +423,12 @@ static pf_status open_all(pf_comm *c, pf_scoring *s)
     if (pf_comm_rank(c) == 0) PF_TRY(open_results(s));
     PF_TRY(open_seats(s, (int)(s->own.threads < groups ? s->own.threads : groups)));
     const pf_chain *chain = &s->own.seats[0].chain;
-    s->chain = (struct pf_scored_chain){chain->steps, chain->whole, chain->clips};
+    s->chain = (struct pf_scored_chain){.steps = chain->steps,
+                                        .whole = chain->whole,
+                                        .clips = chain->clips,
+                                        .dim = chain->dim,
+                                        .unit = chain->unit,
+                                        .null = chain->null};
     return PF_OK;
 }
 
