@@ -7,6 +7,7 @@
 #include "vectors/ncsn.h"
 #include "vectors/network.h"
 #include "vectors/published_net.h"
+#include "vectors/sohl2015.h"
 #include "vectors/times.h"
 
 #include <string.h>
@@ -17,8 +18,8 @@ static const vectors_kind *const kinds[] = {
     &vectors_gauss_spacing, &vectors_gauss_resampler, &vectors_lucid,
     &vectors_decoder,       &vectors_ddpmpp,          &vectors_ncsnpp,
     &vectors_improved_unet, &vectors_guided_unet,     &vectors_guided_classifier,
-    &vectors_ncsn,
-    &vectors_ncsn_net, &vectors_ncsnv2_net,
+    &vectors_ncsn,          &vectors_ncsn_net,        &vectors_ncsnv2_net,
+    &vectors_sd15_gaussian, &vectors_sd15_binomial,
 };
 
 static const vectors_kind *kind_of(const char *path)
