@@ -18,7 +18,7 @@
  *
  * All in double, of one entry unless a size is given, and Local.
  * Source  Sohl-Dickstein et al. 2015, eq. 1 to 14 and appendix; their published code (model.py, sampler.py)
- * Test    test_sohl2015; check_vectors on sd15_gaussian*.h5 */
+ * Test    test_sohl2015; check_vectors on sd15_*.h5 */
 #ifndef PROBFLOW_SRC_METHOD_SOHL2015_H
 #define PROBFLOW_SRC_METHOD_SOHL2015_H
 

@@ -8,7 +8,7 @@
  *
  * with H_q(x_T | x_0) = L exactly.  All in double, of one bit, and Local.  Bits are 0 and 1.
  * Source  Sohl-Dickstein et al. 2015, section 2 and appendix B.2 (no code of it was published)
- * Test    test_sohl2015_binomial; check_vectors on sd15_binomial*.h5 */
+ * Test    test_sohl2015_binomial; check_vectors on sd15_*.h5 */
 #ifndef PROBFLOW_SRC_METHOD_SOHL2015_BINOMIAL_H
 #define PROBFLOW_SRC_METHOD_SOHL2015_BINOMIAL_H
 
