@@ -92,15 +92,17 @@ static PF_MUST_USE pf_status score_samples(const job *j, const seat *k, const pf
     size_t values = (size_t)d->B * j->dim;
     uint8_t *levels = pf_zalloc(values);
     double *cells = pf_zalloc((size_t)d->B * (size_t)n * sizeof *cells);
+    int real = s->net->space.kind == PF_REAL;
     pf_group g = {.first = d->first,
                   .B = d->B,
                   .space = s->net->space,
-                  .pixels = levels,
+                  .pixels = real ? NULL : levels,
+                  .x = real ? d->x : NULL,
                   .label = d->label,
                   .condition = d->condition};
     pf_status st =
         levels && cells ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d samples", d->B);
-    if (!st) pf_from_model(&s->net->space, values, d->x, levels);
+    if (!st && !real) pf_from_model(&s->net->space, values, d->x, levels);
     if (!st) st = pf_likelihood_group(&k->view, s->score, &g, cells);
     for (int b = 0; !st && b < d->B; b++) bound[b] = cells[b * n + total];
     pf_free(levels);
