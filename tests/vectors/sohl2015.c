@@ -29,6 +29,16 @@ typedef struct job {
 
 /* ---- tables ---- */
 
+/* With the first step of the group or the file; a schedule that names none may have the published one, 1e-3. */
+static void betas(const vectors *v, const char *group, const vectors_array *a, double *beta)
+{
+    const double first[] = {number(v, group, "step1_beta", 1e-3), 1e-3};
+    for (int k = 0; k < 2; k++) {
+        pf_sohl_betas(PF_SOHL_PUBLISHED, first[k], 0.5, (int)a->size, beta);
+        if (!a->v || fabs(beta[0] - a->v[0]) <= tolerance) return;
+    }
+}
+
 static void hold_schedules(vectors *v)
 {
     for (int i = 0; i < v->n; i++) {
@@ -39,8 +49,7 @@ static void hold_schedules(vectors *v)
         snprintf(group, sizeof group, "%.*s", slash ? (int)(slash - a->name) : 0, a->name);
         double *beta = pf_zalloc(a->size * sizeof *beta), kept = 1.0;
         if (!beta) return;
-        pf_sohl_betas(PF_SOHL_PUBLISHED, number(v, group, "step1_beta", 1e-3), 0.5,
-                      (int)a->size, beta);
+        betas(v, group, a, beta);
         for (size_t k = 0; k < a->size; k++) kept *= 1.0 - beta[k];
         kept = 1.0 - kept;
         vectors_hold(v, tolerance, beta, a->size, "%s", a->name);
@@ -209,6 +218,15 @@ static PF_MUST_USE pf_status check_steps(job *j, const char *group)
 
 /* ---- all of it ---- */
 
+/* Of a group, which its attribute t says, or its name. */
+static int index_of(const job *j, const char *group)
+{
+    int i = 0;
+    double t = number(j->v, group, "t", NAN);
+    if (isnan(t)) sscanf(group, "t%d", &i);
+    return isnan(t) ? i : (int)t;
+}
+
 static PF_MUST_USE pf_status check_groups(job *j)
 {
     PF_TRY(check_isotropic(j));
@@ -218,7 +236,7 @@ static PF_MUST_USE pf_status check_groups(job *j)
         if (!slash || strcmp(slash, "/Z")) continue;
         snprintf(group, sizeof group, "%.*s", (int)(slash - name), name);
         if (vectors_find(j->v, "%s/t", group)) PF_TRY(check_steps(j, group));
-        else PF_TRY(check_index(j, group, (int)number(j->v, group, "t", 0.0)));
+        else PF_TRY(check_index(j, group, index_of(j, group)));
     }
     return PF_OK;
 }
