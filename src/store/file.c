@@ -78,7 +78,8 @@ static uint64_t chunk_bytes(hid_t d, hid_t plist)
     hid_t type = H5Dget_type(d);
     uint64_t bytes = H5Tget_size(type);
     H5Tclose(type);
-    int rank = H5Pget_layout(plist) == H5D_CHUNKED ? H5Pget_chunk(plist, PF_RANK_MAX, chunk) : 0;
+    int rank =
+        H5Pget_layout(plist) == H5D_CHUNKED ? H5Pget_chunk(plist, PF_RANK_MAX, chunk) : 0;
     if (rank <= 0 || rank > PF_RANK_MAX) return 0;
     for (int i = 0; i < rank; i++)
         if (__builtin_mul_overflow(bytes, chunk[i], &bytes)) return UINT64_MAX;
