@@ -55,9 +55,9 @@ grep -q 'known 0.0000' "$tmp/halves.out" || { cat "$tmp/halves.out"; fail "known
 refuses 'bits are known exactly' "$probflow" sample "$tmp/beat" -n 2 --denoise test --noise 0.5 --out "$tmp/x.h5"
 
 # images: dequantised inside, K a pixel, inpainted and denoised
-image=(--set data.path="$tmp/tiny.h5" --set model.name=ddpmpp --set train.steps=4 --set train.batch=8 --set method.steps=10 --quiet)
-sed -e 's/^model: .*/model: {name: ddpmpp, width: 8, multipliers: [1], blocks: 1, attention: []}/' "$tmp/sd15-mnist.yaml" >"$tmp/image.yaml"
-"$probflow" train "$tmp/image.yaml" --run "$tmp/image" "${image[@]}" || fail "training on images"
+image=(--set data.path="$tmp/tiny.h5" --set model.hidden_conv=4 --set model.hidden_dense_lower=16 --set train.steps=4 --set train.batch=8
+    --set method.steps=10 --quiet)
+"$probflow" train "$tmp/sd15-mnist.yaml" --run "$tmp/image" "${image[@]}" || fail "training on images"
 for b in exact published; do
     "$probflow" bpd "$tmp/image" --limit 8 --set method.bound=$b --set likelihood.terms=4 --out "$tmp/$b.h5" --quiet >"$tmp/$b.out" || fail "bpd of images, $b"
     grep -qE '^K .* a datum, .* above its null; .* a pixel, .* above$' "$tmp/$b.out" || { cat "$tmp/$b.out"; fail "no K"; }
