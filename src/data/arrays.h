@@ -41,7 +41,7 @@ typedef struct pf_arrays {
 /* ---- arrays.c ----
  * Adds the arrays to a table by the rule of their names: images, x, data, arr_0, points or features, or
  * the only array; labels, y or targets; coarse; conditions; each of a split, or of that of the source.
- * Those of no role are named in a log line.
+ * Those of no role are named in a log line.  Booleans are data of two levels, of either form.
  * Fails PF_EFORMAT: two of one role and split, a shape or type that the role has not, a value out of
  * range (by row), none of any role; as the reader does. */
 PF_MUST_USE pf_status pf_arrays_take(const pf_arrays *from, pf_table *t);

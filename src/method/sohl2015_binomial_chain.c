@@ -10,7 +10,7 @@
 #include <math.h>
 
 typedef struct chain {
-    pf_pass pass; /* first, for views that share it */
+    pf_pass pass;
     const pf_bits *m;
     unsigned char *x0, *x; /* [batch,D], [batch,D] */
     float *u;              /* [D] */

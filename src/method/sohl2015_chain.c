@@ -19,7 +19,7 @@
 #include <string.h>
 
 typedef struct chain {
-    pf_pass pass; /* first, for views that share it */
+    pf_pass pass;
     const pf_sohl *m;
     double *y, *xi; /* [batch,D] */
     float *narrow;  /* [D] of a draw */
