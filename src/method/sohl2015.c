@@ -112,20 +112,6 @@ static int index_of(const pf_sohl *m, const pf_batch *b, int s, double u0)
     return 1 + (i < n ? i : n - 1);
 }
 
-double pf_sohl_unit(const pf_sohl *m, double x)
-{
-    return (x - m->opt.shift) / m->opt.scale;
-}
-
-void pf_sohl_show_index(const pf_sohl *m, int s, int i, void *const *in)
-{
-    const pf_gauss_at *a = &m->t->at[i].gauss;
-    double told = 999.0 * i / (m->t->T - 1); /* as far as embeddings of time reach */
-    if (in[PF_SOHL_COND]) ((float *)in[PF_SOHL_COND])[s] = (float)told;
-    if (in[PF_SOHL_SIGMA]) ((float *)in[PF_SOHL_SIGMA])[s] = (float)(a->std / a->root);
-    if (in[PF_SOHL_MEAN]) ((float *)in[PF_SOHL_MEAN])[s] = (float)a->root;
-}
-
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
 {
     const pf_sohl *m = self;

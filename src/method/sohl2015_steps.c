@@ -139,3 +139,17 @@ void pf_sohl_predict(const pf_sohl_at *a, size_t n, const double *xi, const floa
                         &to->log_variance[j], &to->slope[j]);
     }
 }
+
+double pf_sohl_unit(const pf_sohl *m, double x)
+{
+    return (x - m->opt.shift) / m->opt.scale;
+}
+
+void pf_sohl_show_index(const pf_sohl *m, int s, int i, void *const *in)
+{
+    const pf_gauss_at *a = &m->t->at[i].gauss;
+    double told = 999.0 * i / (m->t->T - 1); /* as far as embeddings of time reach */
+    if (in[PF_SOHL_COND]) ((float *)in[PF_SOHL_COND])[s] = (float)told;
+    if (in[PF_SOHL_SIGMA]) ((float *)in[PF_SOHL_SIGMA])[s] = (float)(a->std / a->root);
+    if (in[PF_SOHL_MEAN]) ((float *)in[PF_SOHL_MEAN])[s] = (float)a->root;
+}
