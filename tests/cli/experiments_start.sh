@@ -1,10 +1,11 @@
 # Every experiment's configuration is read and runs: two steps on tiny data where the images fit,
 # else a short measurement of the network.
 . "$(dirname "$0")/common.sh"
-for e in quickstart mnist mnist-wide habits; do
-    "$probflow" train "$root/experiments/$e/$e.yaml" --run "$tmp/$e" --quiet --set data.path="$tmp/tiny.h5" \
+for e in quickstart/quickstart mnist/mnist mnist-wide/mnist-wide habits/habits ncsn/ncsn ncsn/ncsnv2 sd15-mnist/sd15-mnist; do
+    run=$tmp/${e#*/}
+    "$probflow" train "$root/experiments/$e.yaml" --run "$run" --quiet --set data.path="$tmp/tiny.h5" \
         --set train.steps=2 --set train.eval_images=16 || fail "$e does not train"
-    [ -e "$tmp/$e/checkpoint-00000002.h5" ] || fail "$e left no checkpoint"
+    [ -e "$run/checkpoint-00000002.h5" ] || fail "$e left no checkpoint"
 done
 for e in cifar10-ddpmpp-vp cifar10-ddpmpp-subvp; do
     "$probflow" bench "$root/experiments/$e/$e.yaml" --size 32x32x3 --seconds 1 --set shards=1 \
