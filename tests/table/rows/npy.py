@@ -40,6 +40,7 @@ def rows(add, random):
     for v in ((2, 0), (3, 0)): add("version %d" % v[0], taken(npy(x, version=v), x))
     add("one point", taken(npy(p[:1]), p[:1], "x"))
     add("numbers", taken(npy(p[:, 0].copy()), p[:, :1].copy(), "x"))
+    add("bool images", taken(npy(x[..., :1] > 3), (x[..., :1] > 3).astype("u1")))
     add("test by name", taken(npy(x), x, name="x_test.npy", split="test"))
 
     for name, y in {"int64": np.arange(5), "a column of uint8": np.arange(5, dtype="u1")[:, None], "whole floats": np.arange(5.0),
@@ -67,7 +68,7 @@ def rows(add, random):
     add("header of 4 GB", refused(b"\x93NUMPY\2\0" + b"\xff" * 4 + b[10:]))
     for name, a in {"objects": np.array([{}, 1], dtype=object), "complex": p.astype("c16"), "text": np.array(["a", "b"]), "bytes": np.array([b"a"]),
                     "dates": np.array(["2020-01-01"], "M8[D]"), "structured": np.zeros(3, [("a", "f4"), ("b", "i4", 2)]), "long doubles": p.astype("f16"),
-                    "raw": np.zeros(3, "V4"), "bool images": x[..., 0] > 3, "bytes without a shape": x.reshape(5, -1), "a number": np.float64(3),
+                    "raw": np.zeros(3, "V4"), "bytes without a shape": x.reshape(5, -1), "a number": np.float64(3),
                     "no rows": p[:0], "no columns": p[:, :0], "five axes": p.reshape(1, 7, 3, 1, 1), "two channels": x[..., :2].copy(),
                     "pixel 256": x.astype("i4") + 256, "pixel -1": x.astype("i4") - 64 * 4}.items():
         add(name, refused(npy(a), pattern=r"train\.npy"))
