@@ -112,20 +112,20 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
     const pf_graph *g = e->net->graph;
     int x = pf_graph_port(g, "x");
     pf_plan_opt po = {.batch = e->batch, .want_in = 1u << x, .repeat = 1, .with = with};
-    pf_shape s = e->net->space.shape;
-    size_t n = (size_t)e->batch * pf_shape_entries(s);
+    size_t B = (size_t)e->batch, out = B * pf_shape_entries(e->net->offered.out),
+           in = B * pf_shape_entries(pf_graph_port_at(g, x)->shape);
     PF_TRY(pf_plan_create(g, &po, &w->plan));
     PF_TRY(pf_inputs_create(e->net, e->batch, &w->inputs));
     pf_inputs_run(&w->inputs, &w->run);
-    w->out = pf_zalloc(n * sizeof(float));
-    w->gout = pf_zalloc(n * sizeof(float));
-    w->gin[x] = pf_zalloc(n * sizeof(float));
+    w->out = pf_zalloc(out * sizeof(float));
+    w->gout = pf_zalloc(out * sizeof(float));
+    w->gin[x] = pf_zalloc(in * sizeof(float));
     PF_REQUIRE(w->out && w->gout && w->gin[x], PF_EMEM, "no memory for a group of %d",
                e->batch);
     pf_draw d = {1, PF_STREAM_TEST, 0, 0};
-    pf_draw_normal(&d, 0, n, w->inputs.in[x]);
+    pf_draw_normal(&d, 0, in, w->inputs.in[x]);
     d.step = 1;
-    pf_draw_normal(&d, 0, n, w->gout);
+    pf_draw_normal(&d, 0, out, w->gout);
     tell(e, w);
     return with ? PF_OK : pf_plan_set_params(w->plan, e->params);
 }

@@ -104,6 +104,7 @@ static void print_parts(const pf_ledger_column *c, int n, const pf_summary *s)
     for (int i = 0; i < n; i++) {
         pf_role r = c[i].role;
         if (r != PF_ROLE_PART && r != PF_ROLE_DEQUANT && r != PF_ROLE_OFFSET) continue;
+        if (isnan(of(s, &c[i], ""))) continue; /* of an estimand that was not asked for */
         printf("%s%s %.5f", gap, said(&c[i]), of(s, &c[i], ""));
         gap = "  ";
     }

@@ -217,6 +217,10 @@ static PF_MUST_USE pf_status open_control(job *j)
 static PF_MUST_USE pf_status prepare(job *j)
 {
     PF_TRY(pf_sides_load(j->side, j->sides, j->a->params));
+    const pf_net *net = j->side[0].model.net;
+    PF_REQUIRE(!j->a->gradient || !net->graph || net->method.ops->score, PF_EARG,
+               "--gradient is that of a score, and method %s of %s has none",
+               net->method.ops->name, j->side[0].model.path);
     PF_TRY(read_points(j));
     PF_TRY(open_control(j));
     j->inputs[0] = j->a->in;

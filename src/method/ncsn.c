@@ -43,7 +43,7 @@ typedef struct ncsn_opt {
 /* clang-format off */
 static const pf_opt opts[] = {
     PF_OPT(ncsn_opt, levels, PF_INT, 10, 2, 100000, "noise levels of the ladder"),
-    PF_OPT(ncsn_opt, sigma_begin, PF_F64, 1.0, 1e-6, 1e6, "largest noise, as published: of images in [0,1], twice as much in model scale; of real data as they are"),
+    PF_OPT(ncsn_opt, sigma_begin, PF_F64, 1.0, 1e-6, 5e5, "largest noise, as published: of images in [0,1], twice as much in model scale; of real data as they are"),
     PF_OPT(ncsn_opt, sigma_end, PF_F64, 0.01, 1e-8, 1e3, "least noise, in the same unit"),
     PF_OPT_ENUM(ncsn_opt, ladder, PF_LADDER_GEOMETRIC, pf_ladder_words, "levels in one ratio, or at one distance"),
     PF_OPT_ENUM(ncsn_opt, loss, LOSS_DENOISING, losses, "score matching by denoising, or by projections of the score's derivative, two rows of the network a sample"),

@@ -26,6 +26,11 @@ for threads in 1 2; do
 done
 "$probflow" bench "$tmp/tiny.yaml" --size 12x12x2 --seconds 1 --set likelihood.group=2 >"$tmp/out" || fail "bench of another shape"
 grep -q 'ddpmpp 12x12x2' "$tmp/out" && grep -q 'noise' "$tmp/out" || { cat "$tmp/out"; fail "not the shape asked for"; }
+# networks that return or read more channels than the data have; a large group shows what is written past a block
+"$probflow" bench "$root/experiments/sd15-mnist/sd15-mnist.yaml" --size 28x28x1 --seconds 1 --set likelihood.group=64 >"$tmp/out" ||
+    fail "bench of coefficients of bumps"
+"$probflow" bench "$root/experiments/habits/habits.yaml" --size 28x28x1 --seconds 1 --set likelihood.group=64 \
+    --set method.variance=learned_range --set method.self_condition=yes >"$tmp/out" || fail "bench of a network that is told its prediction"
 "$probflow" bench "$tmp/tiny.yaml" --seconds 1 --csv /nowhere/b.csv 2>"$tmp/out" && fail "wrote to nowhere"
 grep -qE 'cannot (create|write) /nowhere/b.csv' "$tmp/out" || { cat "$tmp/out"; fail "another sentence"; }
 # a row is in the pipe and in the file when it is done, not when all are

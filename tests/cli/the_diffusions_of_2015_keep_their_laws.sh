@@ -72,6 +72,8 @@ grep -q 'known 0.0000' "$tmp/top.out" || { cat "$tmp/top.out"; fail "known pixel
 "$probflow" sample "$tmp/image" -n 4 --denoise test --noise 0.05 --out "$tmp/clean.h5" --quiet >"$tmp/clean.out" || fail "denoising"
 refuses 'takes all of its steps' "$probflow" bpd "$tmp/image" --set likelihood.respacing=5 --out "$tmp/x.h5"
 refuses 'no predictions of the data to cut' "$probflow" bpd "$tmp/image" --set likelihood.clip=yes --out "$tmp/x.h5"
+refuses 'gradient is that of a score, and method sohl2015 of' "$probflow" logp "$tmp/image" --in "$tmp/tiny.h5" --out "$tmp/x.csv" --gradient
+[ -z "$(ls "$tmp"/x.csv* 2>/dev/null)" ] || fail "a refused gradient left files"
 refuses 'draws by its own steps' "$probflow" sample "$tmp/image" -n 2 --set sample.name=ddim --out "$tmp/x.h5"
 refuses 'a method for bits, and these data have 256 levels' "$probflow" train "$tmp/heartbeat.yaml" --run "$tmp/x" --set data.path="$tmp/tiny.h5"
 refuses 'method sohl2015_binomial does not take continuous data' "$probflow" train "$tmp/heartbeat.yaml" --run "$tmp/x" --set data.path="$tmp/swiss-roll.h5"
