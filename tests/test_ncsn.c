@@ -1,5 +1,6 @@
 /* The method ncsn: what it draws, its losses, its score and likelihood. */
 #include "method/ncsn.h"
+#include "method/told.h"
 
 #include <probflow/likelihood.h>
 
@@ -43,9 +44,9 @@ static rig *new_rig(const pf_method *m, const pf_space *space)
     must(m->ops->open(&r->m.opt, space, &r->self));
     for (int i = 0; i < B * D; i++) r->x[i] = (float)(0.3 * sin(i));
     for (uint64_t b = 0; b < B; b++) r->sample[b] = 90 + b;
-    r->in[0] = r->seen;
-    r->in[1] = r->level;
-    r->in[3] = r->sigma;
+    r->in[PF_TOLD_X] = r->seen;
+    r->in[PF_TOLD] = r->level;
+    r->in[PF_TOLD_SIGMA] = r->sigma;
     r->batch = (pf_batch){
         .space = space, .B = B, .total = B, .x = r->x, .sample = r->sample, .seed = 5};
     return r;
@@ -68,8 +69,8 @@ static void a_network_sees_noise_of_its_level(void **state)
         pf_ports in;
         int hit[L] = {0};
         m.ops->ports(r->self, &in);
-        assert_string_equal(in.port[1].name, "level");
-        assert_int_equal(in.port[1].classes, L);
+        assert_string_equal(in.port[PF_TOLD].name, "level");
+        assert_int_equal(in.port[PF_TOLD].classes, L);
         assert_true(m.ops->scratch(r->self) * B <= sizeof r->scratch);
         m.ops->see(r->self, &r->batch, r->scratch, r->in);
         for (int b = 0; b < B; b++) {

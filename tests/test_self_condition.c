@@ -85,7 +85,7 @@ static void drop_hand(hand *h)
 static void pass(hand *h, int i, const double *xi, const double *told, float *out)
 {
     const pf_ddpm *m = net->self;
-    float *x = h->in[PF_DDPM_X];
+    float *x = h->in[PF_TOLD_X];
     pf_ddpm_show(m, 1, &i, xi, h->in);
     for (int j = 0; j < D; j++) {
         assert_true(x[j / 3 * 6 + 3 + j % 3] == (float)xi[j] && x[j / 3 * 6 + j % 3] == 0.0f);
@@ -211,11 +211,11 @@ static void a_network_that_looks_twice_is_told_what_it_said(void **state)
     const pf_batch b = {
         .space = &space, .B = MANY, .total = MANY, .x = data, .sample = sample, .seed = 2};
     pf_net_see(net, &b, scratch, &inputs);
-    memcpy(before, in[PF_DDPM_X], sizeof before);
+    memcpy(before, in[PF_TOLD_X], sizeof before);
     must(pf_plan_forward(plan, &run, out));
     pf_net_again(net, &b, scratch, out, &inputs);
     for (int s = 0; s < MANY; s++)
-        twice += memcmp(before + s * 2 * D, (float *)in[PF_DDPM_X] + s * 2 * D,
+        twice += memcmp(before + s * 2 * D, (float *)in[PF_TOLD_X] + s * 2 * D,
                         2 * D * sizeof *before) != 0;
     assert_true(twice > 12 && twice < 52); /* 32 of 64, 5 standard deviations */
     pf_plan_free(plan);

@@ -146,7 +146,7 @@ typedef struct rig {
     uint64_t sample[B];
     double term[B];
     char *scratch;
-    void *in[PF_SOHL_PORTS];
+    void *in[PF_TOLD];
     pf_batch batch;
 } rig;
 
@@ -160,10 +160,10 @@ static rig *new_rig(const pf_method *m, void *self)
     for (int i = 0; i < B * D * 2 * K; i++) r->net[i] = (float)(i * 29 % 17 - 8) / 8.0f;
     for (int b = 0; b < B; b++) r->sample[b] = 100 + (uint64_t)b;
     r->scratch = pf_zalloc(B * m->ops->scratch(self));
-    r->in[PF_SOHL_X] = r->seen;
-    r->in[PF_SOHL_COND] = r->cond;
-    r->in[PF_SOHL_SIGMA] = r->sigma;
-    r->in[PF_SOHL_MEAN] = r->mean;
+    r->in[PF_TOLD_X] = r->seen;
+    r->in[PF_TOLD_COND] = r->cond;
+    r->in[PF_TOLD_SIGMA] = r->sigma;
+    r->in[PF_TOLD_MEAN] = r->mean;
     r->batch = (pf_batch){.space = &images,
                           .B = B,
                           .total = B,
@@ -219,7 +219,7 @@ static void what_is_shown_does_not_depend_on_how_a_batch_is_cut(void **state)
     part->batch.first = 2;
     part->batch.x = all->x + 2 * D;
     part->batch.sample = all->sample + 2;
-    part->in[PF_SOHL_SIGMA] = NULL;
+    part->in[PF_TOLD_SIGMA] = NULL;
     m.ops->see(self, &part->batch, part->scratch, part->in);
     assert_memory_equal(part->seen, all->seen + 2 * D, D * sizeof(float));
     assert_memory_equal(part->cond, all->cond + 2, sizeof(float));

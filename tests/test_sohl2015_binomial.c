@@ -262,7 +262,7 @@ static void gradients_of_logits_are_those_of_finite_differences(void **state)
         for (int j = 0; j < B * L; j++) x[j] = j * 7 % 3 ? 1.0f : -1.0f;
         for (int j = 0; j < B * L; j++) z[j] = (float)(j * 5 % 9 - 4) / 2.0f;
         char *scratch = pf_zalloc(B * m.ops->scratch(self));
-        void *in[PF_BITS_PORTS] = {seen};
+        void *in[PF_TOLD] = {seen};
         const pf_batch b = {
             .space = &bits, .B = B, .total = B, .x = x, .sample = sample, .seed = 1};
         m.ops->see(self, &b, scratch, in);

@@ -6,6 +6,7 @@
  *
  * Source: Dhariwal and Nichol 2021, section 4, and published code. */
 #include "method/ddpm.h"
+#include "method/pass.h"
 
 #include <probflow/memory.h>
 
@@ -99,24 +100,20 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
 /* ---- the trained classifier ---- */
 
 typedef struct seat {
-    const pf_net *net;
-    pf_plan *plan;
-    pf_run run;
-    pf_inputs inputs;
-    void *in[PF_PORTS_MAX];   /* of the method's ports */
+    pf_pass pass;
     float *gin[PF_PORTS_MAX]; /* of the network's inputs: that of x alone */
     int batch, K;
     size_t D;
-    int *number;       /* [batch] */
-    double *x;         /* [batch,D] */
-    float *out, *gout; /* [batch,K] */
-    double *log_p;     /* [K] */
+    int *number;   /* [batch] */
+    double *x;     /* [batch,D] */
+    float *gout;   /* [batch,K] */
+    double *log_p; /* [K] */
 } seat;
 
 /* The network at x [B,D], with the last sample repeated up to the plan's batch. */
 static PF_MUST_USE pf_status evaluate(seat *k, const pf_batch *b, int number, const double *x)
 {
-    const pf_ddpm *m = k->net->self;
+    const pf_ddpm *m = k->pass.net->self;
     PF_REQUIRE(b->B > 0 && b->B <= k->batch, PF_EARG,
                "a classifier of %d samples, made for 1 to %d", b->B, k->batch);
     PF_REQUIRE(number >= 0 && number < m->T, PF_EARG, "step %d of a chain of %d", number, m->T);
@@ -125,9 +122,8 @@ static PF_MUST_USE pf_status evaluate(seat *k, const pf_batch *b, int number, co
         memcpy(k->x + (size_t)s * k->D, x + (size_t)from * k->D, k->D * sizeof *x);
         k->number[s] = number;
     }
-    pf_ddpm_show(m, k->batch, k->number, k->x, k->in);
-    pf_net_give(k->net, k->batch, b, &k->inputs);
-    PF_TRY(pf_plan_forward(k->plan, &k->run, k->out));
+    pf_ddpm_show(m, k->batch, k->number, k->x, k->pass.in);
+    PF_TRY(pf_pass_run(&k->pass, b));
     return PF_OK;
 }
 
@@ -137,7 +133,8 @@ static pf_status log_p(void *self, const pf_batch *b, int number, const double *
     seat *k = self;
     PF_TRY(evaluate(k, b, number, x));
     for (int s = 0; s < b->B; s++)
-        log_softmax(k->K, k->out + (size_t)s * (size_t)k->K, log_p + (size_t)s * (size_t)k->K);
+        log_softmax(k->K, k->pass.out + (size_t)s * (size_t)k->K,
+                    log_p + (size_t)s * (size_t)k->K);
     return PF_OK;
 }
 
@@ -150,11 +147,11 @@ static pf_status gradient(void *self, const pf_batch *b, int number, const doubl
         size_t at = (size_t)s * (size_t)k->K;
         int label = s < b->B ? b->label[s] : -1;
         PF_REQUIRE(label < k->K, PF_EARG, "label %d, want less than %d classes", label, k->K);
-        log_softmax(k->K, k->out + at, k->log_p);
+        log_softmax(k->K, k->pass.out + at, k->log_p);
         pull(k->K, label, k->log_p, 1.0, k->gout + at);
     }
-    PF_TRY(pf_plan_backward(k->plan, k->gout, NULL, k->gin));
-    const float *gx = k->gin[k->net->input[PF_DDPM_X]];
+    PF_TRY(pf_plan_backward(k->pass.plan, k->gout, NULL, k->gin));
+    const float *gx = k->gin[k->pass.net->input[PF_TOLD_X]];
     for (size_t j = 0; j < (size_t)b->B * k->D; j++) g[j] = (double)gx[j];
     return PF_OK;
 }
@@ -163,12 +160,10 @@ static void release(void *self)
 {
     seat *k = self;
     if (!k) return;
-    pf_plan_free(k->plan);
-    pf_inputs_free(&k->inputs);
+    pf_pass_free(&k->pass);
     for (int i = 0; i < PF_PORTS_MAX; i++) pf_free(k->gin[i]);
     pf_free(k->number);
     pf_free(k->x);
-    pf_free(k->out);
     pf_free(k->gout);
     pf_free(k->log_p);
     pf_free(k);
@@ -176,29 +171,20 @@ static void release(void *self)
 
 static PF_MUST_USE pf_status create(seat *k, const pf_net *n, const pf_view_opt *o)
 {
-    int x = n->input[PF_DDPM_X];
-    pf_plan_opt po = {.batch = o->batch,
-                      .backend = o->backend,
-                      .want_in = 1u << x,
-                      .with = o->with ? ((const seat *)o->with)->plan : NULL};
+    int x = n->input[PF_TOLD_X];
+    const pf_pass *with = o->with ? &((const seat *)o->with)->pass : NULL;
     size_t B = (size_t)o->batch;
-    k->net = n;
     k->batch = o->batch;
     k->K = n->space.classes;
     k->D = (size_t)pf_space_dim(&n->space);
-    PF_TRY(pf_inputs_create(n, o->batch, &k->inputs));
-    pf_inputs_run(&k->inputs, &k->run);
-    pf_net_ports(n, &k->inputs, k->in);
     k->gin[x] = pf_zalloc(B * k->D * sizeof(float));
     k->number = pf_zalloc(B * sizeof *k->number);
     k->x = pf_zalloc(B * k->D * sizeof *k->x);
-    k->out = pf_zalloc(B * (size_t)k->K * sizeof *k->out);
     k->gout = pf_zalloc(B * (size_t)k->K * sizeof *k->gout);
     k->log_p = pf_zalloc((size_t)k->K * sizeof *k->log_p);
-    PF_REQUIRE(k->gin[x] && k->number && k->x && k->out && k->gout && k->log_p, PF_EMEM,
+    PF_REQUIRE(k->gin[x] && k->number && k->x && k->gout && k->log_p, PF_EMEM,
                "no memory for a classifier of %d samples", o->batch);
-    PF_TRY(pf_plan_create(n->graph, &po, &k->plan));
-    if (!o->with) PF_TRY(pf_plan_set_params(k->plan, n->params));
+    PF_TRY(pf_pass_create(&k->pass, n, o, 1u << x, with));
     return PF_OK;
 }
 

@@ -80,16 +80,10 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
 static void ports(const void *self, pf_ports *offered)
 {
     const pf_ddpm *m = self;
-    const pf_shape one = {1, 1, 1};
     pf_shape x = m->space.shape, out = x;
     x.c <<= m->opt.self_condition;
     out.c <<= pf_gauss_learns((pf_variance)m->opt.variance);
-    *offered = (pf_ports){.n = PF_DDPM_PORTS,
-                          .port = {[PF_DDPM_X] = {"x", x, 0},
-                                   [PF_DDPM_COND] = {"cond", one, 0},
-                                   [PF_DDPM_SIGMA] = {"sigma", one, 0},
-                                   [PF_DDPM_MEAN] = {"mean", one, 0}},
-                          .out = out};
+    *offered = pf_told_ports(x, out);
 }
 
 static size_t scratch_bytes(const void *self)
@@ -101,13 +95,6 @@ static int times(const void *self)
 {
     const pf_ddpm *m = self;
     return m->opt.times == TIMES_SECOND_MOMENT ? m->opt.steps : 0;
-}
-
-static int time_of(const pf_ddpm *m, const pf_batch *b, int s, double u0)
-{
-    if (b->index) return b->index[s];
-    int i = (int)(pf_time_share(u0, b->first + s, b->total) * m->T);
-    return i < m->T ? i : m->T - 1;
 }
 
 /* The noise of a sample, and whether the network is told its first prediction. */
@@ -132,12 +119,12 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
 {
     const pf_ddpm *m = self;
     double u0 = pf_time_shift(b);
-    float *x = in[PF_DDPM_X];
+    float *x = in[PF_TOLD_X];
     if (x && m->opt.self_condition) memset(x, 0, (size_t)b->B * m->in * sizeof *x);
     for (int s = 0; s < b->B; s++) {
         pf_ddpm_seen *r = (pf_ddpm_seen *)((char *)scratch + (size_t)s * m->bytes);
         const float *x0 = b->x + (size_t)s * m->D;
-        r->index = time_of(m, b, s, u0);
+        r->index = pf_time_index(b, s, u0, m->T);
         draw_sample(m, b, s, r);
         const pf_gauss_at *a = &m->at[r->index];
         for (size_t j = 0; x && j < m->D; j++)

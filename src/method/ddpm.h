@@ -23,10 +23,9 @@
 #include <probflow/net.h>
 
 #include "method/gauss.h"
+#include "method/told.h"
 
 extern const pf_method_ops pf_method_ddpm;
-
-enum { PF_DDPM_X, PF_DDPM_COND, PF_DDPM_SIGMA, PF_DDPM_MEAN, PF_DDPM_PORTS };
 
 typedef struct pf_ddpm_opt {
     int steps, schedule, predicts, variance, loss, clip, cdf, rescale_timesteps, times;

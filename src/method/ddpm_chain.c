@@ -4,24 +4,20 @@
  *
  * A chain counts from the data, x_0 .. x_T; the index of ddpm.h is one less: its x_i is x_(i+1) here. */
 #include "method/ddpm.h"
+#include "method/pass.h"
 
 #include <probflow/memory.h>
 
 #include <string.h>
 
 typedef struct chain {
-    const pf_net *net;
+    pf_pass pass;
     pf_ddpm *m; /* the steps of this view; owned */
-    pf_plan *plan;
-    pf_run run;
-    pf_inputs inputs;
-    void *in[PF_PORTS_MAX]; /* of the method's ports */
     int batch;
     size_t D;
     int *i;           /* [batch] */
     uint64_t *sample; /* [batch] */
     float *x;         /* [batch,D] */
-    float *out;       /* [batch,out] */
     double *xi, *g;   /* [batch,D] */
     /* With self_condition: the prediction that the network is told.  It is the last one of a walk where a step goes on
      * from the step before: of that kind, of those samples, to that index. */
@@ -50,21 +46,13 @@ static pf_batch whole(chain *c, const pf_batch *b)
     return all;
 }
 
-static PF_MUST_USE pf_status check(const chain *c, const pf_batch *b)
-{
-    PF_REQUIRE(b->B > 0 && b->B <= c->batch, PF_EARG, "a chain of %d samples, made for 1 to %d",
-               b->B, c->batch);
-    return PF_OK;
-}
-
 /* The network at c->xi and c->i, for the samples of b; told: [batch,D] what it predicted before, NULL: nothing. */
 static PF_MUST_USE pf_status evaluate(chain *c, const pf_batch *b, const double *told)
 {
-    pf_ddpm_show(c->m, c->batch, c->i, c->xi, c->in);
+    pf_ddpm_show(c->m, c->batch, c->i, c->xi, c->pass.in);
     for (pf_ddpm_piece p = {0}; told && pf_ddpm_next(c->m, c->batch, &p);)
-        pf_ddpm_tell(c->m, &p, told + p.from, c->in);
-    pf_net_give(c->net, c->batch, b, &c->inputs);
-    PF_TRY(pf_plan_forward(c->plan, &c->run, c->out));
+        pf_ddpm_tell(c->m, &p, told + p.from, c->pass.in);
+    PF_TRY(pf_pass_run(&c->pass, b));
     return PF_OK;
 }
 
@@ -74,7 +62,7 @@ static PF_MUST_USE pf_status evaluate_twice(chain *c, const pf_batch *b)
     PF_TRY(evaluate(c, b, NULL));
     if (!c->m->opt.self_condition) return PF_OK;
     c->next = 0; /* a walk is no longer remembered */
-    pf_ddpm_predict(c->m, c->batch, c->i, c->xi, c->out, c->told);
+    pf_ddpm_predict(c->m, c->batch, c->i, c->xi, c->pass.out, c->told);
     PF_TRY(evaluate(c, b, c->told));
     return PF_OK;
 }
@@ -83,7 +71,7 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
 {
     chain *c = self;
     int network = 0;
-    PF_TRY(check(c, b));
+    PF_TRY(pf_pass_fits(&c->pass, b));
     pf_batch all = whole(c, b), one;
     for (int s = 0; s < c->batch; s++) {
         int at = i[s < b->B ? s : b->B - 1];
@@ -94,7 +82,7 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
         pf_ddpm_noised(c->m, &all, c->i, c->xi);
         PF_TRY(evaluate_twice(c, b));
         all.B = b->B;
-        pf_ddpm_term(c->m, &all, c->i, c->xi, c->out, nats);
+        pf_ddpm_term(c->m, &all, c->i, c->xi, c->pass.out, nats);
     }
     for (int s = 0; s < b->B; s++) {
         one = all;
@@ -108,7 +96,7 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
 static pf_status prior(void *self, const pf_batch *b, double *x)
 {
     chain *c = self;
-    PF_TRY(check(c, b));
+    PF_TRY(pf_pass_fits(&c->pass, b));
     pf_ddpm_start(c->m, b, x);
     return PF_OK;
 }
@@ -138,7 +126,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
 {
     chain *c = self;
     const pf_classifier *guide = how->guide;
-    PF_TRY(check(c, b));
+    PF_TRY(pf_pass_fits(&c->pass, b));
     for (int s = 0; s < c->batch; s++) {
         int from = s < b->B ? s : b->B - 1;
         memcpy(c->xi + (size_t)s * c->D, x + (size_t)from * c->D, c->D * sizeof *x);
@@ -147,7 +135,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
     PF_TRY(evaluate(c, b, goes_on(c, b, how->kind, i) ? c->told : NULL));
     if (guide) PF_TRY(guide->gradient(guide->self, b, c->m->number[i - 1], c->xi, c->g));
     for (size_t j = 0; guide && j < (size_t)b->B * c->D; j++) c->g[j] *= how->scale;
-    const pf_ddpm_here here = {i - 1, how, c->out, guide ? c->g : NULL};
+    const pf_ddpm_here here = {i - 1, how, c->pass.out, guide ? c->g : NULL};
     if (c->m->opt.self_condition && !x0) x0 = c->told;
     pf_ddpm_step(c->m, b, &here, x, x0);
     if (c->m->opt.self_condition) remember(c, b, how->kind, i, x0);
@@ -164,12 +152,10 @@ static void release(void *self)
 {
     chain *c = self;
     if (!c) return;
-    pf_plan_free(c->plan);
-    pf_inputs_free(&c->inputs);
+    pf_pass_free(&c->pass);
     pf_free(c->i);
     pf_free(c->sample);
     pf_free(c->x);
-    pf_free(c->out);
     pf_free(c->xi);
     pf_free(c->g);
     pf_free(c->told);
@@ -178,9 +164,9 @@ static void release(void *self)
 }
 
 /* The steps that the view keeps. */
-static PF_MUST_USE pf_status choose_steps(chain *c, const pf_view_opt *o)
+static PF_MUST_USE pf_status choose_steps(chain *c, const pf_ddpm *trained,
+                                          const pf_view_opt *o)
 {
-    const pf_ddpm *trained = c->net->self;
     PF_TRY(
         pf_ddpm_open(&trained->opt, &trained->space, o->respacing ? o->respacing : "", &c->m));
     if (o->clip != PF_CLIP_METHOD) c->m->clip = o->clip == PF_CLIP_YES;
@@ -189,30 +175,22 @@ static PF_MUST_USE pf_status choose_steps(chain *c, const pf_view_opt *o)
 
 static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt *o)
 {
-    pf_plan_opt po = {.batch = o->batch,
-                      .backend = o->backend,
-                      .with = o->with ? ((const chain *)o->with)->plan : NULL};
+    const pf_pass *with = o->with ? &((const chain *)o->with)->pass : NULL;
     size_t B = (size_t)o->batch, values;
-    c->net = n;
     c->batch = o->batch;
-    PF_TRY(choose_steps(c, o));
+    PF_TRY(choose_steps(c, n->self, o));
     c->D = (size_t)pf_space_dim(&n->space);
     values = B * c->D;
-    PF_TRY(pf_inputs_create(n, o->batch, &c->inputs));
-    pf_inputs_run(&c->inputs, &c->run);
-    pf_net_ports(n, &c->inputs, c->in);
     c->i = pf_zalloc(B * sizeof *c->i);
     c->sample = pf_zalloc(B * sizeof *c->sample);
     c->x = pf_zalloc(values * sizeof *c->x);
-    c->out = pf_zalloc(B * c->m->out * sizeof *c->out);
     c->xi = pf_zalloc(values * sizeof *c->xi);
     c->g = pf_zalloc(values * sizeof *c->g);
     if (c->m->opt.self_condition) c->told = pf_zalloc(values * sizeof *c->told);
-    PF_REQUIRE(c->i && c->sample && c->x && c->out && c->xi && c->g &&
+    PF_REQUIRE(c->i && c->sample && c->x && c->xi && c->g &&
                    (c->told || !c->m->opt.self_condition),
                PF_EMEM, "no memory for a chain of %d samples", o->batch);
-    PF_TRY(pf_plan_create(n->graph, &po, &c->plan));
-    if (!o->with) PF_TRY(pf_plan_set_params(c->plan, n->params));
+    PF_TRY(pf_pass_create(&c->pass, n, o, 0, with));
     return PF_OK;
 }
 

@@ -78,9 +78,7 @@ double pf_ddpm_told(const pf_ddpm *m, int i)
 void pf_ddpm_show_index(const pf_ddpm *m, int s, int i, void *const *in)
 {
     const pf_gauss_at *a = &m->at[i];
-    if (in[PF_DDPM_COND]) ((float *)in[PF_DDPM_COND])[s] = (float)pf_ddpm_told(m, i);
-    if (in[PF_DDPM_SIGMA]) ((float *)in[PF_DDPM_SIGMA])[s] = (float)(a->std / a->root);
-    if (in[PF_DDPM_MEAN]) ((float *)in[PF_DDPM_MEAN])[s] = (float)a->root;
+    pf_told_noise(in, (size_t)s, pf_ddpm_told(m, i), a->std / a->root, a->root);
 }
 
 size_t pf_ddpm_seen_at(const pf_ddpm *m, size_t at)
@@ -91,7 +89,7 @@ size_t pf_ddpm_seen_at(const pf_ddpm *m, size_t at)
 
 void pf_ddpm_tell(const pf_ddpm *m, const pf_ddpm_piece *p, const double *x0, void *const *in)
 {
-    float *x = in[PF_DDPM_X];
+    float *x = in[PF_TOLD_X];
     size_t c = (size_t)m->space.shape.c, first = (size_t)p->s * m->in;
     if (!x || m->in == m->D) return;
     for (size_t j = 0; j < p->n; j++)
@@ -112,7 +110,7 @@ void pf_ddpm_noised(const pf_ddpm *m, const pf_batch *b, const int *i, double *x
 
 void pf_ddpm_show(const pf_ddpm *m, int B, const int *i, const double *xi, void *const *in)
 {
-    float *x = in[PF_DDPM_X];
+    float *x = in[PF_TOLD_X];
     if (x && m->in != m->D) memset(x, 0, (size_t)B * m->in * sizeof *x);
     for (int s = 0; s < B; s++) {
         const double *row = xi + (size_t)s * m->D;

@@ -74,35 +74,23 @@ void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64
 
 pf_ports pf_dsm_ports(pf_shape data)
 {
-    const pf_shape one = {1, 1, 1};
-    return (pf_ports){.n = PF_DSM_PORTS,
-                      .port = {[PF_DSM_X] = {"x", data, 0},
-                               [PF_DSM_COND] = {"cond", one, 0},
-                               [PF_DSM_SIGMA] = {"sigma", one, 0},
-                               [PF_DSM_MEAN] = {"mean", one, 0},
-                               [PF_DSM_LOG_SNR] = {"log_snr", one, 0}},
-                      .out = data};
-}
-
-static void put(void *const *in, int port, int b, double value)
-{
-    if (in[port]) ((float *)in[port])[b] = (float)value;
+    pf_ports p = pf_told_ports(data, data);
+    pf_told_add(&p, "log_snr", 0);
+    return p;
 }
 
 void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in)
 {
     double mean, std;
     pf_sde_marginal(&m->sde, t, &mean, &std);
-    put(in, PF_DSM_COND, b, pf_sde_method_cond(m, t));
-    put(in, PF_DSM_SIGMA, b, std / mean);
-    put(in, PF_DSM_MEAN, b, mean);
-    put(in, PF_DSM_LOG_SNR, b, 2.0 * log(mean / std));
+    pf_told_noise(in, (size_t)b, pf_sde_method_cond(m, t), std / mean, mean);
+    pf_told_put(in, PF_DSM_LOG_SNR, (size_t)b, 2.0 * log(mean / std));
 }
 
 void pf_dsm_show(const pf_dsm *d, void *const *in)
 {
     size_t D = (size_t)d->dim;
-    float *x = in[PF_DSM_X];
+    float *x = in[PF_TOLD_X];
 
     for (int b = 0; b < d->B; b++) {
         double m, s;

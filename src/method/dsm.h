@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "method/predict.h"
+#include "method/told.h"
 
 /* How a network is told the time: 999 t, or std/mean. */
 typedef enum pf_cond { PF_COND_BY_SDE, PF_COND_T, PF_COND_SIGMA } pf_cond;
@@ -39,12 +40,12 @@ typedef struct pf_dsm {
 void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64_t total,
                   double *t);
 
-/* What a network may see: the noisy data, how it is told the time, std over mean factor and mean factor of the
- * marginal, log(mean^2/std^2).  A further input is a number here, its name in pf_dsm_ports and its value in dsm.c. */
-enum { PF_DSM_X, PF_DSM_COND, PF_DSM_SIGMA, PF_DSM_MEAN, PF_DSM_LOG_SNR, PF_DSM_PORTS };
+/* What a network may see beside what told.h has: log(mean^2/std^2).  A further input is a number here, its name in
+ * pf_dsm_ports and its value in dsm.c. */
+enum { PF_DSM_LOG_SNR = PF_TOLD, PF_DSM_PORTS };
 /* Offered for data of this shape; the output has it too. */
 pf_ports pf_dsm_ports(pf_shape data);
-/* Fills in[] [B, shape of the port], by the numbers above; NULL: not wanted. */
+/* Fills in[] [B, shape of the port], by these numbers; NULL: not wanted. */
 void pf_dsm_show(const pf_dsm *d, void *const *in);
 /* The same of sample b at time t, without the data. */
 void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in);

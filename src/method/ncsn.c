@@ -13,6 +13,7 @@
 #include "method/ncsn.h"
 #include "method/network_score.h"
 #include "method/time.h"
+#include "method/told.h"
 
 #include <probflow/ladder.h>
 #include <probflow/memory.h>
@@ -27,7 +28,7 @@ enum { LOSS_DENOISING, LOSS_SLICED };
 enum { PROJECTION_RADEMACHER, PROJECTION_NORMAL };
 enum { PREDICTS_SCORE, PREDICTS_NOISE };
 enum { COND_T, COND_SIGMA };
-enum { PORT_X, PORT_LEVEL, PORT_COND, PORT_SIGMA, PORT_MEAN, PORTS };
+enum { PORT_LEVEL = PF_TOLD };
 enum { PIECE = 256 }; /* entries worked on at once, on the stack */
 
 static const char *const losses[] = {"denoising", "sliced", NULL};
@@ -161,28 +162,15 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
 static void ports(const void *self, pf_ports *offered)
 {
     const ncsn *m = self;
-    const pf_shape one = {1, 1, 1};
-    *offered = (pf_ports){.n = PORTS,
-                          .port = {[PORT_X] = {"x", m->space.shape, 0},
-                                   [PORT_LEVEL] = {"level", one, 0, m->opt.levels},
-                                   [PORT_COND] = {"cond", one, 0},
-                                   [PORT_SIGMA] = {"sigma", one, 0},
-                                   [PORT_MEAN] = {"mean", one, 0}},
-                          .out = m->space.shape};
-}
-
-static void put(void *const *in, int port, size_t row, double value)
-{
-    if (in[port]) ((float *)in[port])[row] = (float)value;
+    *offered = pf_told_ports(m->space.shape, m->space.shape);
+    pf_told_add(offered, "level", m->opt.levels);
 }
 
 static void show_level(const ncsn *m, double place, double sigma, size_t row, void *const *in)
 {
-    put(in, PORT_LEVEL, row, place);
-    put(in, PORT_COND, row,
-        m->opt.cond == COND_SIGMA ? sigma : 999.0 * (1.0 - place / (m->opt.levels - 1)));
-    put(in, PORT_SIGMA, row, sigma);
-    put(in, PORT_MEAN, row, 1.0);
+    double t = 1.0 - place / (m->opt.levels - 1);
+    pf_told_put(in, PORT_LEVEL, row, place);
+    pf_told_noise(in, row, m->opt.cond == COND_SIGMA ? sigma : 999.0 * t, sigma, 1.0);
 }
 
 static void show_time(const pf_net *n, double t, int b, void *const *in)
@@ -223,11 +211,10 @@ static const seen *seen_at(const ncsn *m, const void *scratch, int s)
 
 static void draw(const ncsn *m, const pf_batch *b, int s, double u0, seen *r)
 {
-    int level = (int)(pf_time_share(u0, b->first + s, b->total) * m->opt.levels);
     pf_draw noise = {b->seed, b->eval ? PF_STREAM_EVAL_NOISE : PF_STREAM_NOISE, b->sample[s],
                      0};
     pf_draw v = {b->seed, PF_STREAM_PROBE, b->sample[s], (uint32_t)b->eval};
-    r->level = level < m->opt.levels ? level : m->opt.levels - 1;
+    r->level = pf_time_index(b, s, u0, m->opt.levels);
     pf_draw_normal(&noise, 0, m->D, r->noise);
     if (!sliced(m)) return;
     if (m->opt.projection == PROJECTION_NORMAL) pf_draw_normal(&v, 0, m->D, r->noise + m->D);
@@ -244,7 +231,7 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
         double sigma = m->sigma[r->level], h = sliced(m) ? m->opt.sliced_step : 0.0;
         for (int k = 0; k < rows(m); k++, h = -h) {
             size_t row = (size_t)(k * b->B + s);
-            float *x = in[PORT_X] ? (float *)in[PORT_X] + row * m->D : NULL;
+            float *x = in[PF_TOLD_X] ? (float *)in[PF_TOLD_X] + row * m->D : NULL;
             show_level(m, (double)r->level, sigma, row, in);
             for (size_t i = 0; x && i < m->D; i++) {
                 double v = h != 0.0 ? h * (double)r->noise[m->D + i] : 0.0;

@@ -15,10 +15,13 @@ pf_status pf_pass_takes(const pf_net *n, const pf_view_opt *o)
     return PF_OK;
 }
 
-pf_status pf_pass_create(pf_pass *p, const pf_net *n, const pf_view_opt *o, const pf_pass *with)
+pf_status pf_pass_create(pf_pass *p, const pf_net *n, const pf_view_opt *o, unsigned want_in,
+                         const pf_pass *with)
 {
-    pf_plan_opt po = {
-        .batch = o->batch, .backend = o->backend, .with = with ? with->plan : NULL};
+    pf_plan_opt po = {.batch = o->batch,
+                      .backend = o->backend,
+                      .want_in = want_in,
+                      .with = with ? with->plan : NULL};
     size_t out = pf_shape_entries(n->offered.out);
     p->net = n;
     p->batch = o->batch;
@@ -26,7 +29,7 @@ pf_status pf_pass_create(pf_pass *p, const pf_net *n, const pf_view_opt *o, cons
     pf_inputs_run(&p->inputs, &p->run);
     pf_net_ports(n, &p->inputs, p->in);
     p->out = pf_zalloc((size_t)o->batch * out * sizeof *p->out);
-    PF_REQUIRE(p->out, PF_EMEM, "no memory for a chain of %d samples", o->batch);
+    PF_REQUIRE(p->out, PF_EMEM, "no memory for a pass of %d samples", o->batch);
     PF_TRY(pf_plan_create(n->graph, &po, &p->plan));
     if (!with) PF_TRY(pf_plan_set_params(p->plan, n->params));
     return PF_OK;

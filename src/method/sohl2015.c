@@ -81,15 +81,9 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
 static void ports(const void *self, pf_ports *offered)
 {
     const pf_sohl *m = self;
-    const pf_shape one = {1, 1, 1};
     pf_shape out = m->space.shape;
     out.c *= 2 * m->opt.bumps;
-    *offered = (pf_ports){.n = PF_SOHL_PORTS,
-                          .port = {[PF_SOHL_X] = {"x", m->space.shape, 0},
-                                   [PF_SOHL_COND] = {"cond", one, 0},
-                                   [PF_SOHL_SIGMA] = {"sigma", one, 0},
-                                   [PF_SOHL_MEAN] = {"mean", one, 0}},
-                          .out = out};
+    *offered = pf_told_ports(m->space.shape, out);
 }
 
 static size_t scratch_bytes(const void *self)
@@ -104,24 +98,16 @@ static int times(const void *self)
     return m->opt.times == TIMES_SECOND_MOMENT ? m->opt.steps - 1 : 0;
 }
 
-static int index_of(const pf_sohl *m, const pf_batch *b, int s, double u0)
-{
-    int n = m->t->T - 1;
-    if (b->index) return 1 + b->index[s];
-    int i = (int)(pf_time_share(u0, b->first + s, b->total) * n);
-    return 1 + (i < n ? i : n - 1);
-}
-
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
 {
     const pf_sohl *m = self;
     double u0 = pf_time_shift(b);
     for (int s = 0; s < b->B; s++) {
         seen *r = (seen *)((char *)scratch + (size_t)s * m->bytes);
-        float *x = in[PF_SOHL_X];
+        float *x = in[PF_TOLD_X];
         pf_draw noise = {b->seed, b->eval ? PF_STREAM_EVAL_NOISE : PF_STREAM_NOISE,
                          b->sample[s], 0};
-        r->index = index_of(m, b, s, u0);
+        r->index = 1 + pf_time_index(b, s, u0, m->t->T - 1);
         pf_draw_normal(&noise, 0, m->D, r->noise);
         const pf_gauss_at *a = &m->t->at[r->index].gauss;
         for (size_t j = 0, at = (size_t)s * m->D; x && j < m->D; j++)

@@ -25,6 +25,7 @@
 #include <probflow/net.h>
 
 #include "method/gauss.h"
+#include "method/told.h"
 
 /* ---- pieces ---- */
 
@@ -76,7 +77,6 @@ double pf_sohl_bound(const pf_sohl_tables *t, double factor, double kl);
 
 extern const pf_method_ops pf_method_sohl2015;
 
-enum { PF_SOHL_X, PF_SOHL_COND, PF_SOHL_SIGMA, PF_SOHL_MEAN, PF_SOHL_PORTS };
 typedef enum pf_sohl_ends { PF_SOHL_EXACT, PF_SOHL_AS_PUBLISHED } pf_sohl_ends;
 
 typedef struct pf_sohl_opt {

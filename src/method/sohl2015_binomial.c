@@ -58,13 +58,7 @@ static pf_status open(const void *opt, const pf_space *space, void **self)
 static void ports(const void *self, pf_ports *offered)
 {
     const pf_bits *m = self;
-    const pf_shape one = {1, 1, 1};
-    *offered = (pf_ports){.n = PF_BITS_PORTS,
-                          .port = {[PF_BITS_X] = {"x", m->shape, 0},
-                                   [PF_BITS_COND] = {"cond", one, 0},
-                                   [PF_BITS_SIGMA] = {"sigma", one, 0},
-                                   [PF_BITS_MEAN] = {"mean", one, 0}},
-                          .out = m->shape};
+    *offered = pf_told_ports(m->shape, m->shape);
 }
 
 static size_t scratch_bytes(const void *self)
@@ -76,14 +70,6 @@ static int times(const void *self)
 {
     const pf_bits *m = self;
     return m->opt.times == TIMES_SECOND_MOMENT ? m->T - 1 : 0;
-}
-
-static int time_of(const pf_bits *m, const pf_batch *b, int s, double u0)
-{
-    int n = m->T - 1;
-    if (b->index) return 2 + b->index[s];
-    int i = (int)(pf_time_share(u0, b->first + s, b->total) * n);
-    return 2 + (i < n ? i : n - 1);
 }
 
 static int bit(const pf_batch *b, size_t at)
@@ -99,7 +85,7 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
         seen *r = (seen *)((char *)scratch + (size_t)s * m->bytes);
         const pf_draw d = {b->seed, b->eval ? PF_STREAM_EVAL_NOISE : PF_STREAM_NOISE,
                            b->sample[s], 0};
-        r->t = time_of(m, b, s, u0);
+        r->t = 2 + pf_time_index(b, s, u0, m->T - 1);
         for (size_t j = 0; j < m->D; j++) r->x[j] = (unsigned char)bit(b, (size_t)s * m->D + j);
         pf_bits_draw(m, (int)r->t, &d, r->x, r->x);
         pf_bits_show(m, s, (int)r->t, r->x, in);

@@ -15,6 +15,8 @@
 #include <probflow/net.h>
 #include <probflow/random.h>
 
+#include "method/told.h"
+
 /* ---- pieces ---- */
 
 double pf_bits_beta(int T, int t);         /* b_t */
@@ -40,8 +42,6 @@ double pf_bits_decoder(int T);
 /* ---- the method ---- */
 
 extern const pf_method_ops pf_method_sohl2015_binomial;
-
-enum { PF_BITS_X, PF_BITS_COND, PF_BITS_SIGMA, PF_BITS_MEAN, PF_BITS_PORTS };
 
 typedef struct pf_bits_opt {
     int steps, predicts, times;

@@ -155,7 +155,7 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     c->u = pf_zalloc(c->m->D * sizeof *c->u);
     PF_REQUIRE(c->x0 && c->u, PF_EMEM, "no memory for a chain of %d samples", o->batch);
     c->x = c->x0 + all;
-    PF_TRY(pf_pass_create(&c->pass, n, o, o->with ? &((const chain *)o->with)->pass : NULL));
+    PF_TRY(pf_pass_create(&c->pass, n, o, 0, o->with ? &((const chain *)o->with)->pass : NULL));
     return PF_OK;
 }
 

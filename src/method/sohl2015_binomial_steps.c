@@ -79,13 +79,11 @@ double pf_bits_decoder(int T)
 void pf_bits_show(const pf_bits *m, int s, int t, const unsigned char *x, void *const *in)
 {
     double kept = pf_bits_kept(m->T, t), noise = sqrt(1.0 - kept * kept);
-    float *to = in[PF_BITS_X];
+    float *to = in[PF_TOLD_X];
     for (size_t j = 0; to && j < m->D; j++) to[(size_t)s * m->D + j] = x[j] ? 1.0f : -1.0f;
-    if (in[PF_BITS_COND]) ((float *)in[PF_BITS_COND])[s] = (float)(999.0 * t / m->T);
     /* nothing is kept at T: the noise of the step before */
     if (kept == 0.0) kept = 1.0 / m->T;
-    if (in[PF_BITS_SIGMA]) ((float *)in[PF_BITS_SIGMA])[s] = (float)(noise / kept);
-    if (in[PF_BITS_MEAN]) ((float *)in[PF_BITS_MEAN])[s] = (float)kept;
+    pf_told_noise(in, (size_t)s, 999.0 * t / m->T, noise / kept, kept);
 }
 
 void pf_bits_draw(const pf_bits *m, int t, const pf_draw *d, const unsigned char *x0,

@@ -55,7 +55,7 @@ static void place(chain *c, const pf_batch *b)
 /* The network at c->xi and c->number. */
 static PF_MUST_USE pf_status evaluate(chain *c, const pf_batch *b)
 {
-    float *x = c->pass.in[PF_SOHL_X];
+    float *x = c->pass.in[PF_TOLD_X];
     for (size_t j = 0; x && j < (size_t)b->B * c->m->D; j++) x[j] = (float)c->xi[j];
     for (int s = 0; s < b->B; s++) pf_sohl_show_index(c->m, s, c->number[s], c->pass.in);
     PF_TRY(pf_pass_run(&c->pass, b));
@@ -230,7 +230,7 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     PF_REQUIRE(c->y && c->narrow && c->number, PF_EMEM, "no memory for a chain of %d samples",
                o->batch);
     c->xi = c->y + B * D;
-    PF_TRY(pf_pass_create(&c->pass, n, o, o->with ? &((const chain *)o->with)->pass : NULL));
+    PF_TRY(pf_pass_create(&c->pass, n, o, 0, o->with ? &((const chain *)o->with)->pass : NULL));
     return PF_OK;
 }
 

@@ -149,7 +149,5 @@ void pf_sohl_show_index(const pf_sohl *m, int s, int i, void *const *in)
 {
     const pf_gauss_at *a = &m->t->at[i].gauss;
     double told = 999.0 * i / (m->t->T - 1); /* as far as embeddings of time reach */
-    if (in[PF_SOHL_COND]) ((float *)in[PF_SOHL_COND])[s] = (float)told;
-    if (in[PF_SOHL_SIGMA]) ((float *)in[PF_SOHL_SIGMA])[s] = (float)(a->std / a->root);
-    if (in[PF_SOHL_MEAN]) ((float *)in[PF_SOHL_MEAN])[s] = (float)a->root;
+    pf_told_noise(in, (size_t)s, told, a->std / a->root, a->root);
 }

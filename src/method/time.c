@@ -17,3 +17,10 @@ double pf_time_share(double u0, int64_t position, int64_t total)
     double u = u0 + (double)position / (double)total;
     return u - floor(u);
 }
+
+int pf_time_index(const pf_batch *b, int s, double u0, int n)
+{
+    if (b->index) return b->index[s];
+    int i = (int)(pf_time_share(u0, b->first + s, b->total) * n);
+    return i < n ? i : n - 1;
+}

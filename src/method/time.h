@@ -13,5 +13,7 @@
 double pf_time_shift(const pf_batch *b);
 /* u in [0,1) of a position of the global batch. */
 double pf_time_share(double u0, int64_t position, int64_t total);
+/* The index 0 .. n-1 of sample s: the batch's where one is told, else floor(n u). */
+int pf_time_index(const pf_batch *b, int s, double u0, int n);
 
 #endif
