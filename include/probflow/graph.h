@@ -174,7 +174,7 @@ typedef enum pf_pool { PF_POOL_MAX, PF_POOL_MEAN } pf_pool;
  * equals.  Test  pools_look_at_what_is_around_each_pixel */
 pf_node pf_pool_same(pf_graph *g, pf_node x, int kernel, pf_pool kind);
 /* Linear interpolation to [h,w] with corners on corners: pixel i of n lies at i (m - 1)/(n - 1) of m pixels; of one
- * pixel at 0.  Test  corners_stay_and_ramps_stay_ramps */
+ * pixel at 0.  Fails  (the graph) below a size of 1.  Test  corners_stay_and_ramps_stay_ramps */
 pf_node pf_bilinear(pf_graph *g, pf_node x, int h, int w);
 /* The same numbers in the same order under another shape.  Fails (the graph) when these are not as many. */
 pf_node pf_reshape(pf_graph *g, pf_node x, pf_shape shape);

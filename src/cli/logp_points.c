@@ -93,6 +93,42 @@ static PF_MUST_USE pf_status choose_scale(job *j)
     return PF_OK;
 }
 
+/* Numbers as levels 0 .. L-1, which they must be. */
+static PF_MUST_USE pf_status to_levels(job *j, const pf_net *net)
+{
+    int64_t n = j->p.n * j->D;
+    int L = net->space.levels;
+    for (int64_t i = 0; i < n; i++) {
+        double v = j->p.x[i];
+        PF_REQUIRE(v >= 0.0 && v < L && v == floor(v), PF_EARG,
+                   "%s: point %lld holds %g, and method %s scores levels, whole numbers from 0 "
+                   "to %d",
+                   j->a->in, (long long)(i / j->D), v, net->method.ops->name, L - 1);
+    }
+    j->p.pixels = pf_zalloc((size_t)n);
+    PF_REQUIRE(j->p.pixels, PF_EMEM, "no memory for %lld levels", (long long)n);
+    for (int64_t i = 0; i < n; i++) j->p.pixels[i] = (uint8_t)j->p.x[i];
+    pf_free(j->p.x);
+    j->p.x = NULL;
+    j->p.space.kind = PF_LEVELS;
+    j->p.space.levels = L;
+    return PF_OK;
+}
+
+/* Methods of levels alone score those of their own number: of other numbers they know no probability. */
+static PF_MUST_USE pf_status fit_levels(job *j)
+{
+    for (int i = 0; i < j->sides; i++) {
+        const pf_net *net = j->side[i].model.net;
+        if (net->method.ops->kinds >> PF_REAL & 1) continue;
+        if (j->p.x) PF_TRY(to_levels(j, net));
+        PF_REQUIRE(j->p.space.levels == net->space.levels, PF_EARG,
+                   "%s holds values of %d levels, %s was made for %d", j->a->in,
+                   j->p.space.levels, j->side[i].model.path, net->space.levels);
+    }
+    return PF_OK;
+}
+
 static int is_set(const pf_args *args, const char *key)
 {
     size_t n = strlen(key);
@@ -164,6 +200,7 @@ static PF_MUST_USE pf_status read_points(job *j)
                j->p.space.conditions, j->p.space.conditions == 1 ? " is" : "s are");
     PF_TRY(fit_shape(j));
     PF_TRY(choose_scale(j));
+    PF_TRY(fit_levels(j));
     j->opt = j->side[0].model.e.likelihood;
     if (!is_set(&j->a->args, "likelihood.check_groups")) j->opt.check_groups = 1000000;
     PF_TRY(choose_dequantisation(j));

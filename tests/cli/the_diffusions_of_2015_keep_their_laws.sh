@@ -86,4 +86,14 @@ P
 "$probflow" data "$tmp/bits.npy" "$tmp/bits.h5" --quiet >"$tmp/bits.out" || fail "booleans"
 grep -qE 'levels +2$' "$tmp/bits.out" || { cat "$tmp/bits.out"; fail "booleans are no bits"; }
 "$probflow" train "$tmp/heartbeat.yaml" --run "$tmp/bits" --set data.path="$tmp/bits.h5" --set train.steps=2 --set train.decay=0 --set train.eval_every=0 --quiet || fail "training on booleans"
+# points are bits whatever they are written as, and nothing else is
+/usr/bin/python3 - "$tmp" <<'P'
+import numpy, sys
+b = numpy.random.default_rng(2).random((4, 6)) < 0.3
+for name, a in (("bool", b), ("float", b.astype("f8")), ("half", b - 0.5)): numpy.save(sys.argv[1] + "/" + name + ".npy", a)
+P
+for t in bool float; do "$probflow" logp "$tmp/bits" --in "$tmp/$t.npy" --out "$tmp/$t.csv" --quiet >/dev/null || fail "logp of bits as $t"; done
+cmp "$tmp/bool.csv" "$tmp/float.csv" || fail "bits written as floats are other bits"
+refuses 'scores levels, whole numbers from 0 to 1' "$probflow" logp "$tmp/bits" --in "$tmp/half.npy" --out "$tmp/x.csv"
+refuses 'holds values of 256 levels, .* was made for 2' "$probflow" logp "$tmp/bits" --in "$tmp/float.npy" --scale pixels --out "$tmp/x.csv"
 exit 0
