@@ -108,7 +108,6 @@ pf_node pf_bilinear(pf_graph *g, pf_node x, int h, int w)
     pf_shape s = pf_graph_shape(g, x);
     if (s.h == h && s.w == w) return x;
     if (!pf_graph_unary(g, &n, PF_OP_BILINEAR, NULL, x)) return PF_NONE;
-    if (h < 1 || w < 1) return pf_graph_fail_at(g, &n, "an image of %dx%d", h, w);
     n.shape.h = h;
     n.shape.w = w;
     return pf_graph_push(g, &n);
