@@ -261,6 +261,47 @@ static void what_does_not_fit_is_refused(void **state)
 }
 
 /* Of an image and a channel one draw, N(0, 1), beside the noise that there is without. */
+static void an_option_that_cannot_act_is_refused(void **state)
+{
+    (void)state;
+    /* key, value, where it does not act, where it does */
+    static const char *const cases[][6] = {
+        {"vb_weight", "2", "variance", "fixed_small", "variance", "learned_range"},
+        {"vb_weight", "2", "loss", "kl", "loss", "rescaled_simple"},
+        {"min_snr_gamma", "2", "weight", "snr", "weight", "min_snr"},
+        {"beta_end", "0.03", "schedule", "cosine", "schedule", "const"},
+        {"schedule_tau", "2", "schedule", "linear", "schedule", "sigmoid"},
+        {"decoder_floor", "1e-9", "cdf", "exact", "cdf", "tanh"}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        pf_method m;
+        must(pf_method_init("ddpm", &m));
+        must(pf_method_acts(&m));
+        must(pf_opt_set(m.ops->opts, "method", "variance", "learned", &m.opt));
+        must(pf_opt_set(m.ops->opts, "method", cases[k][0], cases[k][1], &m.opt));
+        must(pf_opt_set(m.ops->opts, "method", cases[k][2], cases[k][3], &m.opt));
+        assert_int_equal(pf_method_acts(&m), PF_EARG);
+        assert_non_null(strstr(pf_error_message(), cases[k][0]));
+        assert_non_null(strstr(pf_error_message(), cases[k][3]));
+        must(pf_opt_set(m.ops->opts, "method", cases[k][4], cases[k][5], &m.opt));
+        must(pf_method_acts(&m));
+    }
+    for (int i = 0; pf_methods[i]; i++) { /* every table names options that are there */
+        const pf_method_ops *ops = pf_methods[i];
+        for (const pf_acts *a = ops->acts; a && a->key; a++) {
+            const pf_opt by = pf_opt_find(ops->opts, a->other);
+            assert_true(!pf_opt_find(ops->opts, a->key).name || by.kind == PF_ENUM);
+            char words[128], *rest, *word;
+            snprintf(words, sizeof words, "%s", a->values);
+            for (word = strtok_r(words, "|", &rest); word && by.name;
+                 word = strtok_r(NULL, "|", &rest)) {
+                int known = 0;
+                for (int w = 0; by.words[w]; w++) known |= !strcmp(by.words[w], word);
+                assert_true(known);
+            }
+        }
+    }
+}
+
 static void offset_noise_is_one_draw_an_image_and_channel(void **state)
 {
     (void)state;
@@ -348,6 +389,7 @@ int main(void)
         cmocka_unit_test(offset_noise_is_one_draw_an_image_and_channel),
         cmocka_unit_test(half_of_the_samples_are_told_their_first_prediction),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(an_option_that_cannot_act_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,7 +130,7 @@ static pf_status draw(analytic *a, const pf_sample_opt *o, pf_drawing d)
     d.view = &v;
     d.space = &real;
     d.opt = o;
-    d.evaluations = &evaluations;
+    if (!d.evaluations) d.evaluations = &evaluations;
     return s->draw(&d);
 }
 
@@ -263,6 +263,23 @@ static void previews_end_with_the_sample(void **state)
     analytic_free(&a);
 }
 
+/* The number of calls is 24 levels of 40 steps; the first level alone ends it. */
+static void a_step_that_is_too_large_ends_with_its_level(void **state)
+{
+    (void)state;
+    double x[D];
+    int64_t calls = 0;
+    analytic a;
+    pf_sample_opt o = options();
+    o.step_size = 1e6;
+    gaussian_create(D, "ve", 1, &a);
+    assert_int_equal(draw(&a, &o, (pf_drawing){.B = 1, .x = x, .evaluations = &calls}),
+                     PF_ENUMERIC);
+    assert_non_null(strstr(pf_error_message(), "after level 1 of 24; a smaller"));
+    assert_in_range(calls, 40, 41);
+    analytic_free(&a);
+}
+
 static void levels_of_one_mean_are_needed(void **state)
 {
     (void)state;
@@ -284,6 +301,7 @@ int main(void)
         cmocka_unit_test(denoising_draws_from_the_posterior),
         cmocka_unit_test(rows_lead_from_one_draw_to_another),
         cmocka_unit_test(previews_end_with_the_sample),
+        cmocka_unit_test(a_step_that_is_too_large_ends_with_its_level),
         cmocka_unit_test(levels_of_one_mean_are_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

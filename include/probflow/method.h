@@ -44,6 +44,12 @@ typedef struct pf_view_opt {
     const void *with;
 } pf_view_opt;
 
+/* The option `key` acts where the option `other` has one of the values, "A" or "A|B|C"; where it has another, a
+ * value of the key that is not its default is refused before a training. */
+typedef struct pf_acts {
+    const char *key, *other, *values;
+} pf_acts;
+
 typedef struct pf_method_ops {
     const char *name, *help;
     size_t size;        /* of the options */
@@ -58,6 +64,7 @@ typedef struct pf_method_ops {
     /* What of section `method` may change once a network is trained: "KEY", or "KEY=VALUE" from one such value of
      * the key to another; NULL-terminated, NULL: nothing. */
     const char *const *free_keys;
+    const pf_acts *acts; /* ends with zeros; NULL: every option acts always */
     /* Makes the tables.  *self is read-only afterwards and may be shared by threads.  Fails PF_EARG
      * (options or a space that do not fit), PF_EMEM. */
     pf_status (*open)(const void *opt, const pf_space *space, void **self);
@@ -110,6 +117,9 @@ extern const pf_method_ops *const pf_methods[]; /* NULL-terminated; the first is
 PF_MUST_USE pf_status pf_method_init(const char *name, pf_method *out);
 /* The one that method.name says, the default where it says none, with its sections.  Fails PF_EARG. */
 PF_MUST_USE pf_status pf_method_read(pf_config *c, pf_method *out);
+/* Fails PF_EARG naming the first option that is set and cannot act, and the one that keeps it from it.
+ * Test  an_option_that_cannot_act_is_refused */
+PF_MUST_USE pf_status pf_method_acts(const pf_method *m);
 /* Canonical text of its sections; see pf_method_ops.write. */
 PF_MUST_USE pf_status pf_method_write(const pf_method *m, int loss, pf_text *t);
 /* 1 when "KEY=VALUE" of section `method` may be set for a network that was trained with m. */

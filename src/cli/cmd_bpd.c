@@ -110,8 +110,8 @@ static pf_status open_data(job *j)
                             .split = j->split,
                             .name = j->about.name,
                             .sources = j->about.sha256};
-    PF_TRY(check_dataset(j));
     for (int i = 0; i < j->sides; i++) PF_TRY(check_model(j, &j->side[i]));
+    PF_TRY(check_dataset(j));
     PF_TRY(pf_dataset_content(j->set, j->scored.content));
     if (pf_likelihood_has_control(options(j)))
         PF_TRY(pf_control_open_split(j->data, j->about.space.shape, &j->train));

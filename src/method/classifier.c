@@ -234,6 +234,7 @@ const pf_method_ops pf_method_classifier = {
             "Nichol 2021)",
     .size = sizeof(pf_ddpm_opt),
     .opts = opts,
+    .acts = pf_ddpm_acts,
     .kinds = 1u << PF_LEVELS,
     .grids = 1u << PF_GRID_PUBLISHED,
     .labels = 1,

@@ -203,6 +203,17 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
 }
 
 /* How a trained network is evaluated, and how training draws; what it predicts, and of which chain, stays. */
+const pf_acts pf_ddpm_acts[] = {{"beta_start", "schedule", "linear|quad|warmup10|warmup50"},
+                                {"beta_end", "schedule", "linear|quad|const|warmup10|warmup50"},
+                                {"schedule_start", "schedule", "sigmoid"},
+                                {"schedule_end", "schedule", "sigmoid"},
+                                {"schedule_tau", "schedule", "sigmoid"},
+                                {"min_snr_gamma", "weight", "min_snr"},
+                                {"vb_weight", "variance", "learned|learned_range"},
+                                {"vb_weight", "loss", "simple|rescaled_simple"},
+                                {"decoder_floor", "cdf", "tanh"},
+                                {0}};
+
 static const char *const free_keys[] = {"variance=fixed_small",
                                         "variance=fixed_large",
                                         "clip",
@@ -220,6 +231,7 @@ const pf_method_ops pf_method_ddpm = {
     .kinds = 1u << PF_LEVELS,
     .grids = 1u << PF_GRID_PUBLISHED,
     .free_keys = free_keys,
+    .acts = pf_ddpm_acts,
     .open = open,
     .close = close_all,
     .ports = ports,

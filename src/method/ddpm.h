@@ -26,6 +26,7 @@
 #include "method/told.h"
 
 extern const pf_method_ops pf_method_ddpm;
+extern const pf_acts pf_ddpm_acts[];
 
 typedef struct pf_ddpm_opt {
     int steps, schedule, predicts, variance, loss, clip, cdf, rescale_timesteps, times;

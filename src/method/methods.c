@@ -55,6 +55,34 @@ pf_status pf_method_write(const pf_method *m, int loss, pf_text *t)
     return PF_OK;
 }
 
+/* Is the word one of "A|B|C"? */
+static int is_among(const char *word, const char *values)
+{
+    size_t n = strlen(word), len;
+    for (const char *at = values;; at += len + 1) {
+        len = strcspn(at, "|");
+        if (len == n && !strncmp(at, word, n)) return 1;
+        if (!at[len]) return 0;
+    }
+}
+
+pf_status pf_method_acts(const pf_method *m)
+{
+    for (const pf_acts *a = m->ops->acts; a && a->key; a++) {
+        char value[64], other[64];
+        const pf_opt key = pf_opt_find(m->ops->opts, a->key),
+                     by = pf_opt_find(m->ops->opts, a->other);
+        if (!key.name || pf_opt_is_default(&key, &m->opt)) continue;
+        pf_opt_text(&key, &m->opt, value, sizeof value);
+        pf_opt_text(&by, &m->opt, other, sizeof other);
+        PF_REQUIRE(is_among(other, a->values), PF_EARG,
+                   "method.%s is %s, but acts only where method.%s is %s, and that is %s; "
+                   "leave it out",
+                   a->key, value, a->other, a->values, other);
+    }
+    return PF_OK;
+}
+
 /* Is "KEY=VALUE" or its key alone in the list? */
 static int is_listed(const pf_method *m, const char *set)
 {

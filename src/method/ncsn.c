@@ -57,6 +57,11 @@ static const pf_opt opts[] = {
 };
 /* clang-format on */
 
+static const pf_acts acts[] = {{"power", "loss", "denoising"},
+                               {"sliced_step", "loss", "sliced"},
+                               {"projection", "loss", "sliced"},
+                               {0}};
+
 typedef struct ncsn {
     ncsn_opt opt;
     pf_space space;
@@ -346,6 +351,7 @@ const pf_method_ops pf_method_ncsn = {
     .help = "score matching on a ladder of noise levels (Song and Ermon 2019, 2020)",
     .size = sizeof(ncsn_opt),
     .opts = opts,
+    .acts = acts,
     .kinds = 1u << PF_LEVELS | 1u << PF_REAL,
     .open = open,
     .close = release,

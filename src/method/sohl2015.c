@@ -164,6 +164,8 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
     }
 }
 
+static const pf_acts acts[] = {{"last_beta", "schedule", "geometric"}, {0}};
+
 static const char *const free_keys[] = {"bound", "times", NULL};
 
 const pf_method_ops pf_method_sohl2015 = {
@@ -175,6 +177,7 @@ const pf_method_ops pf_method_sohl2015 = {
     .kinds = 1u << PF_LEVELS | 1u << PF_REAL,
     .grids = 1u << PF_GRID_DEQUANTISED,
     .free_keys = free_keys,
+    .acts = acts,
     .open = open,
     .close = close_all,
     .ports = ports,

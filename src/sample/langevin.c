@@ -25,6 +25,7 @@ typedef struct run {
     double *z;     /* [B,D] a whole row's */
     float *draw;   /* [D] */
     int steps;     /* of all levels */
+    int level;     /* of the last step */
     size_t D;
 } run;
 
@@ -112,9 +113,23 @@ static void begin(run *r)
 
 /* ---- the walk ---- */
 
+/* Steps that are too large leave all numbers soon, and the levels below them need not be walked. */
+static PF_MUST_USE pf_status check(const run *r, const double *x)
+{
+    for (size_t i = 0; i < (size_t)r->d->B * r->D; i++)
+        PF_REQUIRE(isfinite(x[i]), PF_ENUMERIC,
+                   "sample %lld is not finite after level %d of %d; a smaller "
+                   "sample.step_size may help",
+                   (long long)(r->d->first + (int64_t)(i / r->D)), r->level + 1,
+                   r->ladder.levels);
+    return PF_OK;
+}
+
 static pf_status score(void *self, int level, const double *x, double *s)
 {
     run *r = self;
+    if (level != r->level) PF_TRY(check(r, x));
+    r->level = level;
     for (int b = 0; b < r->d->B; b++) r->t[b] = r->ladder.t[level];
     ++*r->d->evaluations;
     PF_TRY(r->score->eval(r->score->self, r->d->B, r->t, x, s));
@@ -163,10 +178,7 @@ static PF_MUST_USE pf_status take(run *r)
                            .after = d->previews ? after : NULL};
     begin(r);
     PF_TRY(pf_langevin_run(&l, d->x));
-    for (size_t i = 0; i < n; i++)
-        PF_REQUIRE(isfinite(d->x[i]), PF_ENUMERIC,
-                   "sample %lld is not finite; a smaller sample.step_size may help",
-                   (long long)(d->first + (int64_t)(i / r->D)));
+    PF_TRY(check(r, d->x));
     if (d->previews) memcpy(d->preview + (size_t)(d->previews - 1) * n, d->x, n * sizeof *d->x);
     return PF_OK;
 }

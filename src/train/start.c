@@ -42,6 +42,7 @@ static PF_MUST_USE pf_status settle(pf_experiment *e, const pf_dataset_info *a)
     PF_REQUIRE(!e->data.flip || a->space.shape.w > 1, PF_EARG,
                "data.flip is true, but the rows of %s have a width of 1: nothing to flip",
                e->data.path);
+    PF_TRY(pf_method_acts(&e->method));
     if (e->model.ops->settle)
         PF_TRY(e->model.ops->settle(&e->model.opt, a->space.shape, e->given.attention));
     return PF_OK;
