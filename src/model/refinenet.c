@@ -77,33 +77,26 @@ static pf_node norm(net *n, const char *name, pf_node x)
 }
 
 /* The size stays. */
+static pf_node convolve(net *n, pf_node x, pf_conv_opt o)
+{
+    if (o.dilation < 1) o.dilation = 1;
+    o.stride = 1;
+    o.pad_lo = o.pad_hi = o.kernel / 2 * o.dilation;
+    o.scale = 1.0;
+    o.init = PF_INIT_FAN_IN;
+    return pf_conv(n->g, x, &o);
+}
+
 static pf_node conv(net *n, const char *name, pf_node x, int cout, int kernel, int dilation)
 {
-    int reach = dilation ? dilation : 1, pad = kernel / 2 * reach;
-    pf_conv_opt o = {.name = name,
-                     .cout = cout,
-                     .kernel = kernel,
-                     .stride = 1,
-                     .pad_lo = pad,
-                     .pad_hi = pad,
-                     .scale = 1.0,
-                     .init = PF_INIT_FAN_IN,
-                     .dilation = reach};
-    return pf_conv(n->g, x, &o);
+    return convolve(
+        n, x,
+        (pf_conv_opt){.name = name, .cout = cout, .kernel = kernel, .dilation = dilation});
 }
 
 static pf_node conv_without_bias(net *n, const char *name, pf_node x, int cout)
 {
-    pf_conv_opt o = {.name = name,
-                     .cout = cout,
-                     .kernel = 3,
-                     .stride = 1,
-                     .pad_lo = 1,
-                     .pad_hi = 1,
-                     .scale = 1.0,
-                     .init = PF_INIT_FAN_IN,
-                     .no_bias = 1};
-    return pf_conv(n->g, x, &o);
+    return convolve(n, x, (pf_conv_opt){.name = name, .cout = cout, .kernel = 3, .no_bias = 1});
 }
 
 static pf_node conv_half(net *n, const char *name, pf_node x, int cout, int kernel)
