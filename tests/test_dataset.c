@@ -58,7 +58,7 @@ static void continuous_and_token_datasets_come_back(void **state)
 {
     (void)state;
     double x[6] = {0.1, -2, 3e300, 4, 5, 1e-300}, got[6];
-    int32_t t[6] = {0, 1, 26, 3, 70000, 5};
+    int32_t t[6] = {0, 1, 26, 3, 70000, 5}; /* as wide as that many symbols ask for */
     pf_dataset *d = NULL;
     pf_dataset_info info = {.name = "points", .space = {.kind = PF_REAL, .shape = {1, 1, 2}}};
     assert_int_equal(
@@ -81,6 +81,63 @@ static void continuous_and_token_datasets_come_back(void **state)
     assert_int_equal(pf_dataset_x(d, 0, 2, got), PF_OK);
     for (int i = 0; i < 6; i++) assert_true(got[i] == (double)t[i]);
     pf_dataset_close(d);
+}
+
+/* Rows of 3 of K symbols, [4,3], from the file as bytes of theirs and as doubles. */
+static void tokens_of(int K, const void *values, const int32_t *lengths, const double *want)
+{
+    uint8_t narrow[48];
+    double x[12];
+    char stored[65];
+    int32_t length[4];
+    pf_dataset *d = NULL;
+    pf_dataset_info info = {.name = "t", .space = {PF_TOKENS, {1, 1, 3}, .levels = K}};
+    pf_dataset_split s = {.split = "train", .n = 4, .values = values, .lengths = lengths};
+    must(pf_dataset_write(in_dir("k.h5"), &info, &s, 1));
+    must(pf_dataset_open(in_dir("k.h5"), "train", &d));
+    assert_int_equal(pf_dataset_about(d)->token_bytes, (int)pf_token_bytes(K));
+    must(pf_dataset_tokens(d, 0, 4, narrow));
+    assert_memory_equal(narrow, values, 12 * pf_token_bytes(K));
+    must(pf_dataset_tokens(d, 1, 2, narrow));
+    assert_memory_equal(narrow, (const char *)values + 3 * pf_token_bytes(K),
+                        6 * pf_token_bytes(K));
+    must(pf_dataset_x(d, 0, 4, x));
+    assert_memory_equal(x, want, sizeof x);
+    must(pf_dataset_lengths(d, 0, 4, length));
+    for (int i = 0; i < 4; i++) assert_int_equal(length[i], lengths ? lengths[i] : 3);
+    must(pf_dataset_content(d, stored));
+    assert_string_equal(pf_dataset_about(d)->vocabulary ? "some" : "none", "none");
+    pf_dataset_close(d);
+}
+
+static void tokens_come_back_with_their_lengths(void **state)
+{
+    (void)state;
+    const uint8_t a[12] = {0, 1, 2, 255, 4, 0, 9, 0, 0, 1, 1, 1};
+    const uint16_t b[12] = {0, 1, 2, 65535, 4, 0, 9, 0, 0, 1, 1, 1};
+    const int32_t length[4] = {3, 2, 1, 3};
+    double all[12], want[12];
+    for (int i = 0; i < 12; i++) {
+        all[i] = want[i] = a[i];
+        if (i % 3 >= length[i / 3]) want[i] = PF_NO_TOKEN;
+    }
+    tokens_of(256, a, NULL, all);
+    tokens_of(256, a, length, want);
+    all[3] = want[3] = 65535;
+    tokens_of(65536, b, NULL, all);
+    tokens_of(65536, b, length, want);
+    for (int i = 0; i < 2; i++) { /* a length of no row */
+        const int32_t wrong[4] = {3, i ? 4 : 0, 3, 3};
+        pf_dataset *d = NULL;
+        double x[12];
+        pf_dataset_info info = {.name = "t", .space = {PF_TOKENS, {1, 1, 3}, .levels = 256}};
+        pf_dataset_split s = {.split = "train", .n = 4, .values = a, .lengths = wrong};
+        must(pf_dataset_write(in_dir("k.h5"), &info, &s, 1));
+        must(pf_dataset_open(in_dir("k.h5"), "train", &d));
+        assert_int_equal(pf_dataset_x(d, 0, 4, x), PF_EFORMAT);
+        assert_non_null(strstr(pf_error_message(), "row 1 has the length"));
+        pf_dataset_close(d);
+    }
 }
 
 static void columns_beside_the_values_come_back(void **state)
@@ -275,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dataset_rows_come_back),
         cmocka_unit_test(continuous_and_token_datasets_come_back),
+        cmocka_unit_test(tokens_come_back_with_their_lengths),
         cmocka_unit_test(columns_beside_the_values_come_back),
         cmocka_unit_test(classes_are_those_named_or_else_seen_in_training),
         cmocka_unit_test(the_content_is_that_of_the_pixels_and_labels),

@@ -101,24 +101,47 @@ static void pixels_reach_their_levels_by_name(void **state)
         }
 }
 
+static void replace_tokens(hid_t f, const void *v)
+{
+    H5Ldelete(f, "train/tokens", H5P_DEFAULT);
+    add(f, "train/tokens", H5T_NATIVE_INT32, 2, (hsize_t[]){ROWS, D}, H5T_NATIVE_INT32, v, 0);
+}
+
+static pf_status read_tokens(const char *path)
+{
+    uint8_t k[ROWS * D];
+    pf_dataset *d = NULL;
+    PF_TRY(pf_dataset_open(path, "train", &d));
+    pf_status st = pf_dataset_tokens(d, 0, ROWS, k);
+    pf_dataset_close(d);
+    return st;
+}
+
 static void tokens_and_points_are_checked_by_row(void **state)
 {
     (void)state;
     const char *path = in_dir("rows.h5");
     pf_dataset_info info = {.name = "d",
                             .space = {.kind = PF_TOKENS, .shape = {1, 1, D}, .levels = 9}};
-    int32_t t[ROWS * D] = {8, 0};
+    uint8_t t[ROWS * D] = {8, 0};
+    int32_t wide[ROWS * D] = {8, 0};
     pf_dataset_split s = {.split = "train", .n = ROWS, .values = t};
     must(pf_dataset_write(path, &info, &s, 1));
     must(read_split(path));
+    t[D * 3 + 2] = 9;
+    must(pf_dataset_write(path, &info, &s, 1));
+    refused(path, read_split(path), "row 3 holds the value 9");
+    edit(path, replace_tokens, wide); /* as files were before tokens were narrow */
+    must(read_split(path));
     const int32_t wrong[] = {9, -1, INT32_MAX, INT32_MIN};
     for (int i = 0; i < 4; i++) {
-        t[D * i + 2] = wrong[i];
-        must(pf_dataset_write(path, &info, &s, 1));
-        t[D * i + 2] = 0;
+        wide[D * i + 2] = wrong[i];
+        edit(path, replace_tokens, wide);
+        wide[D * i + 2] = 0;
         char why[64];
         snprintf(why, sizeof why, "row %d holds the value %d", i, wrong[i]);
         refused(path, read_split(path), why);
+        refused(path, read_tokens(path), why);
     }
     double x[ROWS * D] = {-1e300, 1e300};
     const double infinite[] = {NAN, INFINITY, -INFINITY};

@@ -72,25 +72,40 @@ static void moments_are_those_of_dequantised_levels(void **state)
     pf_dataset_close(d);
 }
 
-static void tokens_lie_nowhere_in_model_scale(void **state)
+static void tokens_are_their_numbers_in_model_scale(void **state)
 {
     (void)state;
     char path[512];
-    const int32_t t[6] = {0, 1, 2, 2, 1, 0};
+    const uint8_t t[6] = {0, 1, 2, 2, 1, 0};
+    const int32_t length[2] = {3, 2};
+    const double want[6] = {0, 1, 2, 2, 1, PF_NO_TOKEN};
     double x[6];
+    float batch[6];
+    pf_moments m;
     pf_dataset_info info = {.name = "text", .space = {PF_TOKENS, {1, 1, 3}, .levels = 3}};
-    pf_dataset_split s = {.split = "train", .n = 2, .values = t};
+    pf_dataset_split s = {.split = "train", .n = 2, .values = t, .lengths = length};
     snprintf(path, sizeof path, "%s/tokens.h5", scratch);
     assert_int_equal(pf_dataset_write(path, &info, &s, 1), PF_OK);
     pf_dataset *d = NULL;
     pf_shard *sh = NULL;
-    pf_data_opt opt = {.path = ""};
+    pf_data_opt opt = {.path = "", .flip = 1};
     pf_draw draw = {1, PF_STREAM_DEQUANT, 0, 0};
     assert_int_equal(pf_dataset_open(path, "train", &d), PF_OK);
-    assert_int_equal(pf_shard_open(d, &opt, 0, 1, 42, &sh), PF_EARG);
-    assert_string_equal(pf_error_message(),
-                        "dataset text holds tokens; training needs images or continuous data");
-    assert_int_equal(pf_rows_read(d, PF_GRID_CENTRES, &draw, 0, 2, x), PF_EARG);
+    for (int grid = 0; grid < 3; grid++) { /* no grid and no flip touches them */
+        opt.grid = grid;
+        assert_int_equal(pf_rows_read(d, grid, &draw, 0, 2, x), PF_OK);
+        assert_memory_equal(x, want, sizeof x);
+        assert_int_equal(pf_shard_open(d, &opt, 0, 1, 42, &sh), PF_OK);
+        for (int step = 0; step < 8; step++) {
+            pf_shard_batch(sh, step, 2, batch);
+            int turned = batch[0] == 2.0f;
+            for (int i = 0; i < 6; i++)
+                assert_true(batch[i] == (float)want[(i + 3 * turned) % 6]);
+        }
+        assert_int_equal(pf_shard_count_levels(sh, 3, 3, (int64_t[9]){0}), PF_EARG);
+        pf_shard_free(sh);
+    }
+    assert_int_equal(pf_data_moments(d, &m), PF_EARG);
     pf_dataset_close(d);
 }
 
@@ -309,7 +324,7 @@ int main(void)
         cmocka_unit_test(points_of_a_grid_carry_no_noise),
         cmocka_unit_test(labels_and_conditions_come_with_their_rows),
         cmocka_unit_test(moments_are_those_of_dequantised_levels),
-        cmocka_unit_test(tokens_lie_nowhere_in_model_scale),
+        cmocka_unit_test(tokens_are_their_numbers_in_model_scale),
         cmocka_unit_test(batches_do_not_depend_on_how_they_are_cut),
         cmocka_unit_test(epochs_and_seeds_change_the_order),
         cmocka_unit_test(dequantised_values_stay_in_their_bins_and_fill_them),

@@ -89,6 +89,18 @@ static void offsets_are_the_levels_in_a_unit_of_model_scale(void **state)
     assert_int_equal(pf_space_dim(&s), 4);
 }
 
+static void rows_of_tokens_end_where_they_end(void **state)
+{
+    (void)state;
+    pf_space s = {.kind = PF_TOKENS, .shape = {1, 1, 4}, .levels = 27};
+    assert_int_equal(pf_space_length(&s, (double[]){0, 26, 3, 1}), 4);
+    assert_int_equal(pf_space_length(&s, (double[]){0, 26, PF_NO_TOKEN, PF_NO_TOKEN}), 2);
+    s.kind = PF_REAL;
+    assert_int_equal(pf_space_length(&s, (double[]){0, -1, -1, -1}), 4);
+    const int levels[] = {2, 256, 257, 65536, 65537, 0}, bytes[] = {1, 1, 2, 2, 4, 4};
+    for (int i = 0; i < 6; i++) assert_int_equal(pf_token_bytes(levels[i]), bytes[i]);
+}
+
 static void spaces_differ_in_what_the_clause_says(void **state)
 {
     (void)state;
@@ -116,6 +128,7 @@ int main(void)
         cmocka_unit_test(floats_are_the_same_numbers_rounded),
         cmocka_unit_test(levels_come_back_from_every_grid),
         cmocka_unit_test(offsets_are_the_levels_in_a_unit_of_model_scale),
+        cmocka_unit_test(rows_of_tokens_end_where_they_end),
         cmocka_unit_test(spaces_differ_in_what_the_clause_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,14 +121,14 @@ typedef struct pf_data_opt {
 } pf_data_opt;
 extern const pf_opt pf_data_opts[];
 
-/* Rows first .. first+n-1 of a split in model scale, x [n,D], for evaluation and closed forms: numbers as
+/* Rows first .. first+n-1 of a split in model scale, x [n,D], for evaluation and closed forms: numbers and tokens as
  * they are; levels on the grid, draw's sample counting the rows of the split where they are dequantised.
- * Local.  Fails PF_EARG: the split holds tokens; as reading does. */
+ * Local.  Fails as reading does. */
 PF_MUST_USE pf_status pf_rows_read(pf_dataset *d, pf_grid grid, const pf_draw *draw,
                                    int64_t first, int64_t n, double *x);
 
 /* Mean and standard deviation of all entries of a split in model scale, of levels as dequantised ones have them.
- * Local.  Fails as pf_rows_read does; PF_EMEM.
+ * Local.  Fails PF_EARG: tokens; as pf_rows_read does; PF_EMEM.
  * Test  moments_are_those_of_dequantised_levels */
 typedef struct pf_moments {
     double mean, std;
@@ -137,7 +137,7 @@ PF_MUST_USE pf_status pf_data_moments(pf_dataset *d, pf_moments *out);
 
 /* A shard of the training split, held in memory by its owner: rows [N s/S, N (s+1)/S). */
 typedef struct pf_shard pf_shard;
-/* Fails PF_EARG: tokens, which lie nowhere in model scale; too few rows; as reading does. */
+/* Levels and tokens are held in the bytes they are stored in.  Fails PF_EARG: too few rows; as reading does. */
 PF_MUST_USE pf_status pf_shard_open(pf_dataset *d, const pf_data_opt *opt, int shard,
                                     int shards, uint64_t seed, pf_shard **out);
 void pf_shard_free(pf_shard *s);
@@ -148,7 +148,7 @@ int64_t pf_shard_size(const pf_shard *s);
 PF_MUST_USE pf_status pf_shard_count_levels(const pf_shard *s, int channels, int n,
                                             int64_t *count);
 /* Batch of B samples of this shard at `step`: its position in the shard's own shuffled epochs is
- * step*B.  x [B,D] model scale, dequantised and flipped by f(seed, sample, step). */
+ * step*B.  x [B,D] model scale, levels dequantised and flipped by f(seed, sample, step). */
 void pf_shard_batch(const pf_shard *s, int64_t step, int B, float *x);
 /* Reads the labels and the conditions of its rows too, each where it is wanted; d as in pf_shard_open.
  * Fails as pf_dataset_labels and pf_dataset_conditions do; PF_EMEM. */

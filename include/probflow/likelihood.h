@@ -101,7 +101,7 @@ int pf_likelihood_has_control(const pf_likelihood_opt *opt);
 /* Rules between options.  Fails PF_EARG. */
 PF_MUST_USE pf_status pf_likelihood_check(const pf_likelihood_opt *opt);
 
-/* Images [first, first+B).  pixels uint8 [B,D] of space.levels, or x double [B,D] in model scale. */
+/* Images [first, first+B).  pixels uint8 [B,D] of space.levels, or x double [B,D] in model scale, tokens too. */
 typedef struct pf_group {
     int64_t first;
     int B;

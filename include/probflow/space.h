@@ -9,8 +9,12 @@ typedef struct pf_shape { /* of one row */
     int h, w, c;
 } pf_shape;
 
-/* Levels: whole numbers that stand in order, as pixels do.  Tokens: whole numbers without an order. */
+/* Levels: whole numbers that stand in order, as pixels do.  Tokens: whole numbers without an order, whose place
+ * in the scale of the model is their number. */
 typedef enum pf_kind { PF_LEVELS, PF_TOKENS, PF_REAL } pf_kind;
+
+/* In place of the tokens that a row shorter than its space lacks, at its end. */
+#define PF_NO_TOKEN (-1.0)
 
 typedef struct pf_space {
     int kind;       /* pf_kind */
@@ -31,6 +35,11 @@ extern const char *const pf_grid_words[]; /* NULL-terminated, by pf_grid */
 size_t pf_shape_entries(pf_shape s);
 int pf_shape_same(pf_shape a, pf_shape b);
 int pf_space_dim(const pf_space *s);
+/* Entries of a row x [D] that count: of tokens those before the first PF_NO_TOKEN, of anything else all.
+ * Test  rows_of_tokens_end_where_they_end */
+int pf_space_length(const pf_space *s, const double *x);
+/* Bytes of a token of so many symbols where it is stored and in memory: 1, 2 or, as int32, 4. */
+size_t pf_token_bytes(int levels);
 /* 1 when rows of a can stand for rows of b: the same kind, shape and levels.  Else 0, and why [n] says how a
  * differs: "8x8x1 values a row, not 8x8x3".
  * Test  spaces_differ_in_what_the_clause_says */

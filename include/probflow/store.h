@@ -10,7 +10,9 @@
 #include <probflow/graph.h>
 #include <probflow/ledger.h>
 
-/* ---- datasets: /<split>/images uint8 [N,H,W,C], or /<split>/tokens int32 [N,L], or
+/* ---- datasets: /<split>/images uint8 [N,H,W,C], or /<split>/tokens [N,L], uint8 up to 256 symbols, uint16 up
+ *      to 65536, else int32, as all of them were in older files, with /<split>/length int32 [N] where rows are
+ *      shorter than L, or
  *      /<split>/x float64 [N,D] for continuous data; optional /<split>/labels int32 [N],
  *      /<split>/coarse_labels int32 [N], /<split>/conditions float64 [N,C], and
  *      /<split>/logp float64 [N] where the density is known.  Attributes of the root: name,
@@ -19,9 +21,10 @@
 typedef struct pf_dataset pf_dataset;
 typedef struct pf_dataset_info {
     char name[64], source[512], sha256[65];
-    pf_space space;             /* its classes are told by pf_dataset_classes alone */
-    int64_t n;                  /* of this split */
-    int has_labels, has_coarse; /* of this split, only read */
+    pf_space space; /* its classes are told by pf_dataset_classes alone */
+    int64_t n;      /* of this split */
+    int has_labels, has_coarse, has_lengths; /* of this split, only read */
+    int token_bytes; /* as tokens are stored, see pf_token_bytes; only read */
     /* names of the labels 0, 1, .., a line each; NULL: not known.  Borrowed by pf_dataset_write; owned by
      * an open dataset */
     const char *classes;
@@ -31,8 +34,9 @@ typedef struct pf_dataset_info {
     int shrink; /* pixels are means over squares of this side; 0 and 1: as in the source */
     int has_entropy;
     double entropy; /* of the density the rows were drawn from [nats]; only written */
-    /* tokens: hex of the byte each value stands for, two digits a value */
-    char vocabulary[1025];
+    /* What each token stands for, see vocabulary.h; NULL: not known.  Borrowed by pf_dataset_write; owned by an
+     * open dataset */
+    const char *vocabulary;
 } pf_dataset_info;
 
 /* Opens one split.  Fails PF_EIO (missing, truncated), PF_EFORMAT (not a dataset, another type of value
@@ -40,10 +44,14 @@ typedef struct pf_dataset_info {
 PF_MUST_USE pf_status pf_dataset_open(const char *path, const char *split, pf_dataset **out);
 void pf_dataset_close(pf_dataset *d);
 const pf_dataset_info *pf_dataset_about(const pf_dataset *d);
-/* Rows first .. first+n-1: images as bytes [n,H,W,C]; tokens and continuous as doubles [n,D]; labels
- * and coarse labels [n]; conditions [n,C].  Fails PF_EIO (damaged), PF_EFORMAT (a value at or above the
- * levels, or not finite: names the row), PF_EARG (there are none). */
+/* Rows first .. first+n-1: images as bytes [n,H,W,C]; tokens [n,L] as they are stored, in pf_token_bytes of their
+ * symbols; continuous as doubles [n,D], tokens too, PF_NO_TOKEN behind their end; labels and coarse labels [n];
+ * lengths [n], L where the file has none; conditions [n,C].  Fails PF_EIO (damaged), PF_EFORMAT (a value at or above
+ * the levels, or not finite, or a length of no row: names the row), PF_EARG (there are none).
+ * Test  tokens_come_back_with_their_lengths */
 PF_MUST_USE pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out);
+PF_MUST_USE pf_status pf_dataset_tokens(pf_dataset *d, int64_t first, int64_t n, void *out);
+PF_MUST_USE pf_status pf_dataset_lengths(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
 PF_MUST_USE pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out);
 PF_MUST_USE pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
 PF_MUST_USE pf_status pf_dataset_coarse(pf_dataset *d, int64_t first, int64_t n, int32_t *out);
@@ -54,8 +62,8 @@ PF_MUST_USE pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_
  * Fails  PF_EFORMAT: a label that numbers no class, no split train; as reading does.
  * Test   classes_are_those_named_or_else_seen_in_training */
 PF_MUST_USE pf_status pf_dataset_classes(pf_dataset *d, int *n);
-/* SHA-256 of what the split holds: kind, levels, shape, number of rows, values, labels, coarse labels
- * and conditions.  Neither path, name nor sources are in it.  Stored with the split, which spares reading large ones (from 64 MiB)
+/* SHA-256 of what the split holds: kind, levels, shape, number of rows, values as stored, labels, coarse labels,
+ * conditions and lengths.  Neither path, name nor sources are in it.  Stored with the split, which spares reading large ones (from 64 MiB)
  * again; all others are read, in blocks, and so are files made before it was stored.
  * Fails  PF_EIO, PF_EFORMAT: damaged; PF_EMEM.
  * Test   the_content_is_that_of_the_pixels_and_labels, columns_beside_the_values_come_back */
@@ -68,12 +76,13 @@ PF_MUST_USE pf_status pf_dataset_check(pf_dataset *d, int64_t first, int64_t n);
 typedef struct pf_dataset_split {
     const char *split; /* "train", "test" */
     int64_t n;
-    /* uint8 [n,h,w,c], int32 [n,c] or double [n,h*w*c] by info->space.kind */
+    /* uint8 [n,h,w,c], tokens [n,L] of pf_token_bytes or double [n,h*w*c] by info->space.kind */
     const void *values;
     const int32_t *labels;    /* NULL: none */
     const double *logp;       /* [n] log-density of each row [nats]; NULL: not known */
     const int32_t *coarse;    /* [n] labels of larger classes; NULL: none */
     const double *conditions; /* [n,info->space.conditions]; NULL: none */
+    const int32_t *lengths;   /* [n] of rows of tokens, from 1 to L; NULL: all are L */
 } pf_dataset_split;
 PF_MUST_USE pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
                                        const pf_dataset_split *splits, int n_splits);

@@ -21,6 +21,19 @@ int pf_space_dim(const pf_space *s)
     return (int)pf_shape_entries(s->shape);
 }
 
+int pf_space_length(const pf_space *s, const double *x)
+{
+    int D = pf_space_dim(s), n = 0;
+    if (s->kind != PF_TOKENS) return D;
+    while (n < D && x[n] >= 0.0) n++;
+    return n;
+}
+
+size_t pf_token_bytes(int levels)
+{
+    return levels > 0 && levels <= 256 ? 1 : levels > 0 && levels <= 65536 ? 2 : 4;
+}
+
 int pf_space_same(const pf_space *a, const pf_space *b, char *why, size_t n)
 {
     static const char *const kinds[] = {"levels", "tokens", "real numbers"};

@@ -40,10 +40,13 @@ static const pf_likelihood_opt *options(const job *j)
 
 static pf_status check_dataset(const job *j)
 {
-    PF_REQUIRE(j->about.space.kind != PF_TOKENS, PF_EARG,
-               "%s holds tokens; bpd scores images or continuous data", j->data);
+    const pf_estimand_ops *e = pf_estimand_asked(options(j), 0);
     int none = options(j)->dequantisation == PF_DEQUANT_NONE;
-    if (!pf_estimand_dequantises(pf_estimand_asked(options(j), 0))) return PF_OK;
+    if (!pf_estimand_dequantises(e)) return PF_OK;
+    PF_REQUIRE(j->about.space.kind != PF_TOKENS, PF_EARG,
+               "%s holds tokens, which have no density that %s could find: set "
+               "likelihood.estimand=vlb",
+               j->data, e->name);
     PF_REQUIRE(
         !none || j->about.space.kind == PF_REAL, PF_EARG,
         "likelihood.dequantisation is none but %s holds %d-level pixels: their density has "
@@ -60,6 +63,10 @@ static pf_status check_model(const job *j, const pf_side *k)
     PF_REQUIRE(pf_shape_same(a, b), PF_ESHAPE,
                "%s holds %dx%dx%d images, %s was made for %dx%dx%d", j->data, a.h, a.w, a.c,
                k->model.path, b.h, b.w, b.c);
+    char why[128];
+    int tokens = j->about.space.kind == PF_TOKENS || k->model.file.space.kind == PF_TOKENS;
+    PF_REQUIRE(!tokens || pf_space_same(&j->about.space, &k->model.file.space, why, sizeof why),
+               PF_ESHAPE, "%s holds %s, as %s was made for", j->data, why, k->model.path);
     pf_scorer m = pf_side_scorer(&k->model);
     PF_TRY(pf_scoring_reaches(&m, options(j)));
     if (!j->unconditional) PF_TRY(pf_scoring_brings(&m, &j->scored));

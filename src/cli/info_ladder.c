@@ -25,6 +25,8 @@ static PF_MUST_USE pf_status say(const pf_info_job *j, const rows *r, int64_t n)
 {
     const pf_sample_source src = {(void *)r, n, r->dim, read_rows};
     double begin, ratio = pf_ladder_ratio(r->dim), end = j->sigma_end;
+    PF_REQUIRE(pf_dataset_about(r->set)->space.kind != PF_TOKENS, PF_EARG,
+               "%s holds tokens, between which there are no distances", j->args.positional[0]);
     PF_REQUIRE(isfinite(ratio), PF_EARG,
                "shells of noise in %d dimensions always overlap by half: a ladder that follows "
                "from it needs 5 or more",

@@ -280,7 +280,7 @@ static PF_MUST_USE pf_status write_table(work *w, const char *out)
     }
     PF_REQUIRE(k > 0, PF_EFORMAT, "the sources hold no data");
     describe(w, out, &info);
-    strcpy(info.vocabulary, t->vocabulary);
+    if (t->vocabulary[0]) info.vocabulary = t->vocabulary;
     pf_table_converted(t, info.converted, sizeof info.converted);
     fingerprint(w, info.sha256);
     PF_TRY(pf_dataset_write(out, &info, splits, k));

@@ -21,6 +21,8 @@ pf_status pf_data_moments(pf_dataset *d, pf_moments *out)
 {
     const pf_dataset_info *a = pf_dataset_about(d);
     size_t D = (size_t)pf_space_dim(&a->space);
+    PF_REQUIRE(a->space.kind != PF_TOKENS, PF_EARG,
+               "%s holds tokens, which have no mean: they stand in no order", a->name);
     double seen = 0.0, spread = 0.0, *x = pf_zalloc(ROWS * D * sizeof *x);
     const pf_draw none = {0};
     pf_status st = x ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory for %d rows", ROWS);

@@ -16,10 +16,8 @@ pf_status pf_rows_read(pf_dataset *d, pf_grid grid, const pf_draw *draw, int64_t
 {
     const pf_dataset_info *a = pf_dataset_about(d);
     size_t dim = (size_t)pf_space_dim(&a->space);
-    PF_REQUIRE(a->space.kind != PF_TOKENS, PF_EARG,
-               "dataset %s holds tokens; training needs images or continuous data", a->name);
     if (n == 0) return PF_OK;
-    if (a->space.kind == PF_REAL) {
+    if (a->space.kind != PF_LEVELS) {
         PF_TRY(pf_dataset_x(d, first, n, x));
         return PF_OK;
     }

@@ -1,7 +1,7 @@
 /* A shard of the training split, in memory, and its batches.
  *
  *     position p = step B + b,  epoch e = p / n,  row = permutation_e(p mod n)
- *     x = level k on the grid of the options (space.h)
+ *     x = level k on the grid of the options (space.h); tokens are their numbers
  *
  * Every draw is a function of (seed, row in the dataset, epoch): neither ranks nor batch sizes
  * change it. */
@@ -18,6 +18,8 @@ struct pf_shard {
     uint64_t seed;
     uint8_t *k;        /* [n,D] images */
     double *x;         /* [n,D] continuous */
+    void *token;       /* [n,L] of pf_token_bytes */
+    int32_t *length;   /* [n] of rows of tokens */
     int32_t *label;    /* [n] where they are kept */
     double *condition; /* [n,C] where they are kept */
 };
@@ -34,6 +36,17 @@ const pf_opt pf_data_opts[] = {
 };
 /* clang-format on */
 
+static PF_MUST_USE pf_status open_tokens(pf_shard *s, pf_dataset *d)
+{
+    size_t n = (size_t)s->n;
+    s->token = pf_zalloc(n * s->dim * pf_token_bytes(s->space.levels));
+    s->length = pf_zalloc(n * sizeof *s->length);
+    PF_REQUIRE(s->token && s->length, PF_EMEM, "no memory for %zu rows of tokens", n);
+    PF_TRY(pf_dataset_tokens(d, s->first, s->n, s->token));
+    PF_TRY(pf_dataset_lengths(d, s->first, s->n, s->length));
+    return PF_OK;
+}
+
 static PF_MUST_USE pf_status open_into(pf_shard *s, pf_dataset *d, int shards)
 {
     const pf_dataset_info *a = pf_dataset_about(d);
@@ -46,8 +59,6 @@ static PF_MUST_USE pf_status open_into(pf_shard *s, pf_dataset *d, int shards)
                (long long)total, shards);
     s->space = a->space;
     s->dim = (size_t)pf_space_dim(&s->space);
-    PF_REQUIRE(a->space.kind != PF_TOKENS, PF_EARG,
-               "dataset %s holds tokens; training needs images or continuous data", a->name);
     PF_REQUIRE(a->space.kind == PF_REAL || a->space.levels >= 2, PF_EFORMAT,
                "the dataset has %d levels, want at least 2", a->space.levels);
     size_t values = (size_t)s->n * s->dim;
@@ -55,6 +66,8 @@ static PF_MUST_USE pf_status open_into(pf_shard *s, pf_dataset *d, int shards)
         s->k = pf_zalloc(values);
         PF_REQUIRE(s->k, PF_EMEM, "no memory for %lld images", (long long)s->n);
         PF_TRY(pf_dataset_images(d, s->first, s->n, s->k));
+    } else if (a->space.kind == PF_TOKENS) {
+        PF_TRY(open_tokens(s, d));
     } else {
         s->x = pf_zalloc(values * sizeof *s->x);
         PF_REQUIRE(s->x, PF_EMEM, "no memory for %lld rows", (long long)s->n);
@@ -82,6 +95,22 @@ static uint64_t row_at(const pf_shard *s, int64_t position)
     return pf_draw_permute(&shuffle, (uint64_t)s->n, (uint64_t)(position % s->n));
 }
 
+static void sample_tokens(const pf_shard *s, uint64_t row, float *x)
+{
+    size_t n = (size_t)s->length[row], at = row * s->dim, i = 0;
+    size_t bytes = pf_token_bytes(s->space.levels);
+    const uint8_t *k8 = s->token;
+    const uint16_t *k16 = s->token;
+    const int32_t *k32 = s->token;
+    if (bytes == 1)
+        for (; i < n; i++) x[i] = (float)k8[at + i];
+    else if (bytes == 2)
+        for (; i < n; i++) x[i] = (float)k16[at + i];
+    else
+        for (; i < n; i++) x[i] = (float)k32[at + i];
+    for (; i < s->dim; i++) x[i] = (float)PF_NO_TOKEN;
+}
+
 static void sample(const pf_shard *s, int64_t position, float *x)
 {
     uint32_t epoch = (uint32_t)(position / s->n), coin = 0;
@@ -90,6 +119,10 @@ static void sample(const pf_shard *s, int64_t position, float *x)
     const double *v = s->x ? s->x + row * s->dim : NULL;
     for (size_t i = 0; v && i < s->dim; i++) x[i] = (float)v[i];
     if (v) return;
+    if (s->token) {
+        sample_tokens(s, row, x);
+        return;
+    }
     if (s->opt.grid == PF_GRID_DEQUANTISED)
         pf_draw_uniform(&(pf_draw){s->seed, PF_STREAM_DEQUANT, global, epoch}, 0, s->dim, x);
     pf_to_model_f32(&s->space, s->opt.grid, s->dim, s->k + row * s->dim, x, x);
@@ -103,6 +136,8 @@ void pf_shard_free(pf_shard *s)
     if (!s) return;
     pf_free(s->k);
     pf_free(s->x);
+    pf_free(s->token);
+    pf_free(s->length);
     pf_free(s->label);
     pf_free(s->condition);
     pf_free(s);

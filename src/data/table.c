@@ -8,7 +8,9 @@
 size_t pf_table_row_bytes(const pf_table *t)
 {
     const pf_space *l = &t->space;
-    size_t one = l->kind == PF_LEVELS ? 1 : l->kind == PF_TOKENS ? 4 : 8;
+    size_t one = l->kind == PF_LEVELS   ? 1
+                 : l->kind == PF_TOKENS ? pf_token_bytes(l->levels)
+                                        : sizeof(double);
     return one * pf_shape_entries(l->shape);
 }
 

@@ -51,10 +51,7 @@ static PF_MUST_USE pf_status add_split(pf_source *s, int split, size_t n, const 
         size_t want = i < rows ? LENGTH : rest;
         PF_TRY(pf_input_read(s->file, b, want, &got));
         PF_REQUIRE(got == want, PF_EIO, "%s changed while it was read", s->path);
-        for (int k = 0; i < rows && k < LENGTH; k++, to += 4) {
-            int32_t token = a->rank[b[k]];
-            memcpy(to, &token, sizeof token);
-        }
+        for (int k = 0; i < rows && k < LENGTH; k++) *to++ = (unsigned char)a->rank[b[k]];
     }
     if (rest)
         pf_log("data: the last %zu bytes of a split of %s fill no row of %d and are left out",

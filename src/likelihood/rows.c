@@ -31,8 +31,8 @@ static PF_MUST_USE pf_status read_set(pf_scoring *s, pf_rows *r)
 {
     const pf_scored *d = s->data;
     const pf_group *g = &r->g;
-    PF_TRY(d->space.kind == PF_REAL ? pf_dataset_x(d->set, g->first, g->B, r->values)
-                                    : pf_dataset_images(d->set, g->first, g->B, r->values));
+    PF_TRY(d->space.kind == PF_LEVELS ? pf_dataset_images(d->set, g->first, g->B, r->values)
+                                      : pf_dataset_x(d->set, g->first, g->B, r->values));
     if (r->labels) PF_TRY(pf_dataset_labels(d->set, g->first, g->B, r->labels));
     if (r->conditions) PF_TRY(pf_dataset_conditions(d->set, g->first, g->B, r->conditions));
     return PF_OK;
@@ -42,7 +42,7 @@ static PF_MUST_USE pf_status open_set(pf_scoring *s, pf_rows *r)
 {
     const pf_scored *d = s->data;
     pf_group *g = &r->g;
-    int continuous = d->space.kind == PF_REAL, conditions = is_told(s, "condition");
+    int continuous = d->space.kind != PF_LEVELS, conditions = is_told(s, "condition");
     size_t B = (size_t)g->B, D = (size_t)pf_space_dim(&d->space);
     r->values = pf_zalloc(B * D * (continuous ? sizeof(double) : 1));
     if (d->has_labels) r->labels = pf_zalloc(B * sizeof *r->labels);

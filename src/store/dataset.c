@@ -1,5 +1,5 @@
-/* Dataset files: uint8 images or int32 tokens, one compressed and checksummed chunk per row, so
- * that a shard reads its rows and nothing else; or continuous points, float64. */
+/* Dataset files: uint8 images, one compressed and checksummed chunk per row, so that a shard reads its rows and
+ * nothing else; tokens and continuous points, many rows a chunk. */
 #include <probflow/memory.h>
 #include <probflow/sha256.h>
 #include <probflow/store.h>
@@ -9,16 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct pf_dataset {
-    char path[4096];
-    pf_dataset_info about;
-    char *classes;                                  /* owned */
-    hid_t file, values, labels, coarse, conditions; /* 0: not open */
-    size_t row;                                     /* values a row */
-    char content[65];                               /* "": not stored */
-    int summed;                                     /* content is that of the rows read */
-};
 
 static PF_MUST_USE pf_status read_label(hid_t file, const char *path, const char *name,
                                         char *buf, size_t n)
@@ -71,6 +61,7 @@ static PF_MUST_USE pf_status open_values(pf_dataset *d, const char *split)
         PF_REQUIRE(s.dim[i] > 0 && s.dim[i] < 1 << 24, PF_EFORMAT,
                    "%s: the dataset %s has an impossible shape", d->path, name);
     d->about.space.kind = kind;
+    pf_dataset_find_bytes(d);
     d->about.n = (int64_t)s.dim[0];
     d->row = 1;
     for (int i = 1; i < s.rank; i++)
@@ -113,6 +104,8 @@ static PF_MUST_USE pf_status open_columns(pf_dataset *d, const char *split)
     PF_TRY(open_column(d, split, "coarse_labels", PF_H5_INTEGERS, &d->coarse, &a->has_coarse));
     PF_TRY(open_column(d, split, "conditions", PF_H5_FLOATS, &d->conditions,
                        &a->space.conditions));
+    if (a->space.kind == PF_TOKENS)
+        PF_TRY(open_column(d, split, "length", PF_H5_INTEGERS, &d->lengths, &a->has_lengths));
     return PF_OK;
 }
 
@@ -142,50 +135,13 @@ static PF_MUST_USE pf_status open_into(pf_dataset *d, const char *path, const ch
     PF_TRY(read_label(d->file, path, "sha256", a->sha256, sizeof a->sha256));
     if (pf_h5_has_attr(d->file, "classes"))
         PF_TRY(pf_h5_get_text(d->file, path, "classes", &d->classes));
+    if (pf_h5_has_attr(d->file, "vocabulary"))
+        PF_TRY(pf_h5_get_text(d->file, path, "vocabulary", &d->vocabulary));
     a->classes = d->classes;
+    a->vocabulary = d->vocabulary;
     PF_TRY(open_values(d, split));
     PF_TRY(open_columns(d, split));
     PF_TRY(read_content(d, split));
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status read_block(const pf_dataset *d, hid_t from, hid_t type,
-                                        const hsize_t range[2], void *out)
-{
-    pf_h5_shape s = {0};
-    size_t elements = 0;
-    PF_TRY(pf_h5_shape_of(from, &s, &elements));
-    hsize_t start[PF_RANK_MAX] = {range[0]};
-    s.dim[0] = range[1];
-    hid_t file_space = H5Dget_space(from), mem_space = H5Screate_simple(s.rank, s.dim, NULL);
-    herr_t bad = H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, s.dim, NULL);
-    if (bad >= 0) bad = H5Dread(from, type, mem_space, file_space, H5P_DEFAULT, out);
-    H5Sclose(mem_space);
-    H5Sclose(file_space);
-    PF_REQUIRE(bad >= 0, PF_EIO,
-               "%s is damaged: rows %llu to %llu cannot be read or do not match their checksum",
-               d->path, (unsigned long long)range[0],
-               (unsigned long long)(range[0] + range[1] - 1));
-    return PF_OK;
-}
-
-/* A column of the split, as what it is read, and the bytes of its row then. */
-typedef struct column {
-    hid_t from, type;
-    size_t row;
-} column;
-
-static PF_MUST_USE pf_status read_rows(const pf_dataset *d, column c, int64_t first, int64_t n,
-                                       void *out)
-{
-    enum { BLOCK = 1024 };
-    PF_REQUIRE(first >= 0 && n >= 0 && first <= d->about.n - n, PF_EARG,
-               "%s: rows %lld to %lld of %lld asked for", d->path, (long long)first,
-               (long long)(first + n - 1), (long long)d->about.n);
-    for (int64_t at = 0; at < n; at += BLOCK) {
-        hsize_t range[2] = {(hsize_t)(first + at), (hsize_t)(n - at < BLOCK ? n - at : BLOCK)};
-        PF_TRY(read_block(d, c.from, c.type, range, (char *)out + (size_t)at * c.row));
-    }
     return PF_OK;
 }
 
@@ -218,15 +174,15 @@ static PF_MUST_USE pf_status check_numbers(const pf_dataset *d, int64_t first, s
     PF_FAIL(PF_EFORMAT, "%s: row %lld holds a value that is not finite", d->path, row);
 }
 
-static column conditions_of(const pf_dataset *d)
+static pf_dataset_column conditions_of(const pf_dataset *d)
 {
-    return (column){d->conditions, H5T_NATIVE_DOUBLE,
-                    (size_t)d->about.space.conditions * sizeof(double)};
+    return (pf_dataset_column){d->conditions, H5T_NATIVE_DOUBLE,
+                               (size_t)d->about.space.conditions * sizeof(double)};
 }
 
 /* ---- content ---- */
 
-static PF_MUST_USE pf_status add_rows(const pf_dataset *d, column c, pf_sha256 *sum)
+static PF_MUST_USE pf_status add_rows(const pf_dataset *d, pf_dataset_column c, pf_sha256 *sum)
 {
     enum { BLOCK_BYTES = 1 << 22, BLOCK_ROWS = 1024 };
     int64_t many = (int64_t)(BLOCK_BYTES / c.row);
@@ -236,7 +192,7 @@ static PF_MUST_USE pf_status add_rows(const pf_dataset *d, column c, pf_sha256 *
     pf_status st = PF_OK;
     for (int64_t at = 0; !st && at < d->about.n; at += many) {
         int64_t n = d->about.n - at < many ? d->about.n - at : many;
-        st = read_rows(d, c, at, n, block);
+        st = pf_dataset_read(d, c, at, n, block);
         if (!st) pf_sha256_add(sum, block, (size_t)n * c.row);
     }
     pf_free(block);
@@ -253,13 +209,15 @@ pf_status pf_dataset_content(pf_dataset *d, char hex[65])
     if (!d->summed && !(large && d->content[0])) {
         pf_sha256 sum;
         pf_dataset_begin_content(&sum, a);
-        column values = {d->values, pf_dataset_type(a->space.kind), pf_dataset_row_bytes(a)};
-        column labels = {d->labels, H5T_NATIVE_INT32, sizeof(int32_t)};
-        column coarse = {d->coarse, H5T_NATIVE_INT32, sizeof(int32_t)};
+        pf_dataset_column values = {d->values, pf_dataset_type(a), pf_dataset_row_bytes(a)};
+        pf_dataset_column labels = {d->labels, H5T_NATIVE_INT32, sizeof(int32_t)};
+        pf_dataset_column coarse = {d->coarse, H5T_NATIVE_INT32, sizeof(int32_t)};
+        pf_dataset_column lengths = {d->lengths, H5T_NATIVE_INT32, sizeof(int32_t)};
         PF_TRY(add_rows(d, values, &sum));
         if (a->has_labels) PF_TRY(add_rows(d, labels, &sum));
         if (a->has_coarse) PF_TRY(add_rows(d, coarse, &sum));
         if (a->space.conditions) PF_TRY(add_rows(d, conditions_of(d), &sum));
+        if (a->has_lengths) PF_TRY(add_rows(d, lengths, &sum));
         pf_sha256_hex(&sum, d->content);
         d->summed = 1;
     }
@@ -270,12 +228,14 @@ pf_status pf_dataset_content(pf_dataset *d, char hex[65])
 void pf_dataset_close(pf_dataset *d)
 {
     if (!d) return;
+    if (d->lengths > 0) H5Dclose(d->lengths);
     if (d->conditions > 0) H5Dclose(d->conditions);
     if (d->coarse > 0) H5Dclose(d->coarse);
     if (d->labels > 0) H5Dclose(d->labels);
     if (d->values > 0) H5Dclose(d->values);
     pf_h5_close(d->file);
     pf_free(d->classes);
+    pf_free(d->vocabulary);
     pf_free(d);
 }
 
@@ -300,41 +260,25 @@ const pf_dataset_info *pf_dataset_about(const pf_dataset *d)
 pf_status pf_dataset_images(pf_dataset *d, int64_t first, int64_t n, uint8_t *out)
 {
     PF_REQUIRE(d->about.space.kind == PF_LEVELS, PF_EARG, "%s holds no images", d->path);
-    PF_TRY(read_rows(d, (column){d->values, H5T_NATIVE_UINT8, d->row}, first, n, out));
+    PF_TRY(pf_dataset_read(d, (pf_dataset_column){d->values, H5T_NATIVE_UINT8, d->row}, first,
+                           n, out));
     PF_TRY(check_levels(d, first, (size_t)n * d->row, out));
     return PF_OK;
-}
-
-pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out)
-{
-    column c = {d->values, H5T_NATIVE_DOUBLE, d->row * sizeof *out};
-    PF_TRY(read_rows(d, c, first, n, out));
-    PF_TRY(check_numbers(d, first, (size_t)n * d->row, out));
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status read_integers(pf_dataset *d, hid_t from, int64_t first, int64_t n,
-                                           int32_t *out)
-{
-    int64_t *wide = pf_zalloc((size_t)(n > 0 ? n : 0) * sizeof *wide), bad = -1;
-    PF_REQUIRE(wide, PF_EMEM, "no memory for %lld labels", (long long)n);
-    pf_status st = read_rows(d, (column){from, H5T_NATIVE_INT64, sizeof *wide}, first, n, wide);
-    for (int64_t i = 0; !st && i < n && bad < 0; i++) {
-        out[i] = (int32_t)wide[i];
-        if (out[i] != wide[i]) bad = i;
-    }
-    if (bad >= 0)
-        st =
-            pf_raise(PF_EFORMAT, PF_WHERE, "%s: row %lld has the label %lld, which is no int32",
-                     d->path, (long long)(first + bad), (long long)wide[bad]);
-    pf_free(wide);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 pf_status pf_dataset_labels(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
 {
     PF_REQUIRE(d->about.has_labels, PF_EARG, "%s holds no labels", d->path);
-    PF_TRY(read_integers(d, d->labels, first, n, out));
+    PF_TRY(pf_dataset_integers(d, d->labels, first, n, out));
+    return PF_OK;
+}
+
+pf_status pf_dataset_x(pf_dataset *d, int64_t first, int64_t n, double *out)
+{
+    pf_dataset_column c = {d->values, H5T_NATIVE_DOUBLE, d->row * sizeof *out};
+    PF_TRY(pf_dataset_read(d, c, first, n, out));
+    PF_TRY(check_numbers(d, first, (size_t)n * d->row, out));
+    if (d->about.has_lengths) PF_TRY(pf_dataset_mark_ends(d, first, n, out));
     return PF_OK;
 }
 
@@ -378,7 +322,7 @@ pf_status pf_dataset_classes(pf_dataset *d, int *n)
 pf_status pf_dataset_coarse(pf_dataset *d, int64_t first, int64_t n, int32_t *out)
 {
     PF_REQUIRE(d->about.has_coarse, PF_EARG, "%s holds no coarse labels", d->path);
-    PF_TRY(read_integers(d, d->coarse, first, n, out));
+    PF_TRY(pf_dataset_integers(d, d->coarse, first, n, out));
     return PF_OK;
 }
 
@@ -386,7 +330,7 @@ pf_status pf_dataset_conditions(pf_dataset *d, int64_t first, int64_t n, double 
 {
     size_t width = (size_t)d->about.space.conditions;
     PF_REQUIRE(width, PF_EARG, "%s holds no conditions", d->path);
-    PF_TRY(read_rows(d, conditions_of(d), first, n, out));
+    PF_TRY(pf_dataset_read(d, conditions_of(d), first, n, out));
     for (size_t i = 0; i < (size_t)n * width; i++)
         PF_REQUIRE(isfinite(out[i]), PF_EFORMAT,
                    "%s: row %lld has a condition that is not finite", d->path,

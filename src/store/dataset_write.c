@@ -5,16 +5,19 @@
 
 const char *const pf_dataset_values[] = {"images", "tokens", "x"};
 
-hid_t pf_dataset_type(int kind)
+hid_t pf_dataset_type(const pf_dataset_info *a)
 {
-    return kind == PF_LEVELS   ? H5T_NATIVE_UINT8
-           : kind == PF_TOKENS ? H5T_NATIVE_INT32
-                               : H5T_NATIVE_DOUBLE;
+    int bytes = a->token_bytes;
+    if (a->space.kind == PF_TOKENS)
+        return bytes == 1   ? H5T_NATIVE_UINT8
+               : bytes == 2 ? H5T_NATIVE_UINT16
+                            : H5T_NATIVE_INT32;
+    return a->space.kind == PF_LEVELS ? H5T_NATIVE_UINT8 : H5T_NATIVE_DOUBLE;
 }
 
 size_t pf_dataset_row_bytes(const pf_dataset_info *a)
 {
-    return H5Tget_size(pf_dataset_type(a->space.kind)) * pf_shape_entries(a->space.shape);
+    return H5Tget_size(pf_dataset_type(a)) * pf_shape_entries(a->space.shape);
 }
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -23,7 +26,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 /* What came later is told only where it is: datasets without it keep their digest. */
 void pf_dataset_begin_content(pf_sha256 *sum, const pf_dataset_info *a)
 {
-    char head[256], more[64];
+    char head[256], more[96];
     pf_shape s = a->space.shape;
     int len = snprintf(head, sizeof head,
                        "probflow split\nvalues %s\nlevels %d\nshape %d %d %d\nrows %lld\n"
@@ -36,6 +39,9 @@ void pf_dataset_begin_content(pf_sha256 *sum, const pf_dataset_info *a)
     if (a->space.conditions)
         len += snprintf(more + len, sizeof more - (size_t)len, "conditions %d\n",
                         a->space.conditions);
+    if (a->space.kind == PF_TOKENS && a->token_bytes < 4)
+        len += snprintf(more + len, sizeof more - (size_t)len, "bytes %d\n", a->token_bytes);
+    if (a->has_lengths) len += snprintf(more + len, sizeof more - (size_t)len, "lengths\n");
     pf_sha256_add(sum, more, (size_t)len);
 }
 
@@ -49,6 +55,7 @@ static PF_MUST_USE pf_status put_content(hid_t group, const pf_dataset_info *a,
     of.n = s->n;
     of.has_labels = s->labels != NULL;
     of.has_coarse = s->coarse != NULL;
+    of.has_lengths = s->lengths != NULL;
     of.space.conditions = s->conditions ? a->space.conditions : 0;
     pf_dataset_begin_content(&sum, &of);
     pf_sha256_add(&sum, s->values, n * pf_dataset_row_bytes(a));
@@ -57,22 +64,25 @@ static PF_MUST_USE pf_status put_content(hid_t group, const pf_dataset_info *a,
     if (s->conditions)
         pf_sha256_add(&sum, s->conditions,
                       n * (size_t)a->space.conditions * sizeof *s->conditions);
+    if (s->lengths) pf_sha256_add(&sum, s->lengths, n * sizeof *s->lengths);
     pf_sha256_hex(&sum, hex);
     PF_TRY(pf_h5_put_text(group, "content", hex));
     return PF_OK;
 }
 
-/* A point is small: about 8 KB of them share a chunk. */
-static int64_t points_a_chunk(const pf_dataset_info *a, int64_t n)
+/* A point is small: about 8 KB of them share a chunk, of texts 64 KB, which are read one after the other. */
+static int64_t rows_a_chunk(const pf_dataset_info *a, int64_t n)
 {
-    int64_t many = 1024 / (int64_t)pf_shape_entries(a->space.shape);
-    return many < 1 ? 1 : many < n ? many : n;
+    if (a->space.kind == PF_LEVELS) return 1;
+    size_t room = a->space.kind == PF_REAL ? 1 << 13 : 1 << 16;
+    int64_t many = (int64_t)(room / pf_dataset_row_bytes(a));
+    return many < 1 || n < 1 ? 1 : many < n ? many : n;
 }
 
 static PF_MUST_USE pf_status put_values(hid_t group, const pf_dataset_info *a,
                                         const pf_dataset_split *s)
 {
-    hid_t type = pf_dataset_type(a->space.kind);
+    hid_t type = pf_dataset_type(a);
     hsize_t dim[4] = {(hsize_t)s->n, (hsize_t)a->space.shape.h, (hsize_t)a->space.shape.w,
                       (hsize_t)a->space.shape.c};
     int rank = 4;
@@ -80,8 +90,7 @@ static PF_MUST_USE pf_status put_values(hid_t group, const pf_dataset_info *a,
         rank = 2;
         dim[1] = pf_shape_entries(a->space.shape);
     }
-    hsize_t chunk[4] = {1, dim[1], dim[2], dim[3]};
-    if (a->space.kind == PF_REAL) chunk[0] = (hsize_t)points_a_chunk(a, s->n);
+    hsize_t chunk[4] = {(hsize_t)rows_a_chunk(a, s->n), dim[1], dim[2], dim[3]};
     hid_t p = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(rank, dim, NULL);
     H5Pset_obj_track_times(p, 0);
     H5Pset_chunk(p, rank, chunk);
@@ -118,6 +127,7 @@ static PF_MUST_USE pf_status put_columns(hid_t group, const pf_dataset_info *a,
     PF_TRY(put_column(group, "coarse_labels", H5T_NATIVE_INT32, one, s->coarse));
     PF_TRY(put_column(group, "conditions", H5T_NATIVE_DOUBLE, many, s->conditions));
     PF_TRY(put_column(group, "logp", H5T_NATIVE_DOUBLE, one, s->logp));
+    PF_TRY(put_column(group, "length", H5T_NATIVE_INT32, one, s->lengths));
     return PF_OK;
 }
 
@@ -145,7 +155,7 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_dataset_info *a,
     if (shrink > 1) PF_TRY(pf_h5_put_i64(file, "shrink", 1, &shrink));
     if (a->converted[0]) PF_TRY(pf_h5_put_text(file, "converted", a->converted));
     if (a->has_entropy) PF_TRY(pf_h5_put_f64(file, "entropy", a->entropy));
-    if (a->vocabulary[0]) PF_TRY(pf_h5_put_text(file, "vocabulary", a->vocabulary));
+    if (a->vocabulary) PF_TRY(pf_h5_put_text(file, "vocabulary", a->vocabulary));
     if (a->classes) PF_TRY(pf_h5_put_lines(file, "classes", a->classes));
     if (a->coarse_classes) PF_TRY(pf_h5_put_lines(file, "coarse_classes", a->coarse_classes));
     for (int i = 0; i < n; i++) PF_TRY(put_split(file, a, &splits[i]));
@@ -156,14 +166,15 @@ pf_status pf_dataset_write(const char *path, const pf_dataset_info *info,
                            const pf_dataset_split *splits, int n_splits)
 {
     size_t bytes = 0, chunks = 0, row = pf_shape_entries(info->space.shape);
+    pf_dataset_info a = *info;
+    a.token_bytes = (int)pf_token_bytes(a.space.levels);
     PF_REQUIRE(row > 0 && n_splits > 0, PF_EARG, "%s: nothing to write", path);
     for (int i = 0; i < n_splits; i++) {
-        bytes += (size_t)splits[i].n * (row * (info->space.kind == PF_LEVELS ? 1 : 8) + 64);
-        int64_t many = info->space.kind == PF_REAL ? points_a_chunk(info, splits[i].n) : 1;
-        chunks += (size_t)(splits[i].n / many) + 1;
+        bytes += (size_t)splits[i].n * (pf_dataset_row_bytes(&a) + 64);
+        chunks += (size_t)(splits[i].n / rows_a_chunk(&a, splits[i].n)) + 1;
     }
     pf_h5_image im;
     PF_TRY(pf_h5_begin(&im, bytes, chunks, "dataset"));
-    PF_TRY(pf_h5_end(&im, path, put_all(im.file, info, splits, n_splits)));
+    PF_TRY(pf_h5_end(&im, path, put_all(im.file, &a, splits, n_splits)));
     return PF_OK;
 }

@@ -269,7 +269,8 @@ static void csv(void)
 static void datasets(void)
 {
     unsigned char images[6 * 12];
-    int32_t tokens[6 * 12], labels[6] = {0, 1, 2, 0, 1, 2};
+    unsigned char tokens[6 * 12];
+    int32_t labels[6] = {0, 1, 2, 0, 1, 2}, lengths[4] = {12, 3, 1, 12};
     double x[6 * 2], logp[6] = {0};
     for (int i = 0; i < 72; i++) images[i] = (unsigned char)(i * 3), tokens[i] = i % 5;
     for (int i = 0; i < 12; i++) x[i] = 0.1 * i;
@@ -285,7 +286,9 @@ static void datasets(void)
     must(!pf_dataset_write(place("h5_dataset", "bare"), &info, s, 1), "dataset");
     info.space = (pf_space){.kind = PF_TOKENS, .shape = {1, 1, 12}, .levels = 5};
     s[0].values = tokens;
+    s[0].lengths = lengths;
     must(!pf_dataset_write(place("h5_dataset", "tokens"), &info, s, 1), "tokens");
+    s[0].lengths = NULL;
     info.space = (pf_space){.kind = PF_REAL, .shape = {1, 1, 2}, .conditions = 2};
     s[0].values = x, s[0].logp = logp, s[0].conditions = x;
     must(!pf_dataset_write(place("h5_dataset", "points"), &info, s, 1), "points");
