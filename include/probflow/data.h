@@ -38,6 +38,12 @@ typedef struct pf_convert_opt {
     const char *label; /* the classes; "none"; NULL: by its name, see src/data/csv.c */
     const char *const
         *condition; /* NULL-terminated: what conditions a row; NULL: nothing does */
+    /* Of texts, which any file is once one of these is said; borrowed. */
+    const char *
+        text; /* how they become symbols, see pf_rule_open in src/data/symbols.h; NULL: as they are */
+    int length; /* > 0: symbols a row; else 256 */
+    int lines;  /* 1: a row is a line, cut where it is longer; 0: rows go on through the text */
+    int drop; /* 1: symbols that do not fill the last row are left out; 0: that row is shorter */
 } pf_convert_opt;
 
 /* Converts sources (guessed from names and magic numbers: folders of PNG and JPEG files, a JPEG file,

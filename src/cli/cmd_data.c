@@ -8,6 +8,7 @@ typedef struct job {
     pf_convert_args convert;
     const char *given[PF_CLI_MAX]; /* NAME=SOURCE of --split */
     int n_given;
+    const char *text, *length, *rows, *remainder;
     const char *sources[2 * PF_CLI_MAX];
     int splits[2 * PF_CLI_MAX], n;
 } job;
@@ -56,11 +57,36 @@ static PF_MUST_USE pf_status collect(job *j)
     return PF_OK;
 }
 
+/* 1 when text is the second of two words, 0 when it is the first or none is given. */
+static PF_MUST_USE pf_status choose(const char *flag, const char *text, const char *first,
+                                    const char *second, int *chosen)
+{
+    *chosen = text && !strcmp(text, second);
+    if (text && !*chosen && strcmp(text, first))
+        return pf_usage_error(PF_WHERE, "%s: '%s' is neither %s nor %s", flag, text, first,
+                              second);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status parse_text(const job *j, pf_convert_opt *opt)
+{
+    long length = 0;
+    opt->text = j->text;
+    if (j->length) PF_TRY(pf_arg_int("--length", j->length, 1, 1 << 20, &length));
+    opt->length = (int)length;
+    PF_TRY(choose("--rows", j->rows, "chunks", "lines", &opt->lines));
+    PF_TRY(choose("--remainder", j->remainder, "pad", "drop", &opt->drop));
+    if (opt->lines && opt->drop)
+        return pf_usage_error(PF_WHERE, "--remainder drop is of --rows chunks");
+    return PF_OK;
+}
+
 static pf_status body(pf_comm *c, void *self)
 {
     const job *j = self;
     pf_convert_opt opt;
     PF_TRY(pf_convert_args_parse(&j->convert, &opt));
+    PF_TRY(parse_text(j, &opt));
     const char *out = j->args.positional[j->args.n_positional - 1];
     if (pf_comm_rank(c) != 0) return PF_OK;
     PF_TRY(pf_take_output(out, "dataset", j->sources, j->n));
@@ -72,7 +98,13 @@ static pf_status body(pf_comm *c, void *self)
 static pf_status run(int argc, char **argv)
 {
     job j = {0};
-    const pf_arg flags[] = {PF_CONVERT_ARGS(j.convert), {"--split", j.given, &j.n_given}, {0}};
+    const pf_arg flags[] = {PF_CONVERT_ARGS(j.convert),
+                            {"--split", j.given, &j.n_given},
+                            {"--text", &j.text, NULL},
+                            {"--length", &j.length, NULL},
+                            {"--rows", &j.rows, NULL},
+                            {"--remainder", &j.remainder, NULL},
+                            {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, PF_CLI_MAX, &j.args));
     PF_TRY(collect(&j));
     PF_TRY(pf_with_comm(body, &j));
@@ -84,8 +116,9 @@ const pf_command pf_command_data = {
     .usage =
         "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--alpha drop] [--grey | --rgb] [--crop N | "
         "HxW]\n"
-        "         [--resize N | HxW] [--shrink K] [--label COLUMN] [--condition COLUMN]... "
-        "[--quiet]",
+        "         [--resize N | HxW] [--shrink K] [--label COLUMN] [--condition COLUMN]...\n"
+        "         [--text as-is|text8|bytes|FILE] [--length L] [--rows chunks|lines] "
+        "[--remainder pad|drop] [--quiet]",
     .help =
         "your own data, public files, or points of a known density -> dataset\n\n"
         "  SOURCE       one or more, known by content and name, .gz where said:\n"
@@ -110,7 +143,10 @@ const pf_command pf_command_data = {
         "    CIFAR-10, CIFAR-100 binary batches; .gz; their folder.  PNG sheets with JSON "
         "labels (CIFAR-10)\n"
         "    pickles             none: scripts/unpickle makes an .npz of them\n"
-        "    text                any other text, cut 90/5/5 into train, valid and test\n"
+        "    text                any other .txt, and with one of the options of texts any "
+        "file: cut 90/5/5\n"
+        "                        into train, valid and test unless its split is said, by its "
+        "name or --split\n"
         "    density:NAME:N[:SEED]  N training and N/5 test rows of the 2-D density "
         "checkerboard, ring or\n"
         "                        swiss_roll, or of heartbeat, 20 bits; with its entropy in "
@@ -145,7 +181,23 @@ const pf_command pf_command_data = {
         "rounded.\n"
         "               In this order: CelebA as published is --crop 140 --resize 64\n"
         "  --shrink K   images made smaller: a pixel is the mean of a K x K square, rounded;\n"
-        "               K must divide height and width\n\n"
+        "               K must divide height and width\n"
+        "  --text RULE  how a text becomes symbols.  as-is: the bytes that occur; text8: blank "
+        "and a to z,\n"
+        "               capitals made small, digits spelled, all else blank, blanks folded; "
+        "bytes: all\n"
+        "               256; FILE: a symbol a line (\\n, \\t, \\r, \\\\ and \\xHH as in C), "
+        "the "
+        "longest that fits\n"
+        "               at each place.  The dataset says what each stands for\n"
+        "  --length L   symbols a row, by default 256\n"
+        "  --rows R     chunks: rows go on through the text; lines: a row is a line, cut where "
+        "it is longer\n"
+        "  --remainder R  what does not fill the last row of a split.  pad: that row is "
+        "shorter, so that no\n"
+        "               symbol is lost; drop: it is left out, as older versions did and as "
+        "published\n"
+        "               text8 results do\n\n"
         "Without --split the name of a source says its split, if one of its words does: train "
         "or\n"
         "training; val, valid, validation or dev; test, testing or t10k; in any case "

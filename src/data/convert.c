@@ -105,6 +105,11 @@ static PF_MUST_USE pf_status refuse_twice(const work *w, int i)
     return PF_OK;
 }
 
+static int is_of_text(const pf_convert_opt *o)
+{
+    return o->text || o->length || o->lines || o->drop;
+}
+
 /* --label and --condition choose columns, which a table alone has. */
 static PF_MUST_USE pf_status refuse_columns(const pf_source *s, const pf_format *f)
 {
@@ -138,11 +143,15 @@ static PF_MUST_USE pf_status read_known(work *w, pf_source *s, const pf_format *
 static PF_MUST_USE pf_status read_open(work *w, pf_source *s, int i)
 {
     for (int k = 0; k < FORMATS; k++) {
-        if (!formats[k]->knows(s)) continue;
+        int asked = !is_of_text(w->opt) || formats[k] == &pf_format_text;
+        if (!asked || !formats[k]->knows(s)) continue;
         PF_TRY(read_known(w, s, formats[k], i));
         return PF_OK;
     }
     char known[256] = "";
+    PF_REQUIRE(!is_of_text(w->opt), PF_EARG,
+               "%s is no file, and --text, --length, --rows and --remainder are of texts",
+               s->path);
     for (int k = 0; k < FORMATS; k++)
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
                  formats[k]->name);
@@ -254,6 +263,14 @@ static PF_MUST_USE pf_status check_columns(const pf_rows *r, int kind, const cha
     return PF_OK;
 }
 
+/* NULL where all rows are full. */
+static const int32_t *lengths_of(const pf_rows *r, const pf_space *s)
+{
+    int shorter = 0;
+    for (int64_t i = 0; i < r->n_lengths; i++) shorter |= r->lengths[i] < s->shape.c;
+    return shorter ? r->lengths : NULL;
+}
+
 static PF_MUST_USE pf_status write_table(work *w, const char *out)
 {
     const pf_table *t = &w->t;
@@ -276,11 +293,12 @@ static PF_MUST_USE pf_status write_table(work *w, const char *out)
                                              .labels = r->labels,
                                              .coarse = r->coarse,
                                              .conditions = r->conditions,
-                                             .logp = r->logp};
+                                             .logp = r->logp,
+                                             .lengths = lengths_of(r, &t->space)};
     }
     PF_REQUIRE(k > 0, PF_EFORMAT, "the sources hold no data");
     describe(w, out, &info);
-    if (t->vocabulary[0]) info.vocabulary = t->vocabulary;
+    info.vocabulary = t->vocabulary;
     pf_table_converted(t, info.converted, sizeof info.converted);
     fingerprint(w, info.sha256);
     PF_TRY(pf_dataset_write(out, &info, splits, k));
@@ -305,6 +323,7 @@ static PF_MUST_USE pf_status read_all(work *w)
     for (int i = 0; i < w->n; i++) w->with_labels |= has_labels(w->sources[i]);
     for (int i = 0; i < w->n; i++) PF_TRY(read_source(w, i));
     PF_TRY(pf_table_settle(&w->t));
+    PF_TRY(pf_text_settle(&w->t));
     PF_TRY(tell_repeats(&w->t));
     if (w->opt->shrink > 1) PF_TRY(shrink_table(&w->t, w->opt->shrink));
     return PF_OK;

@@ -21,6 +21,9 @@ void pf_input_close(pf_input *s); /* NULL allowed */
 PF_MUST_USE pf_status pf_input_read(pf_input *s, void *to, size_t n, size_t *got);
 /* Fails PF_EFORMAT unless everything was read. */
 PF_MUST_USE pf_status pf_input_end(pf_input *s);
+/* All that is left into memory, *b [*n], owned by the caller (pf_free).  Fails as reading does. */
+PF_MUST_USE pf_status pf_input_whole(pf_input *s, const char *path, unsigned char **b,
+                                     size_t *n);
 /* Passes over the rest as it is stored. */
 PF_MUST_USE pf_status pf_input_drain(pf_input *s);
 /* Back to the beginning; the stored bytes are added to sum as they are read (NULL: they are not). */
@@ -50,6 +53,8 @@ typedef struct pf_rows {
     double *conditions; /* [n_conditioned,conditions of the table], owned */
     int64_t n_coarse, cap_coarse;
     int32_t *coarse; /* [n_coarse] labels of larger classes, owned */
+    int64_t n_lengths, cap_lengths;
+    int32_t *lengths; /* [n_lengths] of rows of tokens, owned */
 } pf_rows;
 
 typedef enum pf_labelling { PF_UNLABELLED, PF_BY_NUMBER, PF_BY_NAME } pf_labelling;
@@ -76,7 +81,9 @@ typedef struct pf_table {
     int shrink;       /* see pf_dataset_info */
     int conditions;   /* values that condition each row; 0: none */
     uint64_t columns; /* hash of the names of the columns of tables of numbers; 0: not known */
-    char vocabulary[1025];
+    char *vocabulary; /* of tokens, see vocabulary.h; owned */
+    int as_is;        /* 1: tokens are bytes until pf_text_settle */
+    const char *cut;  /* the text that was cut into the three splits, borrowed; NULL: none */
     pf_labelling labelling;
     char **
         class_of; /* [n_classes] name of a label, names may repeat; owned list of owned names */
@@ -109,6 +116,9 @@ PF_MUST_USE pf_status pf_table_labels(pf_table *t, const char *path, int split, 
 /* Room for n more labels of larger classes, numbers. */
 PF_MUST_USE pf_status pf_table_coarse(pf_table *t, const char *path, int split, int64_t n,
                                       int32_t **coarse);
+/* Room for the lengths of n more rows of tokens. */
+PF_MUST_USE pf_status pf_table_lengths(pf_table *t, const char *path, int split, int64_t n,
+                                       int32_t **lengths);
 /* Room for n more rows of conditions, `width` finite numbers each.  Fails PF_EFORMAT when earlier ones are
  * of another width. */
 PF_MUST_USE pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t n,
@@ -179,6 +189,10 @@ typedef struct pf_format {
     /* Adds its rows.  Fails PF_EIO, PF_EFORMAT, PF_EMEM. */
     pf_status (*read)(pf_source *s, pf_table *t);
 } pf_format;
+
+/* text.c: tokens that are bytes become the ranks of the bytes that occur, once all sources are read.
+ * Fails PF_EFORMAT: one byte over and over; PF_EMEM. */
+PF_MUST_USE pf_status pf_text_settle(pf_table *t);
 
 extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet,
     pf_format_image_file, pf_format_labels_json, pf_format_batch_folder, pf_format_image_folder,

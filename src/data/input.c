@@ -217,6 +217,24 @@ size_t pf_input_most(const pf_input *s)
     return !s->packed ? s->size : s->size < SIZE_MAX / RATIO ? s->size * RATIO : SIZE_MAX;
 }
 
+pf_status pf_input_whole(pf_input *s, const char *path, unsigned char **b, size_t *n)
+{
+    size_t room = s->packed ? 1 << 16 : s->size, got = 0;
+    *b = NULL;
+    *n = 0;
+    do { /* one byte more than there is tells the end */
+        unsigned char *wider = room < SIZE_MAX / 2 ? pf_zalloc(room + 1) : NULL;
+        PF_REQUIRE(wider, PF_EMEM, "no memory for %zu bytes of %s", room, path);
+        if (*n) memcpy(wider, *b, *n);
+        pf_free(*b);
+        *b = wider;
+        PF_TRY(pf_input_read(s, *b + *n, room + 1 - *n, &got));
+        *n += got;
+        room *= 2;
+    } while (*n == room / 2 + 1);
+    return PF_OK;
+}
+
 void pf_input_close(pf_input *s)
 {
     if (!s) return;

@@ -55,11 +55,11 @@ static const char *kind_name(const pf_space *l)
 static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_space l)
 {
     const pf_shape s = l.shape, *b = &t->space.shape;
-    int points = l.kind == PF_REAL;
-    PF_REQUIRE(s.h < 1 << 15 && s.w < 1 << 15 && s.c < (points ? 1 << 24 : 1 << 10) &&
-                   (int64_t)s.h * s.w * s.c <= (points ? 1 << 24 : 1 << 28),
+    int images = l.kind == PF_LEVELS;
+    PF_REQUIRE(s.h < 1 << 15 && s.w < 1 << 15 && s.c < (images ? 1 << 10 : 1 << 24) &&
+                   (int64_t)s.h * s.w * s.c <= (images ? 1 << 28 : 1 << 24),
                PF_EFORMAT, "%s: %s of %dx%dx%d are larger than any that are read", path,
-               points ? "points" : "images", s.h, s.w, s.c);
+               kind_name(&l), s.h, s.w, s.c);
     if (b->h == 0) {
         t->space = l;
         snprintf(t->of_layout, sizeof t->of_layout, "%s", path);
@@ -67,7 +67,6 @@ static PF_MUST_USE pf_status fits(pf_table *t, const char *path, pf_space l)
     PF_REQUIRE(l.kind == t->space.kind && l.levels == t->space.levels, PF_EFORMAT,
                "%s holds %s of %d levels, the sources before it %s of %d", path, kind_name(&l),
                l.levels, kind_name(&t->space), t->space.levels);
-    int images = l.kind == PF_LEVELS;
     PF_REQUIRE(s.c == b->c || !images, PF_EFORMAT,
                "%s has %d channel%s, but %s has %d; --rgb or --grey makes them alike", path,
                s.c, s.c == 1 ? "" : "s", t->of_layout, b->c);
@@ -112,6 +111,16 @@ pf_status pf_table_coarse(pf_table *t, const char *path, int split, int64_t n, i
     return PF_OK;
 }
 
+pf_status pf_table_lengths(pf_table *t, const char *path, int split, int64_t n,
+                           int32_t **lengths)
+{
+    pf_rows *r = &t->split[split];
+    heap h = {(void **)&r->lengths, &r->n_lengths, &r->cap_lengths, sizeof *r->lengths,
+              "lengths"};
+    PF_TRY(more(h, n, path, lengths));
+    return PF_OK;
+}
+
 pf_status pf_table_conditions(pf_table *t, const char *path, int split, int64_t n, int width,
                               double **conditions)
 {
@@ -146,11 +155,13 @@ void pf_table_free(pf_table *t)
         pf_free(t->split[s].logp);
         pf_free(t->split[s].conditions);
         pf_free(t->split[s].coarse);
+        pf_free(t->split[s].lengths);
     }
     for (int64_t i = 0; i < t->n_classes; i++) pf_free(t->class_of[i]);
     pf_free(t->class_of);
     pf_free(t->classes);
     pf_free(t->coarse_classes);
+    pf_free(t->vocabulary);
     memset(t, 0, sizeof *t);
 }
 

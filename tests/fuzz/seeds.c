@@ -266,6 +266,17 @@ static void csv(void)
     put_texts("csv", texts, sizeof texts / sizeof *texts);
 }
 
+static void texts(void)
+{
+    static const char *const texts[] = {
+        "\340ab, 12 ab.\n AB\nabababababababab\n", "\141Hello World 1984, and so on and on\n\n",
+        "\44a\nb\r\n\ncdefghi\nj\nk\nl\nm\nn\no\np\nq\nr\ns\nt\nu\n",
+        "\202bytes of any kind \x01\xff\x80 and more"};
+    put_texts("text", texts, sizeof texts / sizeof *texts);
+    static const char by[] = "\103a\nb\nab\n\\n\n\\x20\n\0abab ba\nab a b abbbab\naaaa";
+    put(place("text", "vocabulary"), by, 1, by + 1, sizeof by - 2);
+}
+
 static void datasets(void)
 {
     unsigned char images[6 * 12];
@@ -379,6 +390,7 @@ int main(int argc, char **argv)
     jpeg();
     yaml();
     csv();
+    texts();
     datasets();
     checkpoints();
     results();
