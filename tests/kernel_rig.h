@@ -119,17 +119,63 @@ static inline void describe_instance_norm(int v, pf_site *s)
     for (int k = 0; k < s->n_param; k++) s->param_size[k] = (size_t)c;
 }
 
-/* Three inputs of one head, or heads packed in one input. */
+/* Three inputs, or heads packed in one input; with padding, causal, in windows. */
 static inline void describe_attention(int v, pf_site *s)
 {
     pf_shape in = s->in[0];
-    s->n_in = v % 2 ? 3 : 1;
+    s->n_in = v % 2 ? 3 : v ? 1 : 2;
     s->in[1] = s->in[2] = in;
+    if (v == 1) s->attr = (pf_attr){.heads = 1, .mask = PF_MASK_WINDOW, .window = 3};
     if (v % 2) return;
     s->out = v ? shape(2, 3, 6) : in;
     s->attr = (pf_attr){.heads = v ? 3 : 2,
-                        .order = v ? PF_PARTS_WITHIN_HEADS : PF_HEADS_WITHIN_PARTS};
+                        .order = v ? PF_PARTS_WITHIN_HEADS : PF_HEADS_WITHIN_PARTS,
+                        .mask = v ? PF_MASK_NONE : PF_MASK_CAUSAL};
     s->in[0] = shape(s->out.h, s->out.w, 3 * s->out.c);
+    s->in[1] = shape(s->out.h, s->out.w, 1);
+}
+
+static inline void describe_linear_attention(int v, pf_site *s)
+{
+    static const int heads[VARIANTS] = {2, 1, 3, 2};
+    if (v == 2) s->in[0] = s->out = shape(2, 3, 6); /* of one position only v has a slope */
+    s->attr.heads = heads[v];
+    s->n_in = 3 + v % 2;
+    s->in[1] = s->in[2] = s->in[0];
+    s->in[3] = shape(s->out.h, s->out.w, 1);
+}
+
+static inline void describe_layer_norm(int v, pf_site *s)
+{
+    s->attr = (pf_attr){.eps = 0.3, .rms = v % 2}; /* too smooth for differences to err */
+    two_params(s, s->out.c, s->out.c);
+    if (v == 1 || v == 2) s->n_param = 1; /* no bias */
+}
+
+static inline void describe_pick(int v, pf_site *s)
+{
+    static const int kind[VARIANTS][3] = {{1, 1, 2}, {0, 1, 1}, {1, 2, 3}, {2, 3, 2}};
+    s->attr = (pf_attr){.first = kind[v][0], .step = kind[v][1]};
+    s->out.c = kind[v][2];
+}
+
+/* Two tables whose last window is short, or one. */
+static inline void describe_positions(int v, pf_site *s)
+{
+    int n = s->out.h * s->out.w, c = s->out.c, window = v % 2 ? n : n > 4 ? 4 : 1;
+    s->attr.window = window;
+    two_params(s, (size_t)((n + window - 1) / window * c), (size_t)(window * c));
+    if (v % 2) {
+        s->n_param = 1;
+        s->param_size[0] = (size_t)(n * c);
+    }
+}
+
+static inline void describe_rotary(int v, pf_site *s)
+{
+    static const int turned[VARIANTS] = {4, 2, 6, 4}, heads[VARIANTS] = {1, 1, 3, 2};
+    if (v == 1) s->in[0].c = s->out.c = 2;
+    s->attr = (pf_attr){.turned = turned[v], .heads = heads[v], .a = 100.0};
 }
 
 /* The second and third input of those that have them. */
@@ -150,6 +196,12 @@ static inline void more_inputs(pf_site *s)
     case PF_OP_DIVIDE:
         s->in[1] = shape(1, 1, 1);
         break;
+    case PF_OP_MODULATE:
+    case PF_OP_GATE:
+        s->in[1] = s->in[2] = shape(1, 1, in.c);
+        if (s->op == PF_OP_GATE) s->in[2] = in;
+        s->n_in = 3;
+        return;
     case PF_OP_LEVELS:
         s->in[1] = s->in[2] = shape(1, 1, 1);
         s->n_in = 3;
@@ -158,6 +210,13 @@ static inline void more_inputs(pf_site *s)
         return;
     }
     s->n_in = 2;
+}
+
+/* The input of attention that says which keys are there; -1: none. */
+static inline int padding_of(const pf_site *s)
+{
+    int attends = s->op == PF_OP_ATTENTION || s->op == PF_OP_LINEAR_ATTENTION;
+    return attends && s->n_in % 2 == 0 ? s->n_in - 1 : -1;
 }
 
 /* Variant v of an operator: odd sizes, one channel, one pixel. */
@@ -218,7 +277,16 @@ static inline void describe(pf_op op, int v, pf_site *s)
         s->n_param = 1;
         s->param_size[0] = pf_shape_size(s->out);
     }
-    for (int k = 0; k < s->n_in; k++) s->want_dx[k] = pf_op_slopes(op) >> k & 1;
+    if (op == PF_OP_EMBED && v == 3) s->in[0] = shape(2, 3, 1), s->out = shape(2, 3, 8);
+    if (op == PF_OP_GELU) s->attr.curve = v % 2 ? PF_GELU_TANH : PF_GELU_ERF;
+    if (op == PF_OP_LAYER_NORM) describe_layer_norm(v, s);
+    if (op == PF_OP_PICK) describe_pick(v, s);
+    if (op == PF_OP_POSITIONS) describe_positions(v, s);
+    if (op == PF_OP_ROTARY) describe_rotary(v, s);
+    if (op == PF_OP_LINEAR_ATTENTION) describe_linear_attention(v, s);
+    if (op == PF_OP_SCALE_BY) s->n_param = 1, s->param_size[0] = 1;
+    for (int k = 0; k < s->n_in; k++)
+        s->want_dx[k] = (pf_op_slopes(op) >> k & 1) && k != padding_of(s);
     s->want_dp = s->n_param > 0 && op != PF_OP_LEVELS;
 }
 
@@ -255,7 +323,19 @@ static inline void places(rig *r, int v)
 static inline void labels(rig *r, int v)
 {
     const int32_t label[BATCH] = {2, v % 2 ? -1 : 1, 2};
-    memcpy(r->in[0], label, sizeof label);
+    for (size_t i = 0; i < in_size(r, 0); i++)
+        memcpy(r->in[0] + i, label + i % BATCH, sizeof *label);
+}
+
+/* One sample whole, one without its end, one with a hole. */
+static inline void padding(rig *r, float *in)
+{
+    size_t n = pf_shape_size(r->site.out) / (size_t)r->site.out.c;
+    for (size_t i = 0; i < n * (size_t)r->site.B; i++) {
+        size_t b = i / n, l = i % n;
+        int32_t label = (b == 1 && l >= n - n / 3) || (b == 2 && l == n / 2) ? -1 : 3;
+        memcpy(in + i, &label, sizeof label);
+    }
 }
 
 static inline void rig_open(rig *r, const pf_site *s)
@@ -278,6 +358,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_EMBED_BETWEEN) places(r, s->index - 7);
     if (s->op == PF_OP_RELU || s->op == PF_OP_LEAKY_RELU) leave_zero(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_EMBED) labels(r, s->index - 7);
+    if (padding_of(s) >= 0) padding(r, r->in[padding_of(s)]);
     r->out = floats(out_size(r));
     r->gout = noise(out_size(r), 30);
     r->saved = floats(r->row->saved ? r->row->saved(s, NULL) : 0);

@@ -83,13 +83,13 @@ static void integers_are_no_floats(void **state)
 static void a_label_is_an_input_of_one_integer(void **state)
 {
     (void)state;
-    pf_port many = {"label", {2, 1, 1}, 1};
+    pf_port many = {"label", {2, 1, 3}, 1};
     pf_graph *g = empty();
     fails(g, pf_embed(g, "e", number(g, "x"), 3, 2), PF_ESHAPE, "x is floats, want integers");
     g = empty();
     fails(g, pf_embed(g, "e", pf_port_node(g, &many), 3, 2), PF_ESHAPE,
-          "operator e (embed): the label is 2x1x1, want 1x1x1");
-    many.shape.h = 1;
+          "operator e (embed): the label is 2x1x3, want one a pixel");
+    many.shape.c = 1;
     g = empty();
     fails(g, pf_embed(g, "e", pf_port_node(g, &many), 0, 2), PF_ESHAPE, "0 classes of width 2");
 }

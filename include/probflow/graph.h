@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 3, PF_MAX_PARAMS = 3, PF_PORTS_MAX = 8 };
+enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 4, PF_MAX_PARAMS = 3, PF_PORTS_MAX = 8 };
 
 typedef struct pf_graph pf_graph;
 typedef struct pf_node {
@@ -199,8 +199,8 @@ pf_node pf_mean(pf_graph *g, pf_node x); /* over the pixels, [1,1,c] */
  * NAME.positional_embedding [c,n+1].  Source  Radford et al. 2021, published code (AttentionPool2d). */
 pf_node pf_tokens(pf_graph *g, const char *name, pf_node x);
 pf_node pf_first(pf_graph *g, pf_node x); /* the first pixel, [1,1,c] */
-/* The row of NAME.weight [classes,width] with the number of the label, as [1,1,width]; zeros for a label
- * below 0, which says that there is none.  label is an input of integers [1,1,1].
+/* At each pixel the row of NAME.weight [classes,width] with the number of the label, [h,w,width]; zeros for a
+ * label below 0, which says that there is none.  label is an input of integers [h,w,1].
  * Fails   (the graph) without a class or width, or when label is anything else; (forward) PF_EARG naming a
  *         label that is no class.
  * Test    a_label_picks_its_row_and_none_is_zero */
@@ -213,6 +213,71 @@ pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int wid
  * between.  Fails  (the graph) without a class or width; (forward) PF_EARG naming a place that lies outside.
  * Test     a_place_between_rows_is_their_mixture */
 pf_node pf_embed_between(pf_graph *g, const char *name, pf_node value, int classes, int width);
+/* ---- of sequences: [1,L,c], positions along w; more generally all h*w pixels in order ---- */
+
+typedef struct pf_layer_norm_opt {
+    const char *name; /* NAME.weight [c], NAME.bias [c] */
+    double eps;
+    int rms;     /* 1: the mean is not taken away */
+    int no_bias; /* 1: there is no NAME.bias */
+} pf_layer_norm_opt;
+/* y = weight (x - m)/sqrt(v + eps) + bias, m and v the mean and the (biased) variance of a position over its
+ * channels; with rms m = 0 and v the mean square.
+ * Source  Ba et al. 2016; Zhang and Sennrich 2019 (rms).
+ * Test    a_layer_norm_is_of_each_position */
+pf_node pf_layer_norm(pf_graph *g, pf_node x, const pf_layer_norm_opt *o);
+/* x Phi(x), Phi the normal distribution, or its form 0.5 x (1 + tanh(sqrt(2/pi)(x + 0.044715 x^3))).
+ * Source  Hendrycks and Gimpel 2016.  Test  gelu_and_softplus_are_what_their_names_say */
+typedef enum pf_gelu_kind { PF_GELU_ERF, PF_GELU_TANH } pf_gelu_kind;
+pf_node pf_gelu(pf_graph *g, pf_node x, pf_gelu_kind kind);
+pf_node pf_softplus(pf_graph *g, pf_node x); /* log(1 + exp(x)) */
+/* The channels first, first + step, .. of x, n of them.  Fails (the graph) when they are not there. */
+pf_node pf_pick(pf_graph *g, pf_node x, int first, int step, int n);
+/* x (1 + scale) + shift, with vectors [1,1,c]; h + gate y.
+ * Source  Peebles and Xie 2023, section 3.2 (adaLN-Zero).
+ * Test    modulation_and_gates_are_by_channel */
+pf_node pf_modulate(pf_graph *g, pf_node x, pf_node shift, pf_node scale);
+pf_node pf_gate(pf_graph *g, pf_node h, pf_node gate, pf_node y);
+/* a x with the one trained number NAME = a, at first init. */
+pf_node pf_scale_by(pf_graph *g, const char *name, pf_node x, double init);
+/* Position l of x plus NAME0 [1,ceil(L/window),1,c] at l/window plus NAME1 [1,1,window,c] at l mod window; these begin
+ * as N(0,1).  Source  Ho et al. 2019 (axial positions).  Test  positions_are_added_by_place */
+pf_node pf_add_positions(pf_graph *g, pf_node x, const char *name0, const char *name1,
+                         int window);
+/* Position l of x plus row l of NAME [L,c], which begins as N(0,scale^2). */
+pf_node pf_add_table(pf_graph *g, const char *name, pf_node x, double scale);
+
+typedef enum pf_mask {
+    PF_MASK_NONE,
+    PF_MASK_CAUSAL, /* a query sees the keys up to its own position */
+    PF_MASK_WINDOW  /* positions are cut into windows: its own and the two beside it */
+} pf_mask;
+typedef struct pf_attend_opt {
+    int heads;
+    pf_mask mask;
+    int window; /* of PF_MASK_WINDOW; the last one may be short */
+    pf_node
+        padding;   /* integers [h,w,1]: where below 0 there is no key; PF_NONE: all are there */
+    double rotary; /* base of rotary positions; 0: none */
+} pf_attend_opt;
+/* softmax(q k' d^-1/2) v over the positions for each of the heads of d = c/heads channels; q, k, v [h,w,c].  With k
+ * and v PF_NONE q packs them, [h,w,3c]: the q of all heads, then the k, then the v.  Rotary positions turn q and k at
+ * position l before: of a head's channels x1 (first half) and x2 (second)
+ *     x1 cos(l f_k) - x2 sin(l f_k),   x2 cos(l f_k) + x1 sin(l f_k),   f_k = base^(-2k/d), k = 0 .. d/2-1.
+ * A query that sees no key gives 0.  No more than a part of the scores is in memory at a time where all of them would
+ * be many, and a window costs as much as its keys.
+ * Fails   (the graph) when shapes or channels do not fit; (rotary) where d is odd.
+ * Source  Vaswani et al. 2017; Su et al. 2021 (rotary positions).
+ * Test    masks_are_softmax_over_what_is_seen, rotary_attention_depends_on_distances,
+ *         masked_attention_agrees */
+pf_node pf_attend(pf_graph *g, pf_node q, pf_node k, pf_node v, const pf_attend_opt *o);
+/* For each head q (k' v), where q is softmax over its channels of q d^-1/4 and k is softmax over the positions of
+ * k d^-1/4; positions whose padding is below 0 count in neither sum.  If there are none, 0.
+ * Source  Shen et al. 2021 (efficient attention), published code of multinomial diffusion.
+ * Test    linear_attention_is_two_softmaxes, linear_attention_agrees */
+pf_node pf_attend_linear(pf_graph *g, pf_node q, pf_node k, pf_node v, int heads,
+                         pf_node padding);
+
 /* The values v and m of the next six are [1,1,1] and have no derivative: a plan that is asked for a
  * gradient along one of them fails. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */

@@ -169,7 +169,7 @@ int pf_graph_begin(pf_graph *g, pf_gnode *n, pf_op op, const char *name)
     return !g->failed;
 }
 
-int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in)
+static int add_input(pf_graph *g, pf_gnode *n, pf_node in, int integers)
 {
     if (g->failed) return 0;
     if (in.id < 0 || in.id >= g->n_node) {
@@ -178,7 +178,7 @@ int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in)
         return 0;
     }
     const pf_gnode *from = &g->node[in.id];
-    if (!from->integer != (n->op != PF_OP_EMBED)) {
+    if (from->integer != integers) {
         pf_graph_fail_at(
             g, n, from->integer ? "%s is integers, want floats" : "%s is floats, want integers",
             from->name);
@@ -188,6 +188,16 @@ int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in)
     n->of_p |= from->of_p;
     n->in[n->n_in++] = in.id;
     return 1;
+}
+
+int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in)
+{
+    return add_input(g, n, in, n->op == PF_OP_EMBED);
+}
+
+int pf_graph_integers(pf_graph *g, pf_gnode *n, pf_node in)
+{
+    return add_input(g, n, in, 1);
 }
 
 int pf_graph_unary(pf_graph *g, pf_gnode *n, pf_op op, const char *name, pf_node x)
@@ -206,7 +216,8 @@ void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param 
     }
     pf_param *v = &g->param[g->n_param];
     *v = *p;
-    int len = snprintf(v->name, sizeof v->name, "%s.%s", n->name, suffix);
+    int len = snprintf(v->name, sizeof v->name, "%s%s%s", n->name, suffix ? "." : "",
+                       suffix ? suffix : "");
     if (len >= PF_NAME_MAX || find_view(g, v->name) >= 0) {
         pf_graph_fail(g, PF_EARG, "the parameter name %s is %s", v->name,
                       len >= PF_NAME_MAX ? "too long" : "used twice");

@@ -41,6 +41,8 @@ struct pf_graph {
 int pf_graph_begin(pf_graph *g, pf_gnode *n, pf_op op, const char *name);
 /* Adds an input: integers for EMBED, floats for all others. */
 int pf_graph_input(pf_graph *g, pf_gnode *n, pf_node in);
+/* Adds an input of integers. */
+int pf_graph_integers(pf_graph *g, pf_gnode *n, pf_node in);
 /* The shape of input k. */
 static inline pf_shape pf_graph_in(const pf_graph *g, const pf_gnode *n, int k)
 {
@@ -49,13 +51,30 @@ static inline pf_shape pf_graph_in(const pf_graph *g, const pf_gnode *n, int k)
 /* Starts an operator of one input, whose shape is the output's until the caller changes it.  0: the graph has
  * failed. */
 int pf_graph_unary(pf_graph *g, pf_gnode *n, pf_op op, const char *name, pf_node x);
-/* Adds the view NAME.suffix described by p (dims, init); offset and size are set here. */
+/* Adds the view NAME.suffix, or NAME itself where suffix is NULL, described by p (dims, init); offset and size
+ * are set here. */
 void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param *p);
 /* Stores the finished operator. */
 pf_node pf_graph_push(pf_graph *g, const pf_gnode *n);
 /* Fails with PF_ESHAPE and "operator NAME (op): ..." */
 pf_node pf_graph_fail_at(pf_graph *g, const pf_gnode *n, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+static inline int pf_same_pixels(pf_shape a, pf_shape b)
+{
+    return a.h == b.h && a.w == b.w;
+}
+
+static inline int pf_same_shape(pf_shape a, pf_shape b)
+{
+    return pf_same_pixels(a, b) && a.c == b.c;
+}
+
+/* One number a channel, for all pixels. */
+static inline int pf_is_vector(pf_shape e, int c)
+{
+    return e.h == 1 && e.w == 1 && e.c == c;
+}
 
 /* live[i] = 1 when the output depends on node i. */
 void pf_graph_live(const pf_graph *g, unsigned char *live);

@@ -31,13 +31,19 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int up;                             /* FIR */
     int groups, silu;                   /* GROUP_NORM */
     int scale_shift;                    /* GROUP_NORM: 1 = the vector scales and shifts */
-    int heads, order;                   /* ATTENTION of one input */
+    int heads, order;                   /* ATTENTION: heads, 0: one; of one input, its order */
+    int mask, window;                   /* ATTENTION: pf_mask; WINDOW; POSITIONS: window */
+    int turned;                         /* ROTARY: the channels that are turned */
+    int first, step;                    /* PICK */
+    int rms;                            /* LAYER_NORM */
+    int curve;                          /* GELU: pf_gelu_kind */
     int cosine_first;                   /* POSITIONAL: the published order of U-Nets */
     int in_out;                         /* LINEAR: 1 = weight is [in,out] */
-    double eps, rate; /* GROUP_NORM, INSTANCE_NORM eps; GROUP_NORM, DROPOUT rate */
-    int levels, grid; /* LEVELS */
-    int pool;         /* POOL: pf_pool */
-    double a, b; /* AFFINE a x + b; SINE a, b in turns; ADD_SCALE a; FIR gain a; LEAKY_RELU a */
+    double eps, rate;                   /* norms eps; GROUP_NORM, DROPOUT rate */
+    int levels, grid;                   /* LEVELS */
+    int pool;                           /* POOL: pf_pool */
+    double a,
+        b; /* AFFINE a x + b; SINE a, b in turns; ADD_SCALE a; FIR gain a; LEAKY_RELU a; ROTARY base a */
 } pf_attr;
 
 /* One operator of a plan.  Shapes are per sample; B is the batch. */

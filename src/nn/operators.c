@@ -7,21 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static int same_pixels(pf_shape a, pf_shape b)
-{
-    return a.h == b.h && a.w == b.w;
-}
-
-static int same_shape(pf_shape a, pf_shape b)
-{
-    return same_pixels(a, b) && a.c == b.c;
-}
-
-static int is_vector(pf_shape e, int c)
-{
-    return e.h == 1 && e.w == 1 && e.c == c;
-}
-
 static int binary(pf_graph *g, pf_gnode *n, pf_op op, pf_node a, pf_node b)
 {
     return pf_graph_unary(g, n, op, NULL, a) && pf_graph_input(g, n, b);
@@ -30,7 +15,7 @@ static int binary(pf_graph *g, pf_gnode *n, pf_op op, pf_node a, pf_node b)
 static int check_value(pf_graph *g, const pf_gnode *n, int k)
 {
     pf_shape s = pf_graph_in(g, n, k);
-    if (!is_vector(s, 1))
+    if (!pf_is_vector(s, 1))
         pf_graph_fail_at(g, n, "the conditioning value is %dx%dx%d, want 1x1x1", s.h, s.w, s.c);
     return !g->failed;
 }
@@ -158,7 +143,7 @@ pf_node pf_group_norm(pf_graph *g, pf_node x, pf_node e, const pf_norm_opt *o)
         if (!pf_graph_input(g, &n, e)) return PF_NONE;
         pf_shape s = pf_graph_in(g, &n, 1);
         int want = o->scale_shift ? 2 * c : c;
-        if (!is_vector(s, want))
+        if (!pf_is_vector(s, want))
             return pf_graph_fail_at(g, &n, "the %s vector is %dx%dx%d, want 1x1x%d",
                                     o->scale_shift ? "scaling" : "added", s.h, s.w, s.c, want);
     } else if (o->scale_shift) {
@@ -189,10 +174,6 @@ typedef struct table {
 
 static pf_node add_table(pf_graph *g, pf_gnode *n, const table *t)
 {
-    if (!is_vector(n->shape, 1))
-        return pf_graph_fail_at(g, n, "the %s is %dx%dx%d, want 1x1x1",
-                                n->op == PF_OP_EMBED ? "label" : "place", n->shape.h,
-                                n->shape.w, n->shape.c);
     if (t->classes < 1 || t->width < 1)
         return pf_graph_fail_at(g, n, "%d classes of width %d", t->classes, t->width);
     n->shape.c = t->width;
@@ -211,6 +192,9 @@ static pf_node between(pf_graph *g, pf_node value, const table *t)
 {
     pf_gnode n;
     if (!pf_graph_unary(g, &n, PF_OP_EMBED_BETWEEN, t->name, value)) return PF_NONE;
+    if (!pf_is_vector(n.shape, 1))
+        return pf_graph_fail_at(g, &n, "the place is %dx%dx%d, want 1x1x1", n.shape.h,
+                                n.shape.w, n.shape.c);
     return add_table(g, &n, t);
 }
 
@@ -286,7 +270,7 @@ pf_node pf_concat(pf_graph *g, pf_node a, pf_node b)
     pf_gnode n;
     if (!binary(g, &n, PF_OP_CONCAT, a, b)) return PF_NONE;
     pf_shape s = pf_graph_in(g, &n, 0), t = pf_graph_in(g, &n, 1);
-    if (!same_pixels(s, t))
+    if (!pf_same_pixels(s, t))
         return pf_graph_fail_at(g, &n, "cannot join %dx%dx%d and %dx%dx%d", s.h, s.w, s.c, t.h,
                                 t.w, t.c);
     n.shape.c = s.c + t.c;
@@ -298,7 +282,7 @@ pf_node pf_add_scale(pf_graph *g, pf_node a, pf_node b, double s)
     pf_gnode n;
     if (!binary(g, &n, PF_OP_ADD_SCALE, a, b)) return PF_NONE;
     pf_shape p = pf_graph_in(g, &n, 0), q = pf_graph_in(g, &n, 1);
-    if (!same_shape(p, q))
+    if (!pf_same_shape(p, q))
         return pf_graph_fail_at(g, &n, "cannot add %dx%dx%d and %dx%dx%d", p.h, p.w, p.c, q.h,
                                 q.w, q.c);
     n.attr.a = s;
@@ -310,7 +294,7 @@ pf_node pf_add_channel(pf_graph *g, pf_node x, pf_node e)
     pf_gnode n;
     if (!binary(g, &n, PF_OP_ADD_CHANNEL, x, e)) return PF_NONE;
     pf_shape s = pf_graph_in(g, &n, 1);
-    if (!is_vector(s, n.shape.c))
+    if (!pf_is_vector(s, n.shape.c))
         return pf_graph_fail_at(g, &n, "the added vector is %dx%dx%d, want 1x1x%d", s.h, s.w,
                                 s.c, n.shape.c);
     return pf_graph_push(g, &n);
@@ -325,38 +309,13 @@ pf_node pf_affine(pf_graph *g, pf_node x, double a, double b)
     return pf_graph_push(g, &n);
 }
 
-pf_node pf_attention(pf_graph *g, pf_node q, pf_node k, pf_node v)
-{
-    pf_gnode n;
-    if (!binary(g, &n, PF_OP_ATTENTION, q, k) || !pf_graph_input(g, &n, v)) return PF_NONE;
-    for (int i = 1; i < 3; i++) {
-        pf_shape s = pf_graph_in(g, &n, i);
-        if (!same_shape(n.shape, s))
-            return pf_graph_fail_at(g, &n, "queries are %dx%dx%d but %s are %dx%dx%d",
-                                    n.shape.h, n.shape.w, n.shape.c, i == 1 ? "keys" : "values",
-                                    s.h, s.w, s.c);
-    }
-    return pf_graph_push(g, &n);
-}
-
-pf_node pf_attention_heads(pf_graph *g, pf_node qkv, int heads, pf_heads_order order)
-{
-    pf_gnode n;
-    if (!pf_graph_unary(g, &n, PF_OP_ATTENTION, NULL, qkv)) return PF_NONE;
-    int c = n.shape.c / 3;
-    if (n.shape.c % 3 || heads < 1 || c % heads)
-        return pf_graph_fail_at(
-            g, &n, "%d channels are no queries, keys and values of %d heads", n.shape.c, heads);
-    n.shape.c = c;
-    n.attr.heads = heads;
-    n.attr.order = order;
-    return pf_graph_push(g, &n);
-}
-
 pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width)
 {
     pf_gnode n;
     if (!pf_graph_unary(g, &n, PF_OP_EMBED, name, label)) return PF_NONE;
+    if (n.shape.c != 1)
+        return pf_graph_fail_at(g, &n, "the label is %dx%dx%d, want one a pixel", n.shape.h,
+                                n.shape.w, n.shape.c);
     return add_table(g, &n, &(table){name, classes, width, PF_INIT_NORMAL, 1.0});
 }
 

@@ -90,7 +90,8 @@ static PF_MUST_USE pf_status check_slopes(const pf_plan *p, int i)
     const pf_gnode *n = &g->node[i];
     for (int k = 0; k < n->n_in; k++) {
         const pf_gnode *from = &g->node[n->in[k]];
-        if (!p->step[i].site.want_dx[k] || pf_op_slopes(n->op) >> k & 1) continue;
+        if (!p->step[i].site.want_dx[k]) continue;
+        if (pf_op_slopes(n->op) >> k & 1 && !from->integer) continue;
         unsigned in = p->want_in & from->of_in;
         int port = 0;
         while (in && !(in >> port & 1)) port++;

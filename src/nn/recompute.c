@@ -20,7 +20,9 @@ static int is_cheap(pf_op op)
     return op == PF_OP_GROUP_NORM || op == PF_OP_CONCAT || op == PF_OP_UP2 ||
            op == PF_OP_DOWN2 || op == PF_OP_FIR || op == PF_OP_SILU ||
            op == PF_OP_INSTANCE_NORM || op == PF_OP_ELU || op == PF_OP_LEAKY_RELU ||
-           op == PF_OP_BILINEAR;
+           op == PF_OP_BILINEAR || op == PF_OP_GELU || op == PF_OP_SOFTPLUS ||
+           op == PF_OP_LAYER_NORM || op == PF_OP_PICK || op == PF_OP_MODULATE ||
+           op == PF_OP_ROTARY;
 }
 
 /* Sums end residual blocks, and what a concatenation reads is a skip: both are what all else is
@@ -30,7 +32,7 @@ static int may_run_again(const pf_plan *p, int i, const unsigned char *skip)
     const pf_gnode *n = &p->graph->node[i];
     if (n->op == PF_OP_INPUT || n->shape.h * n->shape.w == 1 || i == p->graph->output) return 0;
     if (p->opt.recompute == PF_RECOMPUTE_NORMS) return is_cheap(n->op);
-    return n->op != PF_OP_ADD_SCALE && !skip[i];
+    return n->op != PF_OP_ADD_SCALE && n->op != PF_OP_GATE && !skip[i];
 }
 
 static void visit(pf_plan *p, int i, int *need, unsigned char *skip)

@@ -29,25 +29,31 @@ typedef struct attention {
     float scale;
 } attention;
 
+static int applies(const pf_site *s)
+{
+    const pf_heads a = pf_heads_of(s);
+    return a.mask == PF_MASK_NONE && a.padding < 0;
+}
+
 static int whole(const attention *a)
 {
     return a->rows == a->at.n;
 }
 
-/* Rows of P at a time.  Three inputs: all, whatever their number. */
+/* Rows of P at a time.  A single head: all, whatever their number. */
 static int rows_of(const pf_site *s, const pf_heads *a)
 {
     size_t row = (size_t)a->heads * (size_t)a->n;
-    if (s->n_in == 3 || row * (size_t)a->n <= KEPT) return a->n;
+    if (pf_heads_single(s) || row * (size_t)a->n <= KEPT) return a->n;
     int rows = (int)(BLOCK / row) / ROWS_STEP * ROWS_STEP;
     if (rows < ROWS_STEP) rows = ROWS_STEP;
     return rows < a->n ? rows : a->n;
 }
 
-/* Samples at a time: as many as divide the batch and keep P in a cache.  Three inputs: all. */
+/* Samples at a time: as many as divide the batch and keep P in a cache.  A single head: all. */
 static int samples_of(const pf_site *s, const attention *a)
 {
-    if (s->n_in == 3) return s->B;
+    if (pf_heads_single(s)) return s->B;
     int most = (int)(CACHED / ((size_t)a->at.heads * (size_t)a->rows * (size_t)a->at.n));
     int n = most < s->B ? most : s->B;
     while (n > 1 && s->B % n) n--;
@@ -62,7 +68,7 @@ static PF_MUST_USE pf_status attention_init(attention *a, const pf_site *s)
     a->samples = samples_of(s, a);
     a->scale = 1.0f / sqrtf((float)a->at.d);
     int r = a->rows, n = a->at.n, d = a->at.d, add = !whole(a);
-    int B = a->samples, heads = s->n_in == 3 ? 0 : a->at.heads;
+    int B = a->samples, heads = pf_heads_single(s) ? 0 : a->at.heads;
     size_t c = (size_t)s->out.c, pixels = (size_t)n;
     const dnn_rows in = {pixels * a->at.row, a->at.head, a->at.row},
                    out = {pixels * c, (size_t)d, c}, p = {0};
@@ -220,8 +226,9 @@ static pf_status backward(void *ctx, const pf_call *c)
 {
     attention *a = ctx;
     int last = a->at.n - a->rows;
-    if (!whole(a) && c->gin[0])
-        memset(c->gin[0], 0, (size_t)a->B * pf_shape_size(c->site->in[0]) * sizeof(float));
+    for (int k = 0; !whole(a) && k < c->site->n_in; k++)
+        if (c->gin[k]) /* sums over blocks */
+            memset(c->gin[k], 0, (size_t)a->B * pf_shape_size(c->site->in[k]) * sizeof(float));
     for (int b = 0; b < a->B; b += a->samples)
         for (int i = 0; i < a->at.n; i += a->rows) {
             int first = i < last ? i : last;
@@ -232,6 +239,7 @@ static pf_status backward(void *ctx, const pf_call *c)
 
 const pf_row pf_dnn_attention = {
     .backend = "onednn",
+    .applies = applies,
     .open = open,
     .close = close,
     .saved = saved,

@@ -101,7 +101,7 @@ static PF_MUST_USE pf_status add_forward(pf_limit *l, const pf_site *s)
 static PF_MUST_USE pf_status add_backward(pf_limit *l, const pf_site *s)
 {
     if (s->op == PF_OP_ATTENTION) {
-        if (s->n_in == 1) return s->want_dx[0] ? add_attention(l, s, 2, MOST - 1) : PF_OK;
+        if (s->n_in < 3) return s->want_dx[0] ? add_attention(l, s, 2, MOST - 1) : PF_OK;
         if (s->want_dx[2]) PF_TRY(add_attention(l, s, 2, 2));
         if (s->want_dx[0] || s->want_dx[1]) PF_TRY(add_attention(l, s, 3, 3));
         if (s->want_dx[0]) PF_TRY(add_attention(l, s, 4, 4));

@@ -2,6 +2,8 @@
  *
  *   a_ij = softmax_j(q_i . k_j / sqrt(d)),   y_i = sum_j a_ij v_j
  *
+ * where j runs over the keys that i sees and that are there: a_ij = 0 for the others, and all where there is none.
+ *
  * Backward, row by row (probabilities are computed again, not kept):
  *
  *   da_ij = g_i . v_j,   dl_ij = a_ij (da_ij - sum_m a_im da_im)
@@ -27,19 +29,24 @@ static void add_to(float *y, double s, const float *x, int n)
     for (int i = 0; y && i < n; i++) y[i] += (float)(s * x[i]);
 }
 
-/* Row of probabilities of query q over the keys. */
-static void probabilities(const pf_heads *v, const float *q, const float *k, float *a)
+/* Row of probabilities of query i of sample b over the keys. */
+static void probabilities(const pf_heads *v, const pf_call *c, int b, int h, int i)
 {
+    const float *q = PF_HEADS_PART(v, c->in, 0, b, h) + (size_t)i * v->row,
+                *k = PF_HEADS_PART(v, c->in, 1, b, h);
+    float *a = c->scratch;
+    pf_keys seen = pf_heads_keys(v, i);
     double top = -INFINITY, sum = 0.0, scale = 1.0 / sqrt((double)v->d);
     for (int j = 0; j < v->n; j++) {
-        a[j] = (float)(scale * dot(q, k + (size_t)j * v->row, v->d));
+        int sees = j >= seen.first && j < seen.end && pf_heads_there(v, c->in, b, j);
+        a[j] = sees ? (float)(scale * dot(q, k + (size_t)j * v->row, v->d)) : -INFINITY;
         if (a[j] > top) top = a[j];
     }
     for (int j = 0; j < v->n; j++) {
-        a[j] = (float)exp(a[j] - top);
+        a[j] = a[j] == -INFINITY ? 0.0f : (float)exp(a[j] - top);
         sum += a[j];
     }
-    for (int j = 0; j < v->n; j++) a[j] = (float)(a[j] / sum);
+    for (int j = 0; sum != 0.0 && j < v->n; j++) a[j] = (float)(a[j] / sum);
 }
 
 /* Two rows of n: probabilities and their gradient. */
@@ -60,12 +67,10 @@ pf_status pf_ref_attention(void *ctx, const pf_call *c)
     memset(c->out, 0, (size_t)c->site->B * pf_shape_size(c->site->out) * sizeof *c->out);
     for (int bh = 0; bh < c->site->B * v.heads; bh++) {
         int b = bh / v.heads, h = bh % v.heads;
-        const float *q = PF_HEADS_PART(&v, c->in, 0, b, h),
-                    *k = PF_HEADS_PART(&v, c->in, 1, b, h),
-                    *values = PF_HEADS_PART(&v, c->in, 2, b, h);
+        const float *values = PF_HEADS_PART(&v, c->in, 2, b, h);
         float *y = c->out + own_rows(&v, b, h);
-        for (int i = 0; i < v.n; i++, q += v.row, y += v.heads * v.d) {
-            probabilities(&v, q, k, c->scratch);
+        for (int i = 0; i < v.n; i++, y += v.heads * v.d) {
+            probabilities(&v, c, b, h, i);
             for (int j = 0; j < v.n; j++)
                 add_to(y, c->scratch[j], values + (size_t)j * v.row, v.d);
         }
@@ -87,7 +92,7 @@ static void head_back(const pf_call *c, const pf_heads *v, int b, int h)
     double scale = 1.0 / sqrt((double)v->d);
     for (size_t i = 0; i < (size_t)v->n; i++, g += v->heads * v->d) {
         double mean = 0.0;
-        probabilities(v, q + i * v->row, k, a);
+        probabilities(v, c, b, h, (int)i);
         for (int j = 0; j < v->n; j++) {
             da[j] = (float)dot(g, values + (size_t)j * v->row, v->d);
             mean += (double)a[j] * da[j];
@@ -107,7 +112,7 @@ pf_status pf_ref_attention_back(void *ctx, const pf_call *c)
     const pf_site *s = c->site;
     const pf_heads v = pf_heads_of(s);
     for (int k = 0; k < s->n_in; k++)
-        if (c->gin[k])
+        if (c->gin[k]) /* never the padding */
             memset(c->gin[k], 0, (size_t)s->B * pf_shape_size(s->in[k]) * sizeof(float));
     for (int b = 0; b < s->B; b++)
         for (int h = 0; h < v.heads; h++) head_back(c, &v, b, h);

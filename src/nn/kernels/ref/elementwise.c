@@ -65,6 +65,48 @@ pf_status pf_ref_elu_back(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+/* gelu x Phi(x): its value, or its derivative Phi + x Phi'. */
+static double gelu(double x, int curve, int slope)
+{
+    if (curve == PF_GELU_ERF) {
+        double phi = 0.5 * erfc(-x * M_SQRT1_2);
+        return slope ? phi + x * exp(-0.5 * x * x) * (0.5 * M_SQRT1_2 * M_2_SQRTPI) : x * phi;
+    }
+    const double a = M_SQRT1_2 * M_2_SQRTPI, b = 0.044715; /* sqrt(2/pi) */
+    double phi = sigmoid(2.0 * a * (x + b * x * x * x));
+    return slope ? phi + x * phi * (1.0 - phi) * 2.0 * a * (1.0 + 3.0 * b * x * x) : x * phi;
+}
+
+pf_status pf_ref_gelu(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); i < n; i++)
+        c->out[i] = (float)gelu(c->in[0][i], c->site->attr.curve, 0);
+    return PF_OK;
+}
+
+pf_status pf_ref_gelu_back(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); c->gin[0] && i < n; i++)
+        c->gin[0][i] = (float)(c->gout[i] * gelu(c->in[0][i], c->site->attr.curve, 1));
+    return PF_OK;
+}
+
+pf_status pf_ref_softplus(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); i < n; i++) {
+        double x = c->in[0][i];
+        c->out[i] = (float)(fmax(x, 0.0) + log1p(exp(-fabs(x))));
+    }
+    return PF_OK;
+}
+
+pf_status pf_ref_softplus_back(void *ctx, const pf_call *c)
+{
+    for (size_t i = 0, n = total(c); c->gin[0] && i < n; i++)
+        c->gin[0][i] = (float)(c->gout[i] * sigmoid(c->in[0][i]));
+    return PF_OK;
+}
+
 static void leak(const pf_call *c, const float *from, float *to)
 {
     float slope = (float)c->site->attr.a;

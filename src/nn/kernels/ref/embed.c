@@ -39,11 +39,17 @@ pf_status pf_ref_fourier(void *ctx, const pf_call *c)
 }
 
 /* The input's four bytes are an integer. */
-static int32_t label_of(const pf_call *c, int b)
+static int32_t label_of(const pf_call *c, size_t at)
 {
     int32_t k;
-    memcpy(&k, &c->in[0][b], sizeof k);
+    memcpy(&k, &c->in[0][at], sizeof k);
     return k;
+}
+
+/* Labels of the batch. */
+static size_t label_count(const pf_site *s)
+{
+    return (size_t)s->B * pf_shape_size(s->in[0]);
 }
 
 pf_status pf_ref_embed(void *ctx, const pf_call *c)
@@ -51,29 +57,29 @@ pf_status pf_ref_embed(void *ctx, const pf_call *c)
     const pf_site *s = c->site;
     size_t n = (size_t)s->out.c;
     int classes = (int)(s->param_size[0] / n);
-    for (int b = 0; b < s->B; b++) {
+    for (size_t b = 0; b < label_count(s); b++) {
         int k = label_of(c, b);
         PF_REQUIRE(k < classes, PF_EARG,
                    "operator %s (embed): label %d, want less than %d classes", s->name, k,
                    classes);
-        float *row = c->out + (size_t)b * n;
+        float *row = c->out + b * n;
         if (k < 0) memset(row, 0, n * sizeof *row);
         else memcpy(row, c->param[0] + (size_t)k * n, n * sizeof *row);
     }
     return PF_OK;
 }
 
-/* Samples in order, so that the sums of a row are the same bits. */
+/* Labels in order, so that the sums of a row are the same bits. */
 pf_status pf_ref_embed_back(void *ctx, const pf_call *c)
 {
     const pf_site *s = c->site;
     size_t n = (size_t)s->out.c;
     if (!c->gparam[0]) return PF_OK;
     memset(c->gparam[0], 0, s->param_size[0] * sizeof(float));
-    for (int b = 0; b < s->B; b++) {
+    for (size_t b = 0; b < label_count(s); b++) {
         int k = label_of(c, b);
         for (size_t i = 0; k >= 0 && i < n; i++)
-            c->gparam[0][(size_t)k * n + i] += c->gout[(size_t)b * n + i];
+            c->gparam[0][(size_t)k * n + i] += c->gout[b * n + i];
     }
     return PF_OK;
 }

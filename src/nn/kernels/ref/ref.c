@@ -41,5 +41,15 @@ const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
     [PF_OP_POSITIONAL] = SOURCE(positional),
     [PF_OP_FOURIER] = SOURCE(fourier),
     [PF_OP_DIVIDE] = ROW(divide, .saved = pf_ref_divide_saved),
+    [PF_OP_GELU] = ROW(gelu),
+    [PF_OP_SOFTPLUS] = ROW(softplus),
+    [PF_OP_LAYER_NORM] = ROW(layer_norm, .saved = pf_ref_layer_norm_saved),
+    [PF_OP_PICK] = ROW(pick),
+    [PF_OP_MODULATE] = ROW(modulate),
+    [PF_OP_GATE] = ROW(gate),
+    [PF_OP_SCALE_BY] = ROW(scale_by),
+    [PF_OP_POSITIONS] = ROW(positions),
+    [PF_OP_ROTARY] = ROW(rotary),
+    [PF_OP_LINEAR_ATTENTION] = ROW(linear_attention, .scratch = pf_ref_linear_attention_scratch),
 };
 /* clang-format on */
