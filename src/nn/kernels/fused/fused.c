@@ -22,6 +22,16 @@ static const pf_kernel kernels[] = {
     {PF_OP_SINE, &pf_fused_sine},
     {PF_OP_LEVELS, &pf_fused_levels},
     {PF_OP_DIVIDE, &pf_fused_divide},
+    {PF_OP_GELU, &pf_fused_gelu},
+    {PF_OP_SOFTPLUS, &pf_fused_softplus},
+    {PF_OP_LAYER_NORM, &pf_fused_layer_norm},
+    {PF_OP_PICK, &pf_fused_pick},
+    {PF_OP_MODULATE, &pf_fused_modulate},
+    {PF_OP_GATE, &pf_fused_gate},
+    {PF_OP_SCALE_BY, &pf_fused_scale_by},
+    {PF_OP_POSITIONS, &pf_fused_positions},
+    {PF_OP_EMBED, &pf_fused_embed},
+    {PF_OP_ROTARY, &pf_fused_rotary},
     {0, NULL},
 };
 

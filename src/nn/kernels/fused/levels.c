@@ -2,8 +2,7 @@
  * the formulas are in ref/levels.c.
  *
  * Where a bin's mass is the difference of two normal tails, both are tails of the same side: no
- * digits are lost to 1.  A tail is exp(-z^2/2) times a polynomial: (1 + 2 y) exp(y^2) erfc(y) in
- * (y - 2)/(y + 2), the form of Shepherd and Laframboise 1981, fitted to 3e-8. */
+ * digits are lost to 1. */
 #include "nn/kernels/fused/rows.h"
 #include "nn/kernels/fused/vec.h"
 #include "nn/kernels/ref/ref.h"
@@ -38,17 +37,6 @@ static line line_of(const pf_attr *a)
     return l;
 }
 
-PF_INLINE float tail(float y)
-{
-    static const float c[] = {9.49484937e-05f,  -2.47455376e-04f, -1.28459139e-03f,
-                              1.14612682e-03f,  8.62373546e-03f,  -7.99801272e-03f,
-                              -5.41963213e-02f, 1.64046758e-01f,  -1.66032391e-01f,
-                              -9.27636556e-02f, 1.27697841e+00f};
-    float s = (y - 2.0f) / (y + 2.0f), q = c[0];
-    for (int i = 1; i < 11; i++) q = q * s + c[i];
-    return 0.5f * q / (1.0f + 2.0f * y);
-}
-
 /* a_k = first - k step for n edges, z_k = a_k + far: density of the normal at z_k over that at
  * `far`, and the lower tail P(z_k), less 1 where z_k >= 0, likewise. */
 PF_INLINE void edges(int n, float first, float step, float far, float *f, float *tails)
@@ -56,7 +44,8 @@ PF_INLINE void edges(int n, float first, float step, float far, float *f, float 
     PF_SIMD
     for (int k = 0; k < n; k++) {
         float a = first - (float)k * step, z = a + far;
-        float e = pf_exp(-0.5f * a * (a + 2.0f * far)), q = e * tail(fabsf(z) * 0.707106781f);
+        float e = pf_exp(-0.5f * a * (a + 2.0f * far)),
+              q = e * pf_tail(fabsf(z) * 0.707106781f);
         f[k] = 0.398942280f * e;
         tails[k] = z >= 0.0f ? -q : q;
     }

@@ -26,6 +26,16 @@
 #define pf_fused_up2         PF_CLONED(pf_fused_up2)
 #define pf_fused_down2       PF_CLONED(pf_fused_down2)
 #define pf_fused_fir         PF_CLONED(pf_fused_fir)
+#define pf_fused_gelu        PF_CLONED(pf_fused_gelu)
+#define pf_fused_softplus    PF_CLONED(pf_fused_softplus)
+#define pf_fused_layer_norm  PF_CLONED(pf_fused_layer_norm)
+#define pf_fused_pick        PF_CLONED(pf_fused_pick)
+#define pf_fused_modulate    PF_CLONED(pf_fused_modulate)
+#define pf_fused_gate        PF_CLONED(pf_fused_gate)
+#define pf_fused_scale_by    PF_CLONED(pf_fused_scale_by)
+#define pf_fused_positions   PF_CLONED(pf_fused_positions)
+#define pf_fused_embed       PF_CLONED(pf_fused_embed)
+#define pf_fused_rotary      PF_CLONED(pf_fused_rotary)
 #define pf_fused_undrop      PF_CLONED(pf_fused_undrop)
 #define pf_fused_sum_rows    PF_CLONED(pf_fused_sum_rows)
 
@@ -37,6 +47,9 @@ extern const pf_row pf_fused_elu, pf_fused_leaky_relu, pf_fused_instance;
 extern const pf_row pf_fused_pool, pf_fused_bilinear;
 extern const pf_row pf_fused_levels;
 extern const pf_row pf_fused_sine, pf_fused_divide, pf_fused_dropout;
+extern const pf_row pf_fused_gelu, pf_fused_softplus, pf_fused_layer_norm;
+extern const pf_row pf_fused_pick, pf_fused_modulate, pf_fused_gate, pf_fused_scale_by;
+extern const pf_row pf_fused_positions, pf_fused_embed, pf_fused_rotary;
 extern const pf_row pf_fused_concat, pf_fused_up2, pf_fused_down2, pf_fused_fir;
 
 /* d [n] = g where byte is 1, times keep; 0 elsewhere */

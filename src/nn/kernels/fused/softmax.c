@@ -1,4 +1,4 @@
-/* Softmax of the rows of attention, and its derivative. */
+/* Softmax of the rows or columns of attention, and its derivative. */
 #include "nn/kernels/fused/softmax.h"
 #include "nn/kernels/fused/vec.h"
 
@@ -44,4 +44,54 @@ static void backward(int rows, int n, float scale, const float *p, float *d)
     }
 }
 
-const pf_softmax_ops pf_softmax = {forward, backward};
+static void columns(int rows, int n, float scale, const unsigned char *there, float *p,
+                    float *sums)
+{
+    float *top = sums, *sum = sums + n;
+    for (int i = 0; i < n; i++) {
+        top[i] = -3.0e38f;
+        sum[i] = 0.0f;
+    }
+    for (int r = 0; r < rows; r++) {
+        const float *x = p + (size_t)r * (size_t)n;
+        if (!there[r]) continue;
+        PF_SIMD
+        for (int i = 0; i < n; i++) top[i] = x[i] > top[i] ? x[i] : top[i];
+    }
+    for (int r = 0; r < rows; r++) {
+        float *x = p + (size_t)r * (size_t)n;
+        if (!there[r]) {
+            memset(x, 0, (size_t)n * sizeof *x);
+            continue;
+        }
+        PF_SIMD
+        for (int i = 0; i < n; i++) {
+            x[i] = pf_exp((x[i] - top[i]) * scale);
+            sum[i] += x[i];
+        }
+    }
+    for (int i = 0; i < n; i++) sum[i] = sum[i] > 0.0f ? 1.0f / sum[i] : 0.0f;
+    for (int r = 0; r < rows; r++) {
+        float *x = p + (size_t)r * (size_t)n;
+        PF_SIMD
+        for (int i = 0; i < n; i++) x[i] *= sum[i];
+    }
+}
+
+static void columns_back(int rows, int n, float scale, const float *p, float *d, float *sums)
+{
+    for (int i = 0; i < n; i++) sums[i] = 0.0f;
+    for (int r = 0; r < rows; r++) {
+        const float *x = p + (size_t)r * (size_t)n, *g = d + (size_t)r * (size_t)n;
+        PF_SIMD
+        for (int i = 0; i < n; i++) sums[i] += x[i] * g[i];
+    }
+    for (int r = 0; r < rows; r++) {
+        const float *x = p + (size_t)r * (size_t)n;
+        float *g = d + (size_t)r * (size_t)n;
+        PF_SIMD
+        for (int i = 0; i < n; i++) g[i] = x[i] * (g[i] - sums[i]) * scale;
+    }
+}
+
+const pf_softmax_ops pf_softmax = {forward, backward, columns, columns_back};

@@ -1,0 +1,260 @@
+/* The fast rows of the operators of transformers against the plain ones; see kernel_compare.h. */
+#include "kernel_compare.h"
+
+static int has_onednn(void)
+{
+    return pf_onednn_kernels[0].row != NULL;
+}
+
+static void two_params(bench *t, size_t weight, size_t bias)
+{
+    t->site.n_param = 2;
+    t->site.param_size[0] = weight;
+    t->site.param_size[1] = bias;
+}
+
+static void layer_norms_agree(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        pf_shape in = any_shape();
+        in.c = i % 3 ? in.c + 1 : 2 * in.c + 7; /* one channel is all mean */
+        bench t = site(PF_OP_LAYER_NORM, 1, in, in);
+        t.site.attr = (pf_attr){.eps = 1e-5, .rms = i % 2};
+        two_params(&t, (size_t)in.c, (size_t)in.c);
+        if (i % 4 > 1) t.site.n_param = 1;
+        check(&t);
+    }
+}
+
+static void curves_agree(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIALS; i++) {
+        pf_shape in = any_shape();
+        bench t = site(PF_OP_GELU, 1, in, in);
+        t.site.attr.curve = i % 2 ? PF_GELU_ERF : PF_GELU_TANH;
+        check(&t);
+        t = site(PF_OP_SOFTPLUS, 1, in, in);
+        check(&t);
+    }
+}
+
+/* Relative to the value itself, tails and all: a few roundings of the exponent -x^2/2. */
+static void curves_keep_their_digits_in_the_tails(void **state)
+{
+    (void)state;
+    enum { N = 4001 };
+    for (int kind = 0; kind < 2; kind++) {
+        bench t = site(kind ? PF_OP_SOFTPLUS : PF_OP_GELU, 1, (pf_shape){1, 1, N},
+                       (pf_shape){1, 1, N});
+        t.site.B = 1;
+        t.site.attr.curve = PF_GELU_ERF;
+        begin(&t);
+        for (int i = 0; i < N; i++) t.in[0][i] = (float)(i - N / 2) * (10.0f / (N / 2));
+        pf_call c = call_of(&t, 0);
+        assert_int_equal(t.row[0]->forward(NULL, &c), PF_OK);
+        for (int i = 0; i < N; i++) {
+            double x = (double)t.in[0][i];
+            double want = kind ? log1p(exp(x)) : 0.5 * x * erfc(-x / sqrt(2.0));
+            double within = (kind ? 5e-7 : 5e-7 + 1e-7 * x * x) * fabs(want);
+            if (fabs((double)c.out[i] - want) > within)
+                fail_msg("kind %d at %g: %g, not %g", kind, x, (double)c.out[i], want);
+        }
+        end(&t);
+    }
+}
+
+static void what_goes_by_channel_agrees(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIALS; i++) {
+        pf_shape in = any_shape(), vector = {1, 1, in.c};
+        bench t = site(PF_OP_MODULATE, 3, in, in);
+        t.site.in[1] = t.site.in[2] = vector;
+        check(&t);
+        t = site(PF_OP_GATE, 3, in, in);
+        t.site.in[1] = vector;
+        check(&t);
+        t = site(PF_OP_SCALE_BY, 1, in, in);
+        t.site.n_param = 1;
+        t.site.param_size[0] = 1;
+        check(&t);
+        int first = pick(0, in.c - 1), step = pick(1, 3);
+        pf_shape out = {in.h, in.w, (in.c - 1 - first) / step + 1};
+        t = site(PF_OP_PICK, 1, in, out);
+        t.site.attr = (pf_attr){.first = first, .step = step};
+        check(&t);
+    }
+}
+
+static void positions_agree(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIALS; i++) {
+        pf_shape in = any_shape();
+        int n = in.h * in.w, window = pick(1, n);
+        bench t = site(PF_OP_POSITIONS, 1, in, in);
+        t.site.attr.window = window;
+        two_params(&t, (size_t)((n + window - 1) / window * in.c), (size_t)(window * in.c));
+        check(&t);
+        t = site(PF_OP_POSITIONS, 1, in, in);
+        t.site.n_param = 1;
+        t.site.param_size[0] = pf_shape_size(in);
+        check(&t);
+        int heads = pick(1, 4), d = 2 * pick(1, 20);
+        in.c = heads * d + pick(0, 1) * 5;
+        t = site(PF_OP_ROTARY, 1, in, in);
+        t.site.attr = (pf_attr){.turned = heads * d, .heads = heads, .a = 10000.0};
+        check(&t);
+    }
+}
+
+/* Integers among the inputs: 0 .. most-1, and -1 now and then. */
+static void put_labels(bench *t, int input, int most)
+{
+    for (size_t i = 0; i < in_size(t, input); i++) {
+        int32_t k = pick(0, 9) ? pick(0, most - 1) : -1;
+        memcpy(t->in[input] + i, &k, sizeof k);
+    }
+}
+
+static void tables_at_many_positions_agree(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIALS; i++) {
+        pf_shape in = any_shape(), labels = {in.h, in.w + 1, 1};
+        int classes = pick(1, 30);
+        bench t = site(PF_OP_EMBED, 1, labels, (pf_shape){labels.h, labels.w, in.c});
+        t.site.n_param = 1;
+        t.site.param_size[0] = (size_t)(classes * in.c);
+        t.site.want_dx[0] = 0;
+        begin(&t);
+        put_labels(&t, 0, classes);
+        check_begun(&t);
+    }
+}
+
+static bench attention_site(pf_op op, pf_shape in, int heads, int padded)
+{
+    in.c *= heads;
+    bench t = site(op, 3 + padded, in, in);
+    if (padded) {
+        t.site.in[3] = (pf_shape){in.h, in.w, 1};
+        t.site.want_dx[3] = 0;
+    }
+    t.site.attr.heads = heads;
+    return t;
+}
+
+static void check_attention(bench *t)
+{
+    begin(t);
+    if (t->site.n_in == 4) put_labels(t, 3, 3);
+    check_begun(t);
+}
+
+static void masked_attention_agrees(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    for (int i = 0; i < 3 * TRIALS; i++) {
+        pf_shape in = any_shape();
+        in.c = pick(1, 40);
+        bench t = attention_site(PF_OP_ATTENTION, in, pick(1, 5), i % 2);
+        t.site.attr.mask = i % 3 ? i % 3 == 1 ? PF_MASK_CAUSAL : PF_MASK_WINDOW : PF_MASK_NONE;
+        t.site.attr.window = pick(1, in.h * in.w + 3);
+        check_attention(&t);
+    }
+}
+
+/* Rows of windows in blocks, the last one short; P is kept, or made again where it would be large. */
+static void windows_cost_what_they_see(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    static const int length[] = {600, 517, 333, 1100}, window[] = {16, 100, 7, 150};
+    for (int i = 0; i < 4; i++) {
+        bench t =
+            attention_site(PF_OP_ATTENTION, (pf_shape){1, length[i], 8}, i == 3 ? 8 : 2, i % 2);
+        t.site.attr.mask = PF_MASK_WINDOW;
+        t.site.attr.window = window[i];
+        begin(&t);
+        size_t kept = t.row[0]->saved(&t.site, t.side[0].ctx),
+               room = t.row[0]->scratch(&t.site, t.side[0].ctx),
+               all = (size_t)(t.site.B * t.site.attr.heads * length[i]) * (size_t)length[i];
+        if (i < 3) assert_true(kept > 0 && kept < all);
+        else assert_int_equal(kept, 0);
+        assert_true(room < all);
+        if (t.site.n_in == 4) put_labels(&t, 3, 3);
+        check_begun(&t);
+    }
+}
+
+static void linear_attention_agrees(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        pf_shape in = any_shape();
+        in.c = pick(1, 33);
+        bench t = attention_site(PF_OP_LINEAR_ATTENTION, in, pick(1, 5), i % 2);
+        check_attention(&t);
+    }
+}
+
+static pf_node port(pf_graph *g, const char *name, pf_shape s)
+{
+    return pf_port_node(g, &(pf_port){.name = name, .shape = s});
+}
+
+/* Bytes of a plan beyond its inputs, its output and their gradients. */
+static double more_than_ends(int length, int heads, int width, const pf_attend_opt *o)
+{
+    pf_graph *g = NULL;
+    pf_plan *p = NULL;
+    pf_shape s = {1, length, width};
+    assert_int_equal(pf_graph_create(&g), PF_OK);
+    pf_attend_opt with = *o;
+    with.heads = heads;
+    pf_node y = pf_attend(g, port(g, "q", s), port(g, "k", s), port(g, "v", s), &with);
+    assert_int_equal(pf_graph_finish(g, y), PF_OK);
+    pf_plan_opt want = {.batch = 1, .want_in = 7};
+    assert_int_equal(pf_plan_create(g, &want, &p), PF_OK);
+    double bytes = (double)pf_plan_bytes(p) - 4.0 * 4.0 * length * width;
+    pf_plan_free(p);
+    pf_graph_free(g);
+    return bytes;
+}
+
+static void attention_over_4096_positions_fits_in_64_MB(void **state)
+{
+    (void)state;
+    static const pf_attend_opt kind[] = {{.mask = PF_MASK_NONE},
+                                         {.mask = PF_MASK_CAUSAL},
+                                         {.mask = PF_MASK_WINDOW, .window = 128},
+                                         {.mask = PF_MASK_WINDOW, .window = 1024}};
+    for (int i = 0; i < 4; i++) {
+        pf_attend_opt o = kind[i];
+        o.padding = PF_NONE;
+        double bytes = more_than_ends(4096, 8, 512, &o);
+        if (!(bytes < 64e6)) fail_msg("kind %d: %g MB", i, bytes / 1e6);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        drawing_test(layer_norms_agree),
+        drawing_test(curves_agree),
+        drawing_test(curves_keep_their_digits_in_the_tails),
+        drawing_test(what_goes_by_channel_agrees),
+        drawing_test(positions_agree),
+        drawing_test(tables_at_many_positions_agree),
+        drawing_test(masked_attention_agrees),
+        drawing_test(windows_cost_what_they_see),
+        drawing_test(linear_attention_agrees),
+        drawing_test(attention_over_4096_positions_fits_in_64_MB),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
