@@ -135,6 +135,20 @@ static void tables_at_many_positions_agree(void **state)
     }
 }
 
+/* Where whole blocks of channels are; where not, as in other networks. */
+static void linear_maps_of_positions_agree(void **state)
+{
+    (void)state;
+    if (!has_onednn()) skip();
+    static const int channels[][2] = {{16, 16}, {48, 80}, {64, 256}, {256, 32}, {24, 40}};
+    for (int i = 0; i < 2 * TRIALS; i++) {
+        const int *c = channels[i % 5];
+        bench t = linear_site((pf_shape){1, pick(2, 300), c[0]}, c[1], 0);
+        t.site.attr.sequence = 1;
+        check(&t);
+    }
+}
+
 static bench attention_site(pf_op op, pf_shape in, int heads, int padded)
 {
     in.c *= heads;
@@ -251,6 +265,7 @@ int main(void)
         drawing_test(what_goes_by_channel_agrees),
         drawing_test(positions_agree),
         drawing_test(tables_at_many_positions_agree),
+        drawing_test(linear_maps_of_positions_agree),
         drawing_test(masked_attention_agrees),
         drawing_test(windows_cost_what_they_see),
         drawing_test(linear_attention_agrees),

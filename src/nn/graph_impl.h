@@ -32,7 +32,8 @@ struct pf_graph {
     pf_gname *names;
     pf_port port[PF_PORTS_MAX]; /* names are those of `names` */
     int port_node[PF_PORTS_MAX], n_port;
-    int output; /* -1: not yet */
+    int sequence; /* 1: it embeds positions */
+    int output;   /* -1: not yet */
     pf_status failed;
     char message[512];
 };

@@ -39,6 +39,7 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int curve;                          /* GELU: pf_gelu_kind */
     int cosine_first;                   /* POSITIONAL: the published order of U-Nets */
     int in_out;                         /* LINEAR: 1 = weight is [in,out] */
+    int sequence;                       /* LINEAR: 1 = in a network that embeds positions */
     double eps, rate;                   /* norms eps; GROUP_NORM, DROPOUT rate */
     int levels, grid;                   /* LEVELS */
     int pool;                           /* POOL: pf_pool */

@@ -102,6 +102,7 @@ static pf_node linear(pf_graph *g, pf_gnode *n, const pf_linear_opt *o)
     if (o->axes < 0 || o->axes > 2)
         return pf_graph_fail_at(g, n, "%d more axes of the weight, want 0, 1 or 2", o->axes);
     n->shape.c = cout;
+    n->attr.sequence = g->sequence;
     pf_param p = {.rank = 2 + o->axes,
                   .dim = {in_out ? cin : cout, in_out ? cout : cin, 1, 1},
                   .trainable = 1,
@@ -316,6 +317,7 @@ pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int 
     if (n.shape.c != 1)
         return pf_graph_fail_at(g, &n, "the label is %dx%dx%d, want one a pixel", n.shape.h,
                                 n.shape.w, n.shape.c);
+    g->sequence |= n.shape.h * n.shape.w > 1;
     return add_table(g, &n, &(table){name, classes, width, PF_INIT_NORMAL, 1.0});
 }
 

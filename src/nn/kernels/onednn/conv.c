@@ -3,11 +3,17 @@
  * Activations stay NHWC.  Each primitive chooses its own weight layout; prepare() packs the
  * weights once per new value, and the weight gradient is unpacked after each backward pass.
  * Where weights are large and change every few passes, as in training, each pass packs them anew
- * in working space that all layers share: a copy less of all parameters, twice, for 1 % of a pass. */
+ * in working space that all layers share: a copy less of all parameters, twice, for 1 % of a pass.
+ *
+ * The weight gradient of positions is a product along thousands of them, for which oneDNN takes twice the time
+ * of ours. */
+#include "nn/kernels/fused/outer.h"
 #include "nn/kernels/onednn/engine.h"
 #include <probflow/memory.h>
 
 enum { KEPT_BYTES = 128 * 1024 };
+
+PF_CLONE_TABLE(const pf_outer_ops, pf_outer_product, outer_ops);
 
 typedef struct conv {
     dnn_lib *lib;
@@ -16,6 +22,7 @@ typedef struct conv {
     dnn_op *forward, *data, *weights;          /* the last two only where wanted */
     dnn_op *pack_forward, *pack_data, *unpack; /* NULL: the layouts agree */
     float *bias_sink;                          /* when the bias gradient is not asked for */
+    pf_outer outer; /* the weight gradient where there is no `weights`; rows 0: none */
 } conv;
 
 dnn_conv_shape dnn_conv_shape_of(const pf_site *s)
@@ -47,6 +54,13 @@ dnn_conv_shape dnn_conv_shape_of(const pf_site *s)
     return c;
 }
 
+static int by_outer(const pf_site *s)
+{
+    int positions = s->in[0].h * s->in[0].w;
+    return s->op == PF_OP_LINEAR && s->attr.sequence && positions > 1 && !s->attr.in_out &&
+           s->in[0].c % 16 == 0 && s->out.c % 16 == 0;
+}
+
 static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
 {
     c->shape = dnn_conv_shape_of(s);
@@ -58,7 +72,9 @@ static PF_MUST_USE pf_status conv_init(conv *c, const pf_site *s)
         PF_TRY(dnn_conv_create(c->lib, DNN_CONV_DATA, &c->shape, &c->data));
         PF_TRY(dnn_conv_pack_create(c->lib, c->data, &c->shape, &c->pack_data));
     }
-    if (s->want_dp) {
+    if (s->want_dp && by_outer(s)) {
+        c->outer = (pf_outer){s->B * s->in[0].h * s->in[0].w, s->out.c, s->in[0].c};
+    } else if (s->want_dp) {
         PF_TRY(dnn_conv_create(c->lib, DNN_CONV_WEIGHTS, &c->shape, &c->weights));
         PF_TRY(dnn_conv_unpack_create(c->lib, c->weights, &c->shape, &c->unpack));
         c->bias_sink = pf_zalloc((size_t)c->shape.cout * sizeof(float));
@@ -168,6 +184,8 @@ static size_t scratch(const pf_site *s, void *ctx)
         size_t packed_gradient = c->unpack ? dnn_conv_weight_bytes(c->weights) : 0;
         n = max2(n, bytes_to_floats(packed_gradient) * sizeof(float) + own);
     }
+    if (c->outer.rows)
+        n = max2(n, outer_ops[pf_isa_clone()]->scratch(&c->outer) * sizeof(float));
     return bytes_to_floats(n);
 }
 
@@ -194,6 +212,13 @@ static pf_status forward(void *ctx, const pf_call *call)
     return dnn_run(c->lib, c->forward, c->shape.bias ? with : without, own);
 }
 
+static void outer(const conv *c, const pf_call *call)
+{
+    const pf_outer_ops *ops = outer_ops[pf_isa_clone()];
+    ops->run(&c->outer, call->gout, call->in[0], call->gparam[0], call->scratch);
+    if (call->gparam[1]) ops->sum(c->outer.rows, c->outer.M, call->gout, call->gparam[1]);
+}
+
 static pf_status backward(void *ctx, const pf_call *call)
 {
     conv *c = ctx;
@@ -205,6 +230,10 @@ static pf_status backward(void *ctx, const pf_call *call)
         PF_TRY(dnn_run(c->lib, c->data, ptr, own));
     }
     if (!call->gparam[0]) return PF_OK;
+    if (c->outer.rows) {
+        outer(c, call);
+        return PF_OK;
+    }
     float *gw = c->unpack ? call->scratch : call->gparam[0];
     own = call->scratch;
     if (c->unpack) own += bytes_to_floats(dnn_conv_weight_bytes(c->weights));
