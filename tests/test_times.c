@@ -10,7 +10,7 @@ enum { T = 4, KEPT = PF_TIMES_KEPT };
 static pf_times *filled(int n, const double *loss)
 {
     pf_times *t = NULL;
-    must(pf_times_create(n, &t));
+    must(pf_times_create(n, PF_TIMES_LAST_TEN, &t));
     for (int k = 0; k < KEPT; k++)
         for (int32_t i = 0; i < n; i++) pf_times_add(t, 1, &i, &loss[i]);
     return t;
@@ -21,7 +21,7 @@ static void until_every_index_has_ten_losses_all_are_alike(void **state)
     (void)state;
     pf_times *t = NULL;
     const double loss = 3.0;
-    must(pf_times_create(T, &t));
+    must(pf_times_create(T, PF_TIMES_LAST_TEN, &t));
     for (int k = 0; k < KEPT * T; k++) {
         int32_t i = k / KEPT;
         for (int j = 0; j < T; j++) {
@@ -67,7 +67,7 @@ static void the_ten_last_losses_are_kept_in_order(void **state)
 {
     (void)state;
     pf_times *t = NULL;
-    must(pf_times_create(2, &t));
+    must(pf_times_create(2, PF_TIMES_LAST_TEN, &t));
     for (int k = 0; k < 25; k++) {
         const int32_t index[] = {1};
         const double loss[] = {k};
@@ -176,7 +176,7 @@ static void what_a_file_says_is_held_against_it(void **state)
     int32_t count[T];
     memcpy(loss, pf_times_losses(t), sizeof loss);
     memcpy(count, pf_times_counts(t), sizeof count);
-    must(pf_times_create(T, &back));
+    must(pf_times_create(T, PF_TIMES_LAST_TEN, &back));
     must(pf_times_set(back, "a.h5", T, KEPT, loss, count));
     for (int i = 0; i < T; i++)
         assert_true(pf_times_probability(back, i) == pf_times_probability(t, i));
@@ -219,10 +219,50 @@ static void memory_that_runs_out_is_told(void **state)
     for (int n = 1; n <= 5; n++) {
         pf_times *t = NULL;
         pf_alloc_fail_at(n);
-        assert_int_equal(pf_times_create(T, &t), PF_EMEM);
+        assert_int_equal(pf_times_create(T, PF_TIMES_LAST_TEN, &t), PF_EMEM);
         pf_alloc_fail_at(0);
         assert_int_equal(pf_alloc_live(), before);
     }
+}
+
+static void decaying_losses_are_drawn_by_their_mean_square(void **state)
+{
+    (void)state;
+    enum { N = 3, DRAWS = 11 };
+    pf_times *t, *back;
+    double h[N] = {0}, sum = 0.0, w[N];
+    must(pf_times_create(N, PF_TIMES_DECAYING, &t));
+    for (int n = 0; n < DRAWS; n++)
+        for (int32_t i = 0; i < N; i++) {
+            double loss = 1.0 + i + 0.1 * n;
+            assert_true(pf_times_weight(t, 0) == 1.0);
+            pf_times_add(t, 1, &i, &loss);
+            h[i] = 0.1 * loss * loss + 0.9 * h[i];
+        }
+    for (int i = 0; i < N; i++) sum += w[i] = sqrt(h[i ? i : 1] + 1e-10) + 1e-4;
+    for (int i = 0; i < N; i++) {
+        assert_near(pf_times_losses(t)[i], h[i], 1e-14);
+        assert_near(pf_times_probability(t, i), w[i] / sum, 1e-14);
+        assert_near(pf_times_weight(t, i), sum / (N * w[i]), 1e-14);
+    }
+    assert_int_equal(pf_times_kept(t), 1);
+    /* two losses of an index in one batch count one after the other */
+    const int32_t twice[2] = {1, 1};
+    const double losses[2] = {3.0, 7.0};
+    pf_times_add(t, 2, twice, losses);
+    assert_near(pf_times_losses(t)[1], 0.1 * 49.0 + 0.9 * (0.1 * 9.0 + 0.9 * h[1]), 1e-13);
+    assert_int_equal(pf_times_counts(t)[1], DRAWS + 2);
+    must(pf_times_create(N, PF_TIMES_DECAYING, &back));
+    must(pf_times_set(back, "a.h5", N, 1, pf_times_losses(t), pf_times_counts(t)));
+    for (int i = 0; i < N; i++)
+        assert_true(pf_times_probability(back, i) == pf_times_probability(t, i));
+    assert_int_equal(
+        pf_times_set(back, "a.h5", N, KEPT, pf_times_losses(t), pf_times_counts(t)),
+        PF_EFORMAT);
+    const double below[N] = {1.0, -1.0, 1.0};
+    assert_int_equal(pf_times_set(back, "a.h5", N, 1, below, pf_times_counts(t)), PF_EFORMAT);
+    pf_times_free(t);
+    pf_times_free(back);
 }
 
 int main(void)
@@ -230,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(until_every_index_has_ten_losses_all_are_alike),
         cmocka_unit_test(probabilities_are_those_worked_out_by_hand),
+        cmocka_unit_test(decaying_losses_are_drawn_by_their_mean_square),
         cmocka_unit_test(the_ten_last_losses_are_kept_in_order),
         cmocka_unit_test(draws_come_as_often_as_their_probability),
         cmocka_unit_test(the_weighted_loss_has_the_uniform_mean_for_any_history),

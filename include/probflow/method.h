@@ -19,6 +19,7 @@
 #include <probflow/score.h>
 #include <probflow/sde.h>
 #include <probflow/space.h>
+#include <probflow/times.h>
 #include <probflow/view.h>
 
 typedef struct pf_net pf_net; /* probflow/net.h */
@@ -81,6 +82,7 @@ typedef struct pf_method_ops {
     /* T when its indices are to be drawn by the second moment of their loss, which training then remembers
      * and tells as b->index; 0, or NULL: it draws by itself. */
     int (*times)(const void *self);
+    pf_times_law times_law; /* by which they are drawn then */
     /* A network that is told its own first answer.  Where it looks twice, one forward pass is made of what see filled
      * in, again changes inputs by what that returned, net [B,out], without a gradient, and the loss is that of
      * the pass made then.  looks_twice NULL: 0. */

@@ -159,7 +159,10 @@ static PF_MUST_USE pf_status print_times(const page *p)
                                     "%s is damaged: cannot open /times/history", p->path);
     if (d > 0) H5Dclose(d);
     if (st) return pf_trail(st, PF_WHERE);
-    if (s.rank == 2)
+    if (s.rank == 2 && s.dim[1] == 1)
+        fprintf(p->f, "  %-16s a mean square of the losses of each of %llu indices\n", "/times",
+                (unsigned long long)s.dim[0]);
+    else if (s.rank == 2)
         fprintf(p->f, "  %-16s up to %llu last losses of %llu indices\n", "/times",
                 (unsigned long long)s.dim[1], (unsigned long long)s.dim[0]);
     return PF_OK;

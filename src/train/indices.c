@@ -14,7 +14,7 @@ pf_status pf_indices_open(pf_trainer *t)
     const pf_method_ops *m = t->net->method.ops;
     int T = m->times ? m->times(t->net->self) : 0, batch = t->e->train.batch;
     if (!T) return PF_OK;
-    PF_TRY(pf_times_create(T, &x->law));
+    PF_TRY(pf_times_create(T, m->times_law, &x->law));
     x->index = pf_zalloc((size_t)batch * sizeof *x->index);
     x->weight = pf_zalloc((size_t)batch * sizeof *x->weight);
     x->loss = pf_zalloc((size_t)(t->cut.own * t->cut.b) * sizeof *x->loss);
@@ -65,7 +65,7 @@ void pf_indices_save(const pf_trainer *t, pf_checkpoint *c)
     const pf_times *law = t->indices.law;
     if (!law) return;
     c->times = t->net->method.ops->times(t->net->self);
-    c->times_kept = PF_TIMES_KEPT;
+    c->times_kept = pf_times_kept(law);
     c->times_loss = pf_times_losses(law);
     c->times_count = pf_times_counts(law);
 }

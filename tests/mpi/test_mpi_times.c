@@ -143,7 +143,7 @@ static double loss_of_step(const pf_checkpoint *before, const pf_checkpoint *aft
     int left[T] = {0};
     const pf_batch b = {
         .B = BATCH, .total = BATCH, .seed = after->seed, .step = (uint32_t)before->step};
-    must(pf_times_create(T, &law));
+    must(pf_times_create(T, PF_TIMES_LAST_TEN, &law));
     must(pf_times_set(law, "it", T, before->times_kept, before->times_loss,
                       before->times_count));
     pf_times_draw(law, &b, index, weight);

@@ -51,7 +51,7 @@ static pf_status check(vectors *v)
     pf_times *t = NULL;
     pf_free(text);
     PF_REQUIRE(T > 0, PF_EFORMAT, "%s does not say how many indices it has", v->path);
-    PF_TRY(pf_times_create(T, &t));
+    PF_TRY(pf_times_create(T, PF_TIMES_LAST_TEN, &t));
     pf_status st = add(v, "before", T, t);
     if (!st) st = hold(v, "before", T, t);
     if (!st) st = add(v, "after", T, t);
