@@ -25,8 +25,8 @@ static PF_MUST_USE pf_status build_graph(pf_net *n)
     pf_node y = n->model.ops->build(&n->model.opt, n->graph, &n->offered);
     PF_TRY(pf_graph_finish(n->graph, y));
 
-    PF_REQUIRE(pf_graph_port(n->graph, "x") >= 0, PF_EARG, "model %s reads no data",
-               n->model.ops->name);
+    PF_REQUIRE(pf_graph_port(n->graph, "x") >= 0 || pf_graph_port(n->graph, "tokens") >= 0,
+               PF_EARG, "model %s reads no data", n->model.ops->name);
     pf_shape s = pf_graph_shape(n->graph, y), want = n->offered.out, x = n->space.shape;
     PF_REQUIRE(pf_shape_same(s, want), PF_ESHAPE,
                "model %s maps images of %dx%dx%d to %dx%dx%d, want %dx%dx%d",
