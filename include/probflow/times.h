@@ -16,7 +16,7 @@
  *
  * All Local.  The same losses in the same order give the same bits.
  * Source  Nichol and Dhariwal 2021, eq. 18, and its published code; decaying: Hoogeboom et al. 2021, their published code.
- * Test    test_times; check_vectors on gauss_*.h5 (the resampler) and multinomial_k*.h5 (importance) */
+ * Test    test_times; check_vectors on gauss_*.h5 (the resampler) and multinomial_*.h5 (importance) */
 #ifndef PROBFLOW_TIMES_H
 #define PROBFLOW_TIMES_H
 

@@ -4,7 +4,7 @@
  * their own numbers in model scale; levels of images are categories too, on the grid `published`.
  *
  * Rows are of floats, as networks return them, or of doubles; all sums are in double.  All Local.
- * Test  test_categorical; check_vectors on multinomial_k*.h5, md4.h5 and mdlm.h5 */
+ * Test  test_multinomial, test_masked; check_vectors on multinomial_*.h5, md4.h5 and mdlm.h5 */
 #ifndef PROBFLOW_SRC_METHOD_CATEGORICAL_H
 #define PROBFLOW_SRC_METHOD_CATEGORICAL_H
 

@@ -20,7 +20,7 @@
  *
  * All in double, of one entry, and Local.
  * Source  Hoogeboom et al. 2021, section 4 and appendix; their published code (diffusion_multinomial.py)
- * Test    test_multinomial; check_vectors on multinomial_k*.h5 */
+ * Test    test_multinomial; check_vectors on multinomial_*.h5 */
 #ifndef PROBFLOW_SRC_METHOD_MULTINOMIAL_H
 #define PROBFLOW_SRC_METHOD_MULTINOMIAL_H
 
