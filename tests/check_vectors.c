@@ -4,6 +4,7 @@
  * takes a part of it; several may follow each other.  What falls short and what nothing computed is printed,
  * and last "N passed, M failed".  Status 0: nothing failed and something passed. */
 #include "vectors/gauss.h"
+#include "vectors/masked.h"
 #include "vectors/multinomial.h"
 #include "vectors/ncsn.h"
 #include "vectors/network.h"
@@ -14,13 +15,29 @@
 #include <string.h>
 
 static const vectors_kind *const kinds[] = {
-    &vectors_gauss_tables,  &vectors_gauss_decoder,   &vectors_gauss_pmv,
-    &vectors_gauss_bpd,     &vectors_gauss_law,       &vectors_gauss_steps,
-    &vectors_gauss_spacing, &vectors_gauss_resampler, &vectors_lucid,
-    &vectors_decoder,       &vectors_ddpmpp,          &vectors_ncsnpp,
-    &vectors_improved_unet, &vectors_guided_unet,     &vectors_guided_classifier,
-    &vectors_ncsn,          &vectors_ncsn_net,        &vectors_ncsnv2_net,
-    &vectors_sd15_gaussian, &vectors_sd15_binomial,   &vectors_multinomial,
+    &vectors_gauss_tables,
+    &vectors_gauss_decoder,
+    &vectors_gauss_pmv,
+    &vectors_gauss_bpd,
+    &vectors_gauss_law,
+    &vectors_gauss_steps,
+    &vectors_gauss_spacing,
+    &vectors_gauss_resampler,
+    &vectors_lucid,
+    &vectors_decoder,
+    &vectors_ddpmpp,
+    &vectors_ncsnpp,
+    &vectors_improved_unet,
+    &vectors_guided_unet,
+    &vectors_guided_classifier,
+    &vectors_ncsn,
+    &vectors_ncsn_net,
+    &vectors_ncsnv2_net,
+    &vectors_sd15_gaussian,
+    &vectors_sd15_binomial,
+    &vectors_multinomial,
+    &vectors_md4,
+    &vectors_mdlm,
 };
 
 static const vectors_kind *kind_of(const char *path)

@@ -82,6 +82,8 @@ typedef struct pf_chain {
     int whole;  /* steps of the chain that was trained, of which these are kept; 0: not known */
     int clips;  /* 1: predictions of the data are cut to their range */
     int multiplies; /* 1: its steps honour what a move says is known */
+    /* Calls of the network so far, where a step need not make one; NULL: each step makes one. */
+    const int64_t *calls;
     int batch;      /* largest B of one call */
     size_t state;   /* doubles of the state of a sample, = dim for Gaussian chains */
     /* Where bounds are published as K, bits a datum on a scale of the method's own: nats of -log p that K leaves out,
