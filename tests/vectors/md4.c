@@ -1,6 +1,8 @@
 /* md4: schedules, losses with gradients and the call in bits, steps of sampling, and the bound over all masks. */
 #include "masked.h"
 
+#include "quadrature.h"
+
 #include <probflow/memory.h>
 
 #include <math.h>
@@ -257,27 +259,6 @@ static void sum_costs(const job *j, const exact *e, size_t s)
     e->limit[s] = 0.5 * (by[j->L] - by[1]);
 }
 
-/* Nodes and weights of Gauss and Legendre on [0,1]. */
-static void gauss_legendre(double *x, double *w)
-{
-    for (int i = 0; i < NODES; i++) {
-        double z = cos(M_PI * (i + 0.75) / (NODES + 0.5)), slope = 1.0, p, before;
-        for (int k = 0; k < 20; k++) {
-            p = 1.0;
-            before = 0.0;
-            for (int n = 0; n < NODES; n++) {
-                double next = ((2.0 * n + 1.0) * z * p - n * before) / (n + 1.0);
-                before = p;
-                p = next;
-            }
-            slope = NODES * (z * p - before) / (z * z - 1.0);
-            z -= p / slope;
-        }
-        x[i] = 0.5 * (1.0 - z);
-        w[i] = 1.0 / ((1.0 - z * z) * slope * slope);
-    }
-}
-
 /* What one time adds to the integral of datum s. */
 static double at_time(const job *j, const exact *e, const pf_masked_at *a, size_t s)
 {
@@ -297,7 +278,7 @@ static PF_MUST_USE pf_status hold_integral(const job *j, const exact *e, const c
     settings_of(name, 1, "", settings, sizeof settings);
     PF_TRY(masked_open(settings, j->L, j->K, &m));
     double *sum = pf_zalloc(2 * e->S * sizeof *sum), *total = sum + e->S;
-    gauss_legendre(x, w);
+    gauss_legendre(NODES, x, w);
     for (size_t s = 0; sum && s < e->S; s++) {
         for (int i = 0; i < NODES; i++) { /* t = v^4, for powers below 1 */
             const pf_masked_at a = pf_masked_at_time(m, pow(x[i], 4.0));
