@@ -84,8 +84,8 @@ typedef struct pf_chain {
     int multiplies; /* 1: its steps honour what a move says is known */
     /* Calls of the network so far, where a step need not make one; NULL: each step makes one. */
     const int64_t *calls;
-    int batch;      /* largest B of one call */
-    size_t state;   /* doubles of the state of a sample, = dim for Gaussian chains */
+    int batch;    /* largest B of one call */
+    size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
     /* Where bounds are published as K, bits a datum on a scale of the method's own: nats of -log p that K leaves out,
      * and nats of K's null model.  null 0: they are not. */
     double unit, null;

@@ -142,19 +142,6 @@ static int rows(const void *self)
     return ((const pf_masked *)self)->opt.predicts == PF_MASKED_D3PM ? 2 : 1;
 }
 
-void pf_masked_mask(const pf_masked *m, const pf_masked_at *a, const pf_draw *d,
-                    const int32_t *x, int32_t *z)
-{
-    enum { PIECE = 64 };
-    double u[PIECE];
-    for (size_t from = 0; from < m->cat.D; from += PIECE) {
-        size_t n = m->cat.D - from < PIECE ? m->cat.D - from : PIECE;
-        pf_cat_uniform(d, from, n, u);
-        for (size_t j = from; j < from + n; j++)
-            z[j] = x[j] >= 0 && pf_masked_hides(m, a, u[j - from]) ? m->cat.K : x[j];
-    }
-}
-
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
 {
     const pf_masked *m = self;

@@ -151,6 +151,8 @@ void pf_masked_mask(const pf_masked *m, const pf_masked_at *a, const pf_draw *d,
 /* Nats of a masked entry x; z [columns] the network's logits; g [columns] = scale times its gradient. */
 double pf_masked_entry(const pf_masked *m, const pf_masked_at *a, int x, pf_cat_row z,
                        double scale, pf_cat_slope g);
+/* log(exp(sigma) - 1) + log K, by which the logits of sedd are above its logarithms of ratios. */
+double pf_masked_shift(const pf_masked *m, double sigma);
 /* Of d3pm, -log p(x | x) of the datum read without noise. */
 double pf_masked_again(const pf_masked *m, int x, pf_cat_row z, double scale, pf_cat_slope g);
 

@@ -74,6 +74,19 @@ int pf_masked_hides(const pf_masked *m, const pf_masked_at *a, double u)
     return m->opt.estimator == PF_MASKED_MD4 ? u >= a->alpha : u < a->hidden;
 }
 
+void pf_masked_mask(const pf_masked *m, const pf_masked_at *a, const pf_draw *d,
+                    const int32_t *x, int32_t *z)
+{
+    enum { PIECE = 64 };
+    double u[PIECE];
+    for (size_t from = 0; from < m->cat.D; from += PIECE) {
+        size_t n = m->cat.D - from < PIECE ? m->cat.D - from : PIECE;
+        pf_cat_uniform(d, from, n, u);
+        for (size_t j = from; j < from + n; j++)
+            z[j] = x[j] >= 0 && pf_masked_hides(m, a, u[j - from]) ? m->cat.K : x[j];
+    }
+}
+
 static void fill(pf_cat_slope g, int from, int to, double value)
 {
     for (int k = from; k < to; k++) pf_cat_put(g, (size_t)k, value);
@@ -101,7 +114,7 @@ static double entry_d3pm(const pf_masked *m, const pf_masked_at *a, int x, pf_ca
     return nats;
 }
 
-static double ratio_shift(const pf_masked *m, double sigma)
+double pf_masked_shift(const pf_masked *m, double sigma)
 {
     return log(expm1(sigma)) + log(m->cat.K);
 }
@@ -109,7 +122,7 @@ static double ratio_shift(const pf_masked *m, double sigma)
 static double entry_sedd(const pf_masked *m, const pf_masked_at *a, int x, pf_cat_row z,
                          double scale, pf_cat_slope g)
 {
-    double shift = ratio_shift(m, a->sigma), q = 1.0 / expm1(a->sigma), sum = 0.0;
+    double shift = pf_masked_shift(m, a->sigma), q = 1.0 / expm1(a->sigma), sum = 0.0;
     for (int k = 0; k < m->cat.K; k++) {
         double ratio = exp(pf_cat_logit(z, (size_t)k) - shift);
         sum += ratio;

@@ -13,7 +13,7 @@ void pf_masked_say(const pf_masked *m, double sigma, int x, pf_cat_row z, double
     int K = m->cat.K, subs = m->opt.predicts == PF_MASKED_SUBS;
     size_t mask = (size_t)K;
     if (m->opt.predicts == PF_MASKED_SEDD) {
-        double shift = log(expm1(sigma)) + log(K);
+        double shift = pf_masked_shift(m, sigma);
         for (size_t k = 0; k <= mask; k++)
             log_p[k] = k < (size_t)m->columns ? pf_cat_logit(z, k) - shift : never;
         log_p[x] = 0.0;

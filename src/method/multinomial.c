@@ -82,22 +82,6 @@ static int times(const void *self)
     return m->opt.times == TIMES_SECOND_MOMENT ? m->T : 0;
 }
 
-void pf_multi_noise(const pf_multi *m, int i, const pf_draw *d, const int32_t *x, int32_t *xt)
-{
-    enum { PIECE = 64 };
-    double u[PIECE], kept = m->at[i].kept;
-    for (size_t from = 0; from < m->cat.D; from += PIECE) {
-        size_t n = m->cat.D - from < PIECE ? m->cat.D - from : PIECE;
-        pf_cat_uniform(d, from, n, u);
-        for (size_t j = 0; j < n; j++) {
-            size_t at = from + j;
-            xt[at] = x[at] < 0 || u[j] < kept
-                         ? x[at]
-                         : pf_cat_even(m->cat.K, (u[j] - kept) / (1.0 - kept));
-        }
-    }
-}
-
 static void see(const void *self, const pf_batch *b, void *scratch, void *const *in)
 {
     const pf_multi *m = self;
