@@ -14,7 +14,7 @@ typedef struct pf_plan pf_plan;
 
 /* PF_BF16 is for training alone.  Convolutions, linear maps and the products of attention round
  * what they multiply to bf16 (8 bits, to the nearest) and sum in float, but for packed heads with more
- * than 2^20 scores a sample, and masked attention; 3x3 convolutions with
+ * than 2^20 scores a sample, and pf_attend; 3x3 convolutions with
  * full channel vectors and at least 16 tiles of 4x4 pixels a batch multiply in Winograd's domain,
  * where pixels and kernels are rounded after their transforms.  All else stays in float:
  * parameters, biases, values between operators, norms, softmax, gradients of the parameters.  The

@@ -39,10 +39,10 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int curve;                          /* GELU: pf_gelu_kind */
     int cosine_first;                   /* POSITIONAL: the published order of U-Nets */
     int in_out;                         /* LINEAR: 1 = weight is [in,out] */
-    int sequence;                       /* LINEAR: 1 = in a network that embeds positions */
-    double eps, rate;                   /* norms eps; GROUP_NORM, DROPOUT rate */
-    int levels, grid;                   /* LEVELS */
-    int pool;                           /* POOL: pf_pool */
+    int sequence; /* LINEAR: 1 = in a network that embeds positions; ATTENTION of pf_attend */
+    double eps, rate; /* norms eps; GROUP_NORM, DROPOUT rate */
+    int levels, grid; /* LEVELS */
+    int pool;         /* POOL: pf_pool */
     double a,
         b; /* AFFINE a x + b; SINE a, b in turns; ADD_SCALE a; FIR gain a; LEAKY_RELU a; ROTARY base a */
 } pf_attr;

@@ -221,6 +221,7 @@ pf_node pf_attend(pf_graph *g, pf_node q, pf_node k, pf_node v, const pf_attend_
         split_heads(g, &n, o->heads, packed);
     }
     n.attr.order = PF_HEADS_WITHIN_PARTS;
+    n.attr.sequence = 1;
     n.attr.mask = o->mask;
     n.attr.window = o->mask == PF_MASK_WINDOW ? o->window : 0;
     if (!packed && !add_keys_and_values(g, &n, k, v)) return PF_NONE;

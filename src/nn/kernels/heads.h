@@ -16,12 +16,6 @@ typedef struct pf_heads {
     int mask, window;
 } pf_heads;
 
-/* The one head of three inputs, as pf_attention makes it. */
-static inline int pf_heads_single(const pf_site *s)
-{
-    return s->attr.heads == 0;
-}
-
 static inline pf_heads pf_heads_of(const pf_site *s)
 {
     size_t c = (size_t)s->out.c;

@@ -45,8 +45,8 @@ static places places_of(const attention *a)
 static int applies(const pf_site *s)
 {
     const pf_heads a = pf_heads_of(s);
-    if (a.mask != PF_MASK_NONE || a.padding >= 0) return 0;
-    return pf_heads_single(s) || (size_t)a.heads * (size_t)a.n * (size_t)a.n <= KEPT;
+    if (s->attr.sequence) return 0;
+    return s->n_in == 3 || (size_t)a.heads * (size_t)a.n * (size_t)a.n <= KEPT;
 }
 
 static pf_status open(const pf_site *s, void **ctx)

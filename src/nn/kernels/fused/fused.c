@@ -22,6 +22,7 @@ static const pf_kernel kernels[] = {
     {PF_OP_SINE, &pf_fused_sine},
     {PF_OP_LEVELS, &pf_fused_levels},
     {PF_OP_DIVIDE, &pf_fused_divide},
+    {PF_OP_ATTENTION, &pf_fused_attend},
     {PF_OP_GELU, &pf_fused_gelu},
     {PF_OP_SOFTPLUS, &pf_fused_softplus},
     {PF_OP_LAYER_NORM, &pf_fused_layer_norm},

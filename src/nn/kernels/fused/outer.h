@@ -6,14 +6,19 @@
 
 #include <stddef.h>
 
-typedef struct pf_outer { /* C [M,N] = A' B, A [rows,M], B [rows,N] */
+typedef struct pf_outer { /* A' B of A [rows,M], B [rows,N] */
     int rows, M, N;       /* M and N multiples of 16 */
 } pf_outer;
 
+typedef struct pf_outer_out {
+    float *product; /* [M,N] */
+    float *sum;     /* [M], of the rows of A; NULL: not wanted */
+} pf_outer_out;
+
 typedef struct pf_outer_ops {
     size_t (*scratch)(const pf_outer *o); /* floats */
-    void (*run)(const pf_outer *o, const float *a, const float *b, float *c, float *scratch);
-    void (*sum)(int rows, int M, const float *a, float *c); /* c [M] = sum of the rows */
+    void (*run)(const pf_outer *o, const float *a, const float *b, const pf_outer_out *to,
+                float *scratch);
 } pf_outer_ops;
 
 #ifdef PF_CLONE

@@ -212,13 +212,6 @@ static pf_status forward(void *ctx, const pf_call *call)
     return dnn_run(c->lib, c->forward, c->shape.bias ? with : without, own);
 }
 
-static void outer(const conv *c, const pf_call *call)
-{
-    const pf_outer_ops *ops = outer_ops[pf_isa_clone()];
-    ops->run(&c->outer, call->gout, call->in[0], call->gparam[0], call->scratch);
-    if (call->gparam[1]) ops->sum(c->outer.rows, c->outer.M, call->gout, call->gparam[1]);
-}
-
 static pf_status backward(void *ctx, const pf_call *call)
 {
     conv *c = ctx;
@@ -231,7 +224,8 @@ static pf_status backward(void *ctx, const pf_call *call)
     }
     if (!call->gparam[0]) return PF_OK;
     if (c->outer.rows) {
-        outer(c, call);
+        const pf_outer_out to = {call->gparam[0], call->gparam[1]};
+        outer_ops[pf_isa_clone()]->run(&c->outer, call->gout, call->in[0], &to, call->scratch);
         return PF_OK;
     }
     float *gw = c->unpack ? call->scratch : call->gparam[0];
