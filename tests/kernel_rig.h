@@ -236,6 +236,7 @@ static inline void describe(pf_op op, int v, pf_site *s)
         s->attr.in_out = v % 2;
         s->out.c = v == 2 ? 1 : 5;
         two_params(s, (size_t)s->out.c * in[v].c, s->out.c);
+        if (v == 3) s->n_param = 1;
     }
     if (op == PF_OP_DROPOUT) s->attr.rate = 0.4;
     if (op == PF_OP_UP2) s->out = twice;

@@ -116,6 +116,7 @@ typedef struct pf_linear_opt {
     int axes; /* more axes of the weight, of length 1: [cout,cin,1] of published 1d convolutions */
     double scale; /* as of a convolution */
     pf_init init;
+    int no_bias; /* 1: there is no NAME.bias */
 } pf_linear_opt;
 /* pf_linear, [h,w,c] to [h,w,cout], with these.  Test  unets_have_published_names_shapes_and_sizes */
 pf_node pf_linear_with(pf_graph *g, pf_node x, const pf_linear_opt *o);

@@ -111,7 +111,8 @@ static pf_node linear(pf_graph *g, pf_gnode *n, const pf_linear_opt *o)
                   .fan_in = cin,
                   .fan_out = cout};
     memset(p.dim + p.rank, 0, (size_t)(4 - p.rank) * sizeof *p.dim);
-    add_map(g, n, in_out ? "W" : "weight", in_out ? "b" : "bias", p, cout);
+    if (o->no_bias) pf_graph_view(g, n, "weight", &p);
+    else add_map(g, n, in_out ? "W" : "weight", in_out ? "b" : "bias", p, cout);
     return pf_graph_push(g, n);
 }
 

@@ -35,10 +35,12 @@ pf_status pf_ref_linear(void *ctx, const pf_call *c)
 {
     linear v = shape_of(c->site);
     const float *x = c->in[0];
+    const float *first = c->site->n_param > 1 ? c->param[1] : NULL;
     float *w = c->scratch, *y = c->out;
     turn(&v, c->param[0], w, 1);
     for (size_t r = 0; r < v.rows; r++, x += v.cin, y += v.cout) {
-        memcpy(y, c->param[1], (size_t)v.cout * sizeof *y);
+        if (first) memcpy(y, first, (size_t)v.cout * sizeof *y);
+        else memset(y, 0, (size_t)v.cout * sizeof *y);
         for (int i = 0; i < v.cin; i++)
             for (int o = 0; o < v.cout; o++) y[o] += x[i] * w[(size_t)i * v.cout + o];
     }
@@ -82,6 +84,6 @@ pf_status pf_ref_linear_back(void *ctx, const pf_call *c)
         weight(&v, c->in[0], c->gout, dw);
         turn(&v, dw, c->gparam[0], 0);
     }
-    if (c->gparam[1]) bias(&v, c->gout, c->gparam[1]);
+    if (c->site->n_param > 1 && c->gparam[1]) bias(&v, c->gout, c->gparam[1]);
     return PF_OK;
 }
