@@ -33,6 +33,8 @@ static const vectors_kind *const kinds[] = {
     &vectors_ncsn,
     &vectors_ncsn_net,
     &vectors_ncsnv2_net,
+    &vectors_transformer,
+    &vectors_dit,
     &vectors_sd15_gaussian,
     &vectors_sd15_binomial,
     &vectors_multinomial,

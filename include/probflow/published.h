@@ -14,10 +14,14 @@ typedef struct pf_published_levels {
 
 typedef struct pf_published {
     pf_model model;
-    pf_shape shape; /* of an image; before the call what is known of it, h = 0: nothing */
-    pf_shape out;   /* of the output; c = 0: the description does not say */
-    int classes;    /* of an image's label, which the network is told or tells; 0: none */
+    pf_shape
+        shape; /* of an image or a row; before the call what is known of it, h = 0: nothing */
+    pf_shape out; /* of the output; c = 0: the description does not say */
+    int classes;  /* of an image's label, which the network is told or tells; 0: none */
     pf_published_levels levels;
+    int symbols; /* that tokens are of; 0: it is no network of tokens */
+    int mask;    /* 1: the network knows one symbol more, the mask, and has a logit for it */
+    int steps; /* of its chain, whose index i it is told as 4000 i/steps; 0: it is told sigma */
 } pf_published;
 
 /* A network from the JSON of its authors' options.  The key "network" says whose they are:
@@ -31,6 +35,11 @@ typedef struct pf_published {
  *   CondRefineNetDilated,                     and image_size as above; of NCSNv2 sigma_begin, sigma_end and sigma_dist,
  *   ncsnv2.models.ncsnv2.NCSNv2,              too.  Their output is the score on their scale, images in [0,1]: twice
  *   ....NCSNv2Deeper, ....NCSNv2Deepest       what model refinenet gives for 2x - 1 and sigma 2 sigma
+ *   multinomial_diffusion.text_diffusion.     the arguments of the constructor: input_dim, output_dim, dim, depth, n_blocks,
+ *   layers.transformer.                       max_seq_len, num_timesteps, heads, ...; it is the network before its
+ *   LinearAttentionTransformerEmbedding       factor rezero.alpha
+ *   mdlm.models.dit.DIT                       vocab_size, and of the section model of its configuration hidden_size, n_heads,
+ *                                             cond_dim, n_blocks, length, ...
  * Keys that are not given keep their authors' defaults; sizes and channels are required.
  * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
  * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options,
@@ -45,8 +54,9 @@ typedef struct pf_named {
     const float *flat;
 } pf_named;
 
-/* Fills params by name, at the offsets of the network's views [n].  The prefix "module." and the buffer "sigmas" of published
- * state dictionaries are understood.
+/* Fills params by name, at the offsets of the network's views [n].  Prefixes of published state dictionaries (module.,
+ * backbone., _denoise_fn. and _denoise_fn.transformer.) are understood, and buffers that follow from options (sigmas,
+ * rotary_emb.inv_freq, the tables and histories of multinomial diffusion) are passed over.
  * Fails PF_EFORMAT when a view of the network is missing or has another shape, or when a view of
  * the file belongs to nothing. */
 PF_MUST_USE pf_status pf_match_params(int n, const pf_param *views, const pf_named *from,

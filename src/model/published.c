@@ -1,5 +1,5 @@
-/* Published networks: their authors' options as ours, and parameters matched by name both ways, so that neither
- * a wrong option nor a stray tensor passes unnoticed.  A family of networks is a row of `families`. */
+/* Published networks: their authors' options as ours, so that no wrong option passes unnoticed.  A family of networks is a
+ * row of `families`. */
 #include <probflow/published.h>
 
 #include <probflow/config.h>
@@ -28,6 +28,8 @@ typedef struct family {
     const char *const
         *nullable; /* keys that may be null, and sections that say nothing of ours */
 } family;
+
+static const char *const never[] = {"false", NULL};
 
 static PF_MUST_USE pf_status set(described *d, const char *ours, const char *text)
 {
@@ -229,7 +231,6 @@ typedef struct ncsn {
 
 static const char *const instance_norm[] = {"InstanceNorm++", NULL};
 static const char *const elu[] = {"elu", NULL};
-static const char *const never[] = {"false", NULL};
 static const char *const spacings[] = {"geometric", "uniform", NULL};
 
 /* clang-format off */
@@ -288,9 +289,113 @@ static pf_status ncsn_rest(described *d)
     return set_variant(d);
 }
 
+/* ---- multinomial_diffusion and mdlm: arguments of the constructors ---- */
+
+typedef struct text {
+    int input_dim, output_dim, max_seq_len, num_timesteps, causal, one_kv_head, reversible,
+        ff_chunks, ff_glu, blindspot_size, return_embeddings, receives_context, pkm_num_keys,
+        attend_axially;
+    double ff_dropout, attn_dropout;
+    pf_ints pkm_layers;
+    int vocab_size, length, scale_by_sigma, tie_word_embeddings;
+    char buffers[PF_STR_MAX];
+} text;
+
+/* clang-format off */
+static const pf_opt multinomial_opts[] = {
+    PF_OPT(text, input_dim, PF_INT, 0, 1, 65536, "symbols"),
+    PF_OPT(text, output_dim, PF_INT, 0, 1, 65536, "logits a position"),
+    PF_OPT(text, max_seq_len, PF_INT, 0, 1, 1e6, "positions"),
+    PF_OPT(text, num_timesteps, PF_INT, 0, 1, 1e6, "steps of the chain"),
+    PF_OPT_ENUM(text, causal, 0, never, "keys before a query alone"),
+    PF_OPT_ENUM(text, one_kv_head, 0, never, "keys and values of one head"),
+    PF_OPT_ENUM(text, reversible, 0, never, "two streams"),
+    PF_OPT(text, ff_chunks, PF_INT, 1, 1, 65536, "memory for time: no number changes"),
+    PF_OPT_ENUM(text, ff_glu, 0, never, "gated perceptrons"),
+    PF_OPT(text, ff_dropout, PF_F64, 0, 0, 0, "dropped of a perceptron's hidden channels"),
+    PF_OPT(text, attn_dropout, PF_F64, 0, 0, 0, "dropped of attention"),
+    PF_OPT(text, blindspot_size, PF_INT, 1, 1, 65536, "of causal attention alone"),
+    PF_OPT_ENUM(text, return_embeddings, 0, never, "no last map"),
+    PF_OPT_ENUM(text, receives_context, 0, never, "attention to another row"),
+    PF_OPT_INTS(text, pkm_layers, "", 1, 65536, "layers with product keys"),
+    PF_OPT(text, pkm_num_keys, PF_INT, 128, 1, 65536, "of product keys"),
+    PF_OPT_ENUM(text, attend_axially, 0, never, "attention along axes"),
+    PF_OPT_STR(text, buffers, "", "their tensors that follow from the options"),
+    { 0 }
+};
+static const key multinomial_keys[] = {
+    {"dim", "width", NULL},                    {"depth", "depth", NULL},
+    {"n_blocks", "blocks", NULL},              {"heads", "heads", "8"},
+    {"dim_head", "head_width", "0"},           {"n_local_attn_heads", "local_heads", "0"},
+    {"local_attn_window_size", "window", "128"}, {"attn_layer_dropout", "dropout", "0"},
+    {0}
+};
+static const pf_opt dit_opts[] = {
+    PF_OPT(text, vocab_size, PF_INT, 0, 2, 65536, "symbols and the mask"),
+    PF_OPT(text, length, PF_INT, 0, 0, 1e6, "positions"),
+    PF_OPT(text, scale_by_sigma, PF_BOOL, 1, 0, 1, "read and not used by the network"),
+    PF_OPT_ENUM(text, tie_word_embeddings, 0, never, "one table in and out"),
+    PF_OPT_STR(text, buffers, "", "their tensors that follow from the options"),
+    { 0 }
+};
+static const key dit_keys[] = {
+    {"hidden_size", "width", NULL},  {"n_blocks", "depth", NULL},  {"n_heads", "heads", NULL},
+    {"cond_dim", "cond_width", NULL}, {"dropout", "dropout", "0"}, {0}
+};
+/* clang-format on */
+
+/* The keys without which the parameters have no shapes. */
+static PF_MUST_USE pf_status need(const described *d, const char *const *names)
+{
+    for (; *names; names++)
+        PF_REQUIRE(pf_config_get(d->c, *names), PF_EFORMAT,
+                   "the network's description lacks '%s'", *names);
+    return PF_OK;
+}
+
+/* Rows of this length, or of what is known of it. */
+static PF_MUST_USE pf_status set_row(described *d, int length, int symbols, int columns)
+{
+    pf_published *to = d->to;
+    PF_REQUIRE(to->shape.h || length, PF_EFORMAT, "the network's description lacks 'length'");
+    if (!to->shape.h) to->shape = (pf_shape){1, 1, length};
+    to->symbols = symbols;
+    to->out = (pf_shape){1, to->shape.c, columns};
+    return PF_OK;
+}
+
+static pf_status multinomial_rest(described *d)
+{
+    static const char *const names[] = {"input_dim", "output_dim",  "dim",           "depth",
+                                        "n_blocks",  "max_seq_len", "num_timesteps", NULL};
+    text o;
+    PF_TRY(need(d, names));
+    PF_TRY(pf_config_section(d->c, "", multinomial_opts, &o));
+    PF_REQUIRE(!o.pkm_layers.n, PF_EARG,
+               "net.pkm_layers: layers with product keys are unknown");
+    d->to->steps = o.num_timesteps;
+    PF_TRY(set(d, "variant", "multinomial"));
+    PF_TRY(set(d, "rezero", "false"));
+    return set_row(d, o.max_seq_len, o.input_dim, o.output_dim);
+}
+
+static pf_status dit_rest(described *d)
+{
+    static const char *const names[] = {"vocab_size", "hidden_size", "n_blocks",
+                                        "n_heads",    "cond_dim",    NULL};
+    text o;
+    PF_TRY(need(d, names));
+    PF_TRY(pf_config_section(d->c, "", dit_opts, &o));
+    d->to->mask = 1;
+    PF_TRY(set(d, "variant", "dit"));
+    return set_row(d, o.length, o.vocab_size - 1, o.vocab_size);
+}
+
 /* ---- all of them ---- */
 
 static const char *const guided_null[] = {"num_classes", NULL};
+static const char *const multinomial_null[] = {"dim_head", "linformer_settings",
+                                               "context_linformer_settings", NULL};
 static const char *const no_null[] = {NULL};
 
 /* clang-format off */
@@ -303,6 +408,8 @@ static const family families[] = {
     {"ncsnv2.models.ncsnv2.NCSNv2", "refinenet", ncsn_keys, ncsn_rest, no_null},
     {"ncsnv2.models.ncsnv2.NCSNv2Deeper", "refinenet", ncsn_keys, ncsn_rest, no_null},
     {"ncsnv2.models.ncsnv2.NCSNv2Deepest", "refinenet", ncsn_keys, ncsn_rest, no_null},
+    {"multinomial_diffusion.text_diffusion.layers.transformer.LinearAttentionTransformerEmbedding", "transformer", multinomial_keys, multinomial_rest, multinomial_null},
+    {"mdlm.models.dit.DIT", "transformer", dit_keys, dit_rest, no_null},
 };
 /* clang-format on */
 enum { FAMILIES = sizeof families / sizeof *families };
@@ -337,78 +444,11 @@ static PF_MUST_USE pf_status describe(described *d)
 pf_status pf_published_options(const char *json, pf_published *out)
 {
     described d = {.to = out};
-    out->classes = 0;
+    out->classes = out->symbols = out->mask = out->steps = 0;
     out->levels = (pf_published_levels){0};
     out->out = (pf_shape){0, 0, 0};
     PF_TRY(pf_config_parse_but(json, "network description", "fixed", &d.c));
     pf_status st = describe(&d);
     pf_config_free(d.c);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
-}
-
-static const char *plain(const char *name)
-{
-    return strncmp(name, "module.", 7) ? name : name + 7;
-}
-
-static const char *shape_text(const pf_param *p, char *buf, size_t n)
-{
-    size_t used = (size_t)snprintf(buf, n, "[");
-    for (int i = 0; i < p->rank && used < n; i++)
-        used += (size_t)snprintf(buf + used, n - used, i ? ",%d" : "%d", p->dim[i]);
-    if (used < n) snprintf(buf + used, n - used, "]");
-    return buf;
-}
-
-static int same_shape(const pf_param *a, const pf_param *b)
-{
-    return a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
-}
-
-static PF_MUST_USE pf_status nothing_is_left(const pf_named *from, const unsigned char *used)
-{
-    for (int i = 0; i < from->n; i++)
-        PF_REQUIRE(used[i] || !strcmp(plain(from->views[i].name), "sigmas"), PF_EFORMAT,
-                   "%s: parameter %s is not part of the network of these options", from->origin,
-                   from->views[i].name);
-    return PF_OK;
-}
-
-static PF_MUST_USE pf_status match(int n, const pf_param *views, const pf_named *from,
-                                   unsigned char *used, float *params)
-{
-    char a[64], b[64];
-
-    for (int i = 0, guess = 0; i < n; i++) {
-        const pf_param *want = &views[i];
-        int tries = 0, j = guess;
-        /* files are mostly in our order: start after the last hit */
-        while (tries < from->n && strcmp(plain(from->views[j].name), want->name)) {
-            j = (j + 1) % from->n;
-            tries++;
-        }
-        PF_REQUIRE(tries < from->n, PF_EFORMAT,
-                   "%s: parameter %s %s is missing, which the network of these options needs",
-                   from->origin, want->name, shape_text(want, a, sizeof a));
-        const pf_param *have = &from->views[j];
-        PF_REQUIRE(same_shape(have, want), PF_EFORMAT,
-                   "%s: parameter %s has shape %s, the network of these options wants %s",
-                   from->origin, want->name, shape_text(have, a, sizeof a),
-                   shape_text(want, b, sizeof b));
-        memcpy(params + want->offset, from->flat + have->offset, want->size * sizeof *params);
-        used[j] = 1;
-        guess = (j + 1) % from->n;
-    }
-    PF_TRY(nothing_is_left(from, used));
-    return PF_OK;
-}
-
-pf_status pf_match_params(int n, const pf_param *views, const pf_named *from, float *params)
-{
-    PF_REQUIRE(from->n > 0, PF_EFORMAT, "%s: no parameters", from->origin);
-    unsigned char *used = pf_zalloc((size_t)from->n);
-    if (!used) PF_FAIL(PF_EMEM, "no memory for a table of parameters");
-    pf_status st = match(n, views, from, used, params);
-    pf_free(used);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

@@ -172,6 +172,7 @@ typedef struct table {
     int classes, width;
     pf_init init;
     double scale;
+    int bare; /* 1: the parameter is NAME itself */
 } table;
 
 static pf_node add_table(pf_graph *g, pf_gnode *n, const table *t)
@@ -184,9 +185,9 @@ static pf_node add_table(pf_graph *g, pf_gnode *n, const table *t)
                   .trainable = 1,
                   .init = t->init,
                   .scale = t->scale,
-                  .fan_in = t->classes,
+                  .fan_in = t->init == PF_INIT_FAN_IN ? t->width : t->classes,
                   .fan_out = t->width};
-    pf_graph_view(g, n, "weight", &p);
+    pf_graph_view(g, n, t->bare ? NULL : "weight", &p);
     return pf_graph_push(g, n);
 }
 
@@ -210,7 +211,7 @@ pf_node pf_instance_norm_pp(pf_graph *g, pf_node x, const pf_instance_norm_opt *
     if (o->classes > 0)
         e = between(g, o->level,
                     &(table){pf_namef(g, "%s.embed", o->name), o->classes, PARTS * c,
-                             PF_INIT_GAINS, spread});
+                             PF_INIT_GAINS, spread, 0});
     if (!pf_graph_unary(g, &n, PF_OP_INSTANCE_NORM, o->name, x)) return PF_NONE;
     if (o->classes > 0 && !pf_graph_input(g, &n, e)) return PF_NONE;
     if (c < 2)
@@ -311,20 +312,30 @@ pf_node pf_affine(pf_graph *g, pf_node x, double a, double b)
     return pf_graph_push(g, &n);
 }
 
-pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width)
+static pf_node embed(pf_graph *g, pf_node label, const table *t)
 {
     pf_gnode n;
-    if (!pf_graph_unary(g, &n, PF_OP_EMBED, name, label)) return PF_NONE;
+    if (!pf_graph_unary(g, &n, PF_OP_EMBED, t->name, label)) return PF_NONE;
     if (n.shape.c != 1)
         return pf_graph_fail_at(g, &n, "the label is %dx%dx%d, want one a pixel", n.shape.h,
                                 n.shape.w, n.shape.c);
     g->sequence |= n.shape.h * n.shape.w > 1;
-    return add_table(g, &n, &(table){name, classes, width, PF_INIT_NORMAL, 1.0});
+    return add_table(g, &n, t);
+}
+
+pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width)
+{
+    return embed(g, label, &(table){name, classes, width, PF_INIT_NORMAL, 1.0, 0});
+}
+
+pf_node pf_embed_table(pf_graph *g, const char *name, pf_node label, int classes, int width)
+{
+    return embed(g, label, &(table){name, classes, width, PF_INIT_FAN_IN, 1.0, 1});
 }
 
 pf_node pf_embed_between(pf_graph *g, const char *name, pf_node value, int classes, int width)
 {
-    return between(g, value, &(table){name, classes, width, PF_INIT_NORMAL, 1.0});
+    return between(g, value, &(table){name, classes, width, PF_INIT_NORMAL, 1.0, 0});
 }
 
 pf_node pf_embed_label(pf_graph *g, const char *name, const pf_ports *o, int width)

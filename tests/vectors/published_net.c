@@ -1,6 +1,7 @@
 /* net_*: networks from their authors' options, with reproducible weights: parameter number p, element i is
  *     offset[p] + amplitude[p] (2 u - 1),   u = (splitmix64(seed + p 2^32 + i) >> 11) 2^-53
- * Networks of NCSN see 2x - 1 and give twice our score; what is compared is on their scale.
+ * Networks of NCSN see 2x - 1 and give twice our score; what is compared is on their scale.  Networks of tokens see whole
+ * numbers, along which there is no gradient; those of a chain are told 4000 i/T.
  * Output, gradient along the image and statistics of the parameters' gradients on every backend. */
 #include "published_net.h"
 
@@ -31,8 +32,13 @@ typedef struct job {
     int n, *view; /* [n] which parameter of the graph bears that name */
     float *params, *grad;
     float *in, *cond, *sigma, *out, *gout, *gin; /* one block */
-    int32_t *label;
+    int32_t *label, *tokens;
 } job;
+
+static int of_tokens(const job *j)
+{
+    return j->x->rank == 2;
+}
 
 static PF_MUST_USE pf_status read_names(job *j)
 {
@@ -58,6 +64,7 @@ static PF_MUST_USE pf_status find_arrays(job *j)
     j->x = vectors_find(v, "x");
     j->t = vectors_find(v, "t");
     if (!j->t) j->t = vectors_find(v, "labels");
+    if (!j->t) j->t = vectors_find(v, "sigma");
     j->y = vectors_find(v, "y");
     j->probe = vectors_find(v, "probe");
     j->output = vectors_find(v, "output");
@@ -65,10 +72,11 @@ static PF_MUST_USE pf_status find_arrays(job *j)
     j->stats = vectors_find(v, "grad_stats");
     j->offset = vectors_find(v, "offset");
     j->amplitude = vectors_find(v, "amplitude");
-    PF_REQUIRE(j->x && j->t && j->probe && j->output && j->vjp && j->stats && j->offset &&
-                   j->amplitude && j->x->rank == 4 && j->vjp->size == j->x->size &&
-                   j->probe->size == j->output->size,
-               PF_EFORMAT, "%s lacks an array", v->path);
+    PF_REQUIRE(
+        j->x && j->t && j->probe && j->output && j->stats && j->offset && j->amplitude &&
+            j->probe->size == j->output->size &&
+            (of_tokens(j) ? !j->vjp : j->x->rank == 4 && j->vjp && j->vjp->size == j->x->size),
+        PF_EFORMAT, "%s lacks an array", v->path);
     PF_TRY(read_names(j));
     size_t n = (size_t)j->n;
     PF_REQUIRE(j->stats->size == 2 * n && j->offset->size == n && j->amplitude->size == n,
@@ -84,6 +92,10 @@ static pf_ports offer(const job *j)
     o.port[1] = (pf_port){.name = "cond", .shape = {1, 1, 1}};
     o.port[2] = (pf_port){.name = "level", .shape = {1, 1, 1}, .classes = j->is.levels.n};
     o.port[3] = (pf_port){.name = "sigma", .shape = {1, 1, 1}};
+    if (j->is.symbols) {
+        pf_shape row = {1, j->is.shape.c, 1};
+        o.port[0] = (pf_port){"tokens", row, 1, j->is.symbols + j->is.mask};
+    }
     if (j->is.classes)
         o.port[o.n++] = (pf_port){
             .name = "label", .shape = {1, 1, 1}, .integer = 1, .classes = j->is.classes};
@@ -95,7 +107,8 @@ static PF_MUST_USE pf_status build(job *j)
     const int64_t *d = j->x->dim;
     char *json = vectors_attr(j->v, "options");
     PF_REQUIRE(json, PF_EFORMAT, "%s has no options", j->v->path);
-    j->is.shape = (pf_shape){(int)d[1], (int)d[2], (int)d[3]};
+    j->is.shape = of_tokens(j) ? (pf_shape){1, 1, (int)d[1]}
+                               : (pf_shape){(int)d[1], (int)d[2], (int)d[3]};
     pf_status st = pf_published_options(json, &j->is);
     pf_free(json);
     if (st) return pf_trail(st, PF_WHERE);
@@ -168,7 +181,7 @@ static PF_MUST_USE pf_status allocate(job *j)
     size_t floats = pf_graph_param_floats(j->g), x = j->x->size, y = j->output->size;
     j->view = pf_zalloc((size_t)j->n * sizeof *j->view);
     j->params = pf_zalloc(2 * floats * sizeof *j->params);
-    j->in = pf_zalloc((2 * x + 2 * y + 3 * j->t->size) * sizeof *j->in);
+    j->in = pf_zalloc((3 * x + 2 * y + 3 * j->t->size) * sizeof *j->in);
     PF_REQUIRE(j->view && j->params && j->in, PF_EMEM, "no memory for %zu values", floats);
     j->grad = j->params + floats;
     j->gin = j->in + x;
@@ -177,11 +190,13 @@ static PF_MUST_USE pf_status allocate(job *j)
     j->cond = j->gout + y;
     j->sigma = j->cond + j->t->size;
     j->label = (int32_t *)(j->sigma + j->t->size);
+    j->tokens = j->label + j->t->size;
     double a = slope_of(j), k = score_scale_of(j);
     for (size_t i = 0; i < x; i++) j->in[i] = (float)(a * j->x->v[i] + 1.0 - a);
+    for (size_t i = 0; i < x; i++) j->tokens[i] = (int32_t)j->x->v[i];
     for (size_t i = 0; i < y; i++) j->gout[i] = (float)(k * j->probe->v[i]);
     for (size_t b = 0; b < j->t->size; b++) {
-        j->cond[b] = (float)j->t->v[b];
+        j->cond[b] = (float)(j->is.steps ? 4000.0 * j->t->v[b] / j->is.steps : j->t->v[b]);
         j->sigma[b] = (float)(2.0 * sigma_of(&j->is.levels, j->t->v[b]));
         if (j->y) j->label[b] = (int32_t)j->y->v[b];
     }
@@ -226,9 +241,10 @@ static PF_MUST_USE pf_status run(job *j, pf_plan *plan)
 {
     pf_run r = {0};
     float *gin[PF_PORTS_MAX] = {0};
-    gin[pf_graph_port(j->g, "x")] = j->gin;
+    if (!of_tokens(j)) gin[pf_graph_port(j->g, "x")] = j->gin;
     PF_TRY(pf_plan_set_params(plan, j->params));
-    pf_run_set(&r, j->g, "x", j->in);
+    if (of_tokens(j)) pf_run_set(&r, j->g, "tokens", j->tokens);
+    else pf_run_set(&r, j->g, "x", j->in);
     pf_run_set(&r, j->g, "cond", j->cond);
     pf_run_set(&r, j->g, "level", j->cond);
     pf_run_set(&r, j->g, "sigma", j->sigma);
@@ -238,7 +254,7 @@ static PF_MUST_USE pf_status run(job *j, pf_plan *plan)
     for (size_t i = 0; i < j->output->size; i++) j->out[i] *= (float)score_scale_of(j);
     for (size_t i = 0; i < j->x->size; i++) j->gin[i] *= (float)slope_of(j);
     vectors_error(j->v, distance(j->out, j->output), j->allowed->output, "output");
-    vectors_error(j->v, distance(j->gin, j->vjp), j->allowed->vjp, "vjp_x");
+    if (j->vjp) vectors_error(j->v, distance(j->gin, j->vjp), j->allowed->vjp, "vjp_x");
     hold_gradients(j);
     return PF_OK;
 }
@@ -251,7 +267,7 @@ static PF_MUST_USE pf_status check_parts(job *j)
     PF_TRY(make_weights(j));
     for (int i = 0; i < 2; i++) {
         pf_plan_opt o = {.batch = (int)j->t->size,
-                         .want_in = 1u << pf_graph_port(j->g, "x"),
+                         .want_in = of_tokens(j) ? 0 : 1u << pf_graph_port(j->g, "x"),
                          .want_params = 1,
                          .backend = backends[i]};
         pf_plan *plan = NULL;
@@ -301,9 +317,19 @@ static pf_status check_ncsnv2(vectors *v)
     return check(v, &(tolerances){6e-6, 1.3e-5, 7e-5, 4e-5});
 }
 
+static pf_status check_transformer(vectors *v)
+{
+    return check(v, &(tolerances){.output = 3e-5, .norm = 1.5e-5, .sum = 1e-5});
+}
+
+static pf_status check_dit(vectors *v)
+{
+    return check(v, &(tolerances){.output = 2e-6, .norm = 1e-5, .sum = 1e-5});
+}
+
 static const char *const inputs[] = {
-    "amplitude", "offset", "names", "shapes", "module_names", "module_stats",
-    "probe",     "x",      "t",     "y",      "labels",       NULL};
+    "amplitude", "offset", "names", "shapes", "module_names", "module_stats", "probe", "x", "t",
+    "y",         "labels", "sigma", NULL};
 const vectors_kind vectors_improved_unet = {
     .stem = "net_improved_unet", .inputs = inputs, .check = check_improved};
 const vectors_kind vectors_guided_unet = {
@@ -314,3 +340,6 @@ const vectors_kind vectors_ncsn_net = {
     .stem = "net_ncsn", .inputs = inputs, .check = check_ncsn};
 const vectors_kind vectors_ncsnv2_net = {
     .stem = "net_ncsnv2", .inputs = inputs, .check = check_ncsnv2};
+const vectors_kind vectors_transformer = {
+    .stem = "net_multinomial_transformer", .inputs = inputs, .check = check_transformer};
+const vectors_kind vectors_dit = {.stem = "net_mdlm_dit", .inputs = inputs, .check = check_dit};
