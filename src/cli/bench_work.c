@@ -73,7 +73,7 @@ pf_status pf_bench_training(const pf_bench *b)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-/* ---- right-hand side of the likelihood: value and v'J, a group on every worker ---- */
+/* ---- right-hand side of the likelihood: value and v'J, of tokens the value alone, a group on every worker ---- */
 
 typedef struct worker {
     pf_plan *plan;
@@ -89,7 +89,7 @@ typedef struct evaluation {
     const pf_bench *b;
     pf_net *net;
     float *params;
-    int batch;
+    int batch, x; /* the input along which there is a product; -1: none */
     worker *all;
 } evaluation;
 
@@ -110,20 +110,24 @@ static PF_MUST_USE pf_status worker_open(const evaluation *e, worker *w)
 {
     const pf_plan *with = w == e->all ? NULL : e->all[0].plan; /* made first */
     const pf_graph *g = e->net->graph;
-    int x = pf_graph_port(g, "x");
-    pf_plan_opt po = {.batch = e->batch, .want_in = 1u << x, .repeat = 1, .with = with};
-    size_t B = (size_t)e->batch, out = B * pf_shape_entries(e->net->offered.out),
-           in = B * pf_shape_entries(pf_graph_port_at(g, x)->shape);
+    pf_plan_opt po = {.batch = e->batch, .repeat = 1, .with = with};
+    size_t B = (size_t)e->batch, out = B * pf_shape_entries(e->net->offered.out), in = 0;
+    if (e->x >= 0) {
+        po.want_in = 1u << e->x;
+        in = B * pf_shape_entries(pf_graph_port_at(g, e->x)->shape);
+    }
     PF_TRY(pf_plan_create(g, &po, &w->plan));
     PF_TRY(pf_inputs_create(e->net, e->batch, &w->inputs));
     pf_inputs_run(&w->inputs, &w->run);
     w->out = pf_zalloc(out * sizeof(float));
     w->gout = pf_zalloc(out * sizeof(float));
-    w->gin[x] = pf_zalloc(in * sizeof(float));
-    PF_REQUIRE(w->out && w->gout && w->gin[x], PF_EMEM, "no memory for a group of %d",
-               e->batch);
+    PF_REQUIRE(w->out && w->gout, PF_EMEM, "no memory for a group of %d", e->batch);
     pf_draw d = {1, PF_STREAM_TEST, 0, 0};
-    pf_draw_normal(&d, 0, in, w->inputs.in[x]);
+    if (e->x >= 0) {
+        w->gin[e->x] = pf_zalloc(in * sizeof(float));
+        PF_REQUIRE(w->gin[e->x], PF_EMEM, "no memory for a group of %d", e->batch);
+        pf_draw_normal(&d, 0, in, w->inputs.in[e->x]);
+    }
     d.step = 1;
     pf_draw_normal(&d, 0, out, w->gout);
     tell(e, w);
@@ -139,10 +143,10 @@ static void worker_free(worker *w)
     for (int i = 0; i < PF_PORTS_MAX; i++) pf_free(w->gin[i]);
 }
 
-static pf_status worker_pass(worker *w)
+static pf_status worker_pass(const evaluation *e, worker *w)
 {
     PF_TRY(pf_plan_forward(w->plan, &w->run, w->out));
-    PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, w->gin));
+    if (e->x >= 0) PF_TRY(pf_plan_backward(w->plan, w->gout, NULL, w->gin));
     return PF_OK;
 }
 
@@ -155,7 +159,7 @@ static PF_MUST_USE pf_status pass(const evaluation *e, double *seconds)
         worker *w = &e->all[omp_get_thread_num()];
         omp_set_num_threads(1);
         w->status = w->plan ? PF_OK : worker_open(e, w);
-        if (!w->status) w->status = worker_pass(w);
+        if (!w->status) w->status = worker_pass(e, w);
         if (w->status) snprintf(w->message, sizeof w->message, "%s", pf_error_message());
     }
     *seconds = pf_seconds() - since;
@@ -173,7 +177,7 @@ static PF_MUST_USE pf_status evaluation_rounds(const evaluation *e, pf_bench_row
     PF_TRY(pass(e, &unused)); /* warm-up */
     if (warms_again(b, r->clock.begun)) PF_TRY(pass(e, &unused));
     r->images = (double)b->threads * e->batch;
-    r->gflop = 2e-9 * r->images * b->flops;
+    r->gflop = (e->x >= 0 ? 2e-9 : 1e-9) * r->images * b->flops;
     r->bytes = pf_resident_bytes();
     for (int t = 0; t < b->threads; t++) {
         r->plan[t] = e->all[t].plan;
@@ -199,6 +203,7 @@ static PF_MUST_USE pf_status evaluate(evaluation *e)
     PF_TRY(pf_net_create(&b->e.model, &b->e.method, &b->space, &e->net));
     PF_REQUIRE(e->net->graph, PF_EARG, "model %s is analytic: bench measures networks",
                b->e.model.ops->name);
+    e->x = pf_graph_port(e->net->graph, "x");
     e->params = pf_zalloc(e->net->floats * sizeof(float));
     e->all = pf_zalloc((size_t)b->threads * sizeof *e->all);
     PF_REQUIRE(e->params && e->all, PF_EMEM, "no memory for %zu parameters", e->net->floats);

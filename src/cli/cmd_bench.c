@@ -15,22 +15,24 @@
 typedef struct job {
     pf_bench b;
     pf_args args;
-    const char *size, *seconds, *csv;
+    const char *size, *tokens, *seconds, *csv;
     char folder[256], made[272]; /* dataset of noise, removed at the end; "": none */
 } job;
 
 enum { SHARDS_MAX = 256 };
 
-/* The published DDPM++ with eight images a step, a shard a thread. */
+/* The published DDPM++, or a transformer of tokens, with eight rows a step, a shard a thread. */
 static PF_MUST_USE pf_status default_config(const job *j, pf_config **out)
 {
     char text[256];
     int shards = 1;
     while (2 * shards <= j->b.threads && shards < SHARDS_MAX) shards *= 2;
     snprintf(text, sizeof text,
-             "name: bench\nshards: %d\nsde: {name: vp}\nmodel: {name: ddpmpp}\n"
-             "train: {batch: %d}\nlikelihood: {group: 8}\n",
-             shards, shards > 8 ? shards : 8);
+             "name: bench\nshards: %d\n%s\ntrain: {batch: %d}\nlikelihood: {group: 8}\n",
+             shards,
+             j->tokens ? "method: {name: masked}\nmodel: {name: transformer, depth: 12}"
+                       : "sde: {name: vp}\nmodel: {name: ddpmpp}",
+             shards > 8 ? shards : 8);
     return pf_config_parse(text, "built-in", out);
 }
 
@@ -45,7 +47,7 @@ static PF_MUST_USE pf_status read_experiment(job *j)
     return PF_OK;
 }
 
-/* A training split of noise in the shape to be measured: speed does not depend on the pixels. */
+/* A training split of noise in the shape to be measured: speed does not depend on the values. */
 static PF_MUST_USE pf_status make_data(job *j)
 {
     const pf_space *s = &j->b.space;
@@ -66,7 +68,10 @@ static PF_MUST_USE pf_status make_data(job *j)
     snprintf(j->made, sizeof j->made, "%s/noise.h5", j->folder);
     uint8_t *pixels = pf_zalloc(bytes);
     PF_REQUIRE(pixels, PF_EMEM, "no memory for %lld images", (long long)n);
-    for (size_t i = 0; i < bytes; i++) pixels[i] = (uint8_t)((i * 2654435761u) >> 16);
+    for (size_t i = 0; i < bytes; i++) {
+        uint8_t k = (uint8_t)((i * 2654435761u) >> 16);
+        pixels[i] = s->kind == PF_TOKENS ? (uint8_t)(k % s->levels) : k;
+    }
     pf_dataset_info info = {.name = "noise", .space = *s};
     pf_dataset_split split = {.split = "train", .n = n, .values = pixels};
     pf_status st = pf_dataset_write(j->made, &info, &split, 1);
@@ -77,15 +82,23 @@ static PF_MUST_USE pf_status make_data(job *j)
     return PF_OK;
 }
 
-/* The experiment's data; where it is absent or --size HxWxC is given, noise of that shape (default:
+/* The experiment's data; where it is absent or --size HxWxC or --tokens K,L is given, noise of that shape (default:
  * CIFAR-10's). */
 static PF_MUST_USE pf_status find_data(job *j)
 {
     pf_dataset *d = NULL;
     pf_space *s = &j->b.space;
     *s = (pf_space){PF_LEVELS, {32, 32, 3}, 256, 0, 0};
-    if (j->size) {
-        char more;
+    char more;
+    if (j->tokens) {
+        *s = (pf_space){.kind = PF_TOKENS, .shape = {1, 1, 1}};
+        if (j->size || sscanf(j->tokens, "%d,%d%c", &s->levels, &s->shape.c, &more) != 2 ||
+            s->levels < 2 || s->levels > 256 || s->shape.c < 1)
+            return pf_usage_error(PF_WHERE,
+                                  "--tokens: '%s' is not K,L: 2 to 256 symbols and "
+                                  "the length of a row, without --size",
+                                  j->tokens);
+    } else if (j->size) {
         pf_shape *z = &s->shape;
         if (sscanf(j->size, "%dx%dx%d%c", &z->h, &z->w, &z->c, &more) != 3 || z->h < 1 ||
             z->w < 1 || z->c < 1)
@@ -175,11 +188,9 @@ static pf_status run(int argc, char **argv)
 {
     job j = {.b = {.budget = 5}};
     long seconds = 5;
-    const pf_arg flags[] = {{"--size", &j.size, NULL},
-                            {"--seconds", &j.seconds, NULL},
-                            {"--csv", &j.csv, NULL},
-                            {"--profile", NULL, &j.b.profile},
-                            {0}};
+    const pf_arg flags[] = {{"--size", &j.size, NULL},         {"--tokens", &j.tokens, NULL},
+                            {"--seconds", &j.seconds, NULL},   {"--csv", &j.csv, NULL},
+                            {"--profile", NULL, &j.b.profile}, {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 0, 1, &j.args));
     if (j.seconds) PF_TRY(pf_arg_int("--seconds", j.seconds, 1, 3600, &seconds));
     j.b.budget = (double)seconds;
@@ -189,13 +200,17 @@ static pf_status run(int argc, char **argv)
 
 const pf_command pf_command_bench = {
     .name = "bench",
-    .usage = "[CONFIG] [--size HxWxC] [--seconds N] [--profile] [--csv FILE] [--set k=v]...",
+    .usage = "[CONFIG] [--size HxWxC | --tokens K,L] [--seconds N] [--profile] [--csv FILE] "
+             "[--set k=v]...",
     .help =
         "speed of training steps and of the likelihood, and how near the limit they come\n\n"
         "  CONFIG        an experiment; default DDPM++ with published options, 8 images a "
         "step\n"
         "  --size HxWxC  image shape, of noise; default the experiment's data, where it is\n"
         "                there, else noise of 32x32x3\n"
+        "  --tokens K,L  rows of L symbols of K, of noise; without CONFIG of a transformer of "
+        "12\n"
+        "                layers\n"
         "  --seconds N   for each measurement, default 5; opening and warm-up count.  At least "
         "3\n"
         "                rounds are made, fewer where rounds alone take longer than N: the "
