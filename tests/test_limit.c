@@ -15,7 +15,8 @@ static double asked_for(const pf_plan *p)
         if (!st->live) continue;
         int dx = s->want_dx[0] + s->want_dx[1] + s->want_dx[2];
         sum += one; /* forward */
-        if (s->op == PF_OP_ATTENTION && dx == 3) sum += 2.0 * one;
+        int attends = s->op == PF_OP_ATTENTION || s->op == PF_OP_LINEAR_ATTENTION;
+        if (attends && (dx == 3 || s->n_in < 3)) sum += dx ? 2.0 * one : 0.0;
         else sum += one * (dx + s->want_dp);
     }
     return sum;
@@ -45,6 +46,38 @@ static void the_limit_is_the_matrix_work_of_the_pass(void **state)
         pf_limit_free(l);
         world_close(&w);
     }
+    pf_graph_free(g);
+}
+
+/* A transformer's products: heads that see windows, packed ones that see all, linear ones. */
+static void the_limit_knows_attention_over_positions(void **state)
+{
+    (void)state;
+    enum { L = 40, C = 32 };
+    pf_graph *g = NULL;
+    pf_plan *p = NULL;
+    pf_limit *l = NULL;
+    must(pf_graph_create(&g));
+    pf_node tokens = pf_port_node(g, &(pf_port){"tokens", {1, L, 1}, 1, 5});
+    pf_node x = pf_embed(g, "embed", tokens, 5, C);
+    pf_attend_opt o = {
+        .heads = 2, .mask = PF_MASK_WINDOW, .window = 6, .padding = tokens, .rotary = 1e4};
+    x = pf_attend(g, x, x, x, &o);
+    o.mask = PF_MASK_NONE;
+    x = pf_attend(g, pf_linear(g, "qkv", x, 3 * C, 1.0), PF_NONE, PF_NONE, &o);
+    x = pf_linear(g, "out", pf_attend_linear(g, x, x, x, 4, tokens), 7, 1.0);
+    must(pf_graph_finish(g, x));
+    double once = 4.0 * L * C * (3 * 6 + L + C / 4) + 2.0 * L * C * (3 * C + 7);
+    assert_near(pf_graph_flops(g), once, 0.0);
+    must(pf_plan_create(g, &(pf_plan_opt){.batch = 3, .want_params = 1}, &p));
+    assert_near(asked_for(p), 9.0 * once, 0.0);
+#ifdef PF_HAVE_ONEDNN
+    must(pf_limit_create(p, 0, &l));
+    assert_near(pf_limit_flops(l), 9.0 * once, 0.0);
+    must(pf_limit_run(l));
+#endif
+    pf_limit_free(l);
+    pf_plan_free(p);
     pf_graph_free(g);
 }
 
@@ -96,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_limit_is_the_matrix_work_of_the_pass),
         cmocka_unit_test(a_limit_in_bf16_is_the_same_work),
+        cmocka_unit_test(the_limit_knows_attention_over_positions),
         cmocka_unit_test(a_failed_limit_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,12 +67,21 @@ void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
     }
 }
 
+/* By a query: its window and the two beside it, else all. */
+static double keys_seen(const pf_gnode *n)
+{
+    double all = (double)n->shape.h * n->shape.w, window = 3.0 * n->attr.window;
+    return n->attr.mask == PF_MASK_WINDOW && window < all ? window : all;
+}
+
 double pf_graph_node_flops(const pf_graph *g, const pf_gnode *n)
 {
     double pixels = (double)n->shape.h * n->shape.w;
     if (n->op == PF_OP_CONV || n->op == PF_OP_LINEAR)
         return 2.0 * pixels * (double)g->param[n->param[0]].size;
-    if (n->op == PF_OP_ATTENTION) return 4.0 * pixels * pixels * n->shape.c;
+    if (n->op == PF_OP_ATTENTION) return 4.0 * pixels * keys_seen(n) * n->shape.c;
+    if (n->op == PF_OP_LINEAR_ATTENTION)
+        return 4.0 * pixels * n->shape.c * (n->shape.c / n->attr.heads);
     return 0.0;
 }
 

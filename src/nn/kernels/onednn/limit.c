@@ -67,6 +67,15 @@ static PF_MUST_USE pf_status add_conv(pf_limit *l, dnn_conv_kind kind, const pf_
     return PF_OK;
 }
 
+static PF_MUST_USE pf_status add_matmul(pf_limit *l, dnn_matmul_shape m, const role *role)
+{
+    dnn_op *op = NULL;
+    m.bf16 = l->bf16;
+    PF_TRY(dnn_matmul_create(l->lib, &m, &op));
+    add(l, op, 3, role, 2.0 * m.n * (double)m.M * m.N * m.K);
+    return PF_OK;
+}
+
 /* first .. last of a site's products; see attention.c for what they are. */
 static PF_MUST_USE pf_status add_attention(pf_limit *l, const pf_site *s, int first, int last)
 {
@@ -76,24 +85,39 @@ static PF_MUST_USE pf_status add_attention(pf_limit *l, const pf_site *s, int fi
         {WARM, COLD, OUT}, {WARM, COLD, OUT}, /* dS k, dS' q     */
     };
     const pf_heads a = pf_heads_of(s);
-    int n = a.n, d = a.d, B = s->B * a.heads;
+    int n = a.n, d = a.d, B = s->B * a.heads, k = n; /* keys that a query sees */
+    if (a.mask == PF_MASK_WINDOW && 3 * (double)a.window < n) k = 3 * a.window;
     const dnn_matmul_shape shape[MOST] = {
-        {B, n, n, d, 0, 1, 1.0f}, {B, n, d, n, 0, 0, 1.0f}, {B, n, d, n, 1, 0, 1.0f},
-        {B, n, n, d, 0, 1, 1.0f}, {B, n, d, n, 0, 0, 1.0f}, {B, n, d, n, 1, 0, 1.0f},
+        {B, n, k, d, 0, 1, 1.0f}, {B, n, d, k, 0, 0, 1.0f}, {B, k, d, n, 1, 0, 1.0f},
+        {B, n, k, d, 0, 1, 1.0f}, {B, n, d, k, 0, 0, 1.0f}, {B, k, d, n, 1, 0, 1.0f},
     };
-    for (int i = first; i <= last; i++) {
-        dnn_op *op = NULL;
-        dnn_matmul_shape m = shape[i];
-        m.bf16 = l->bf16;
-        PF_TRY(dnn_matmul_create(l->lib, &m, &op));
-        add(l, op, 3, roles[i], 2.0 * B * n * (double)n * d);
+    for (int i = first; i <= last; i++) PF_TRY(add_matmul(l, shape[i], roles[i]));
+    return PF_OK;
+}
+
+/* The products of linear attention: r' v and p M; backward dp = dy M', dM = p' dy, dr = v dM', dv = r dM. */
+static PF_MUST_USE pf_status add_linear_attention(pf_limit *l, const pf_site *s, int backward)
+{
+    static const role fresh[] = {WARM, WARM, OUT}, kept[] = {WARM, COLD, OUT};
+    const pf_heads a = pf_heads_of(s);
+    int n = a.n, d = a.d, B = s->B * a.heads, keys = s->want_dx[1] || s->want_dx[2];
+    const dnn_matmul_shape outer = {B, d, d, n, 1, 0, 1.0f}, map = {B, n, d, d, 0, 0, 1.0f},
+                           turned = {B, n, d, d, 0, 1, 1.0f};
+    if (!backward) {
+        PF_TRY(add_matmul(l, outer, fresh));
+        return add_matmul(l, map, fresh);
     }
+    if (s->want_dx[0]) PF_TRY(add_matmul(l, turned, kept));
+    if (keys) PF_TRY(add_matmul(l, outer, kept));
+    if (s->want_dx[1]) PF_TRY(add_matmul(l, turned, kept));
+    if (s->want_dx[2]) PF_TRY(add_matmul(l, map, kept));
     return PF_OK;
 }
 
 static PF_MUST_USE pf_status add_forward(pf_limit *l, const pf_site *s)
 {
     if (s->op == PF_OP_ATTENTION) return add_attention(l, s, 0, 1);
+    if (s->op == PF_OP_LINEAR_ATTENTION) return add_linear_attention(l, s, 0);
     if (s->op == PF_OP_CONV || s->op == PF_OP_LINEAR) return add_conv(l, DNN_CONV_FORWARD, s);
     return PF_OK;
 }
@@ -108,6 +132,7 @@ static PF_MUST_USE pf_status add_backward(pf_limit *l, const pf_site *s)
         if (s->want_dx[1]) PF_TRY(add_attention(l, s, 5, 5));
         return PF_OK;
     }
+    if (s->op == PF_OP_LINEAR_ATTENTION) return add_linear_attention(l, s, 1);
     if (s->op != PF_OP_CONV && s->op != PF_OP_LINEAR) return PF_OK;
     if (s->want_dx[0]) PF_TRY(add_conv(l, DNN_CONV_DATA, s));
     if (s->want_dp) PF_TRY(add_conv(l, DNN_CONV_WEIGHTS, s));
