@@ -148,7 +148,8 @@ static PF_MUST_USE pf_status hold_losses(const job *j, const char *name, const c
 
 typedef struct draws {
     const double *z, *gumbel, *unmask;
-    double *ancestral, *mean; /* [B,L] */
+    double *ancestral, *mean; /* [n,L] */
+    size_t n;
 } draws;
 
 static void draw(const job *j, const pf_masked *m, const double time[2], const draws *d)
@@ -156,7 +157,7 @@ static void draw(const job *j, const pf_masked *m, const double time[2], const d
     size_t V = (size_t)j->K + 1;
     double log_p[64], log_w[64], shown = pf_masked_shown(m, time[0], time[1]);
     int32_t z[POSITIONS_MAX];
-    for (size_t b = 0; b < j->B; b++) {
+    for (size_t b = 0; b < d->n; b++) {
         for (size_t l = 0; l < j->L; l++) z[l] = (int32_t)d->z[b * j->L + l];
         toy_net_logits(&j->net, time[0], z, j->z);
         for (size_t l = 0; l < j->L; l++) {
@@ -181,8 +182,8 @@ static PF_MUST_USE pf_status hold_step(const job *j, const char *name, const cha
     const vectors_array *z = vectors_find(j->v, "%s/z", group),
                         *g = vectors_find(j->v, "%s/uniform_gumbel", group),
                         *u = vectors_find(j->v, "%s/uniform_unmask", group);
-    size_t n = j->B * j->L;
-    if (!z || !g || !u || z->size != n || g->size != n * ((size_t)j->K + 1) || u->size != n ||
+    size_t n = z ? z->size : 0;
+    if (!z || !g || !u || n % j->L || g->size != n * ((size_t)j->K + 1) || u->size != n ||
         j->K > 62)
         return PF_OK;
     snprintf(more, sizeof more, ";grid=%s", grid);
@@ -191,7 +192,7 @@ static PF_MUST_USE pf_status hold_step(const job *j, const char *name, const cha
     const double time[2] = {pf_masked_grid_time(m, j->T - k),
                             pf_masked_grid_time(m, j->T - k - 1)};
     double shown = pf_masked_shown(m, time[0], time[1]), *mem = pf_zalloc(2 * n * sizeof *mem);
-    const draws d = {z->v, g->v, u->v, mem, mem + n};
+    const draws d = {z->v, g->v, u->v, mem, mem + n, n / j->L};
     if (mem) {
         draw(j, m, time, &d);
         vectors_hold(j->v, tolerance, time, 1, "%s/t", group);
@@ -387,7 +388,7 @@ static PF_MUST_USE pf_status check_groups(const job *j)
         if (sscanf(name, "schedule/%63[^/]/%63s", a, b) == 2 && !strcmp(b, "t"))
             PF_TRY(hold_schedule(j, a));
         if (!j->z) continue;
-        if (sscanf(name, "%63[^/]/%63[^/]", a, b) == 2 && strcmp(a, "exact") &&
+        if (j->B && sscanf(name, "%63[^/]/%63[^/]", a, b) == 2 && strcmp(a, "exact") &&
             strstr(name, "/loss_diff_nats"))
             PF_TRY(hold_losses(j, a, b));
         if (sscanf(name, "%63[^/]/sample_%63[^/]/i%d/", a, b, &i) == 3 &&
@@ -405,16 +406,19 @@ static pf_status check_md4(vectors *v)
     job j = {.v = v, .T = masked_attribute(v, "timesteps")};
     hold_batches(&j);
     if (!toy_net_open(v, "net0", &j.net0)) j.net0.L = 0;
-    if (toy_net_open(v, "net", &j.net) && x && t && u && j.net.L <= POSITIONS_MAX &&
-        x->size == t->size * j.net.L && u->size == x->size) {
+    if (!toy_net_open(v, "net", &j.net)) j.net = j.net0;
+    if (j.net.L && j.net.L <= POSITIONS_MAX) {
         j.K = (int)j.net.K;
         j.L = j.net.L;
-        j.B = t->size;
         j.row = j.L * j.net.K;
+        j.z = pf_zalloc(j.row * sizeof *j.z);
+        PF_REQUIRE(j.z, PF_EMEM, "no memory for logits");
+    }
+    if (j.z && x && t && u && x->size == t->size * j.L && u->size == x->size) {
+        j.B = t->size;
         j.x = x->v;
         j.t = t->v;
         j.u = u->v;
-        j.z = pf_zalloc(j.row * sizeof *j.z);
     }
     pf_status st = check_groups(&j);
     pf_free(j.z);

@@ -69,8 +69,9 @@ static void settings_of(const job *j, const char *name, char *out, size_t n)
     for (int k = 0; k < NOISES; k++) {
         char part[32];
         snprintf(part, sizeof part, "_%s", noises[k].name);
-        size_t at = strlen(name), length = strlen(part);
-        if (at >= length && !strcmp(name + at - length, part)) noise = noises[k].schedule;
+        if (!strstr(name, part)) continue;
+        noise = noises[k].schedule;
+        break; /* the longer of two names is the first */
     }
     snprintf(out, n,
              "estimator=mdlm;bound=published;mask_logit=yes;schedule=%s;predicts=%s;steps=%d;"
@@ -266,12 +267,12 @@ static pf_status check_mdlm(vectors *v)
     const vectors_array *x0 = vectors_find(v, "x0");
     job j = {.v = v, .T = masked_attribute(v, "T")};
     for (int k = 0; k < NOISES; k++) PF_TRY(hold_noise(v, k));
-    if (!toy_net_open(v, "net", &j.net) || !x0 || j.net.L > POSITIONS_MAX) return PF_OK;
+    if (!toy_net_open(v, "net", &j.net) || j.net.L > POSITIONS_MAX) return PF_OK;
     PF_REQUIRE(j.T > 0, PF_EFORMAT, "%s does not say how many steps it has", v->path);
     j.V = j.net.K;
     j.K = (int)j.V - 1;
     j.L = j.net.L;
-    j.B = x0->size / j.L;
+    j.B = x0 ? x0->size / j.L : 0;
     j.row = j.L * j.V;
     j.z = pf_zalloc(j.row * sizeof *j.z);
     PF_REQUIRE(j.z, PF_EMEM, "no memory for logits");

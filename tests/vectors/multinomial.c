@@ -156,7 +156,8 @@ static PF_MUST_USE pf_status check_one_step(const job *j)
     const vectors_array *t = vectors_find(j->v, "one_step/t"),
                         *xt = vectors_find(j->v, "one_step/x_t"),
                         *u = vectors_find(j->v, "uniform");
-    if (!t || !xt || xt->size != t->size * j->L || u->size < t->size * j->row) return PF_OK;
+    if (!t || !xt || !u || xt->size != t->size * j->L || u->size < t->size * j->row)
+        return PF_OK;
     size_t n = t->size;
     double *q = pf_zalloc(n * (j->row + j->L) * sizeof *q), *before = q + n * j->row;
     PF_REQUIRE(q, PF_EMEM, "no memory for a step");
@@ -332,7 +333,7 @@ static PF_MUST_USE pf_status check_exact(const job *j)
 
 static PF_MUST_USE pf_status check_all(job *j)
 {
-    PF_TRY(check_chain(j));
+    if (j->B) PF_TRY(check_chain(j));
     PF_TRY(check_one_step(j));
     PF_TRY(check_sample(j));
     PF_TRY(check_importance(j));
@@ -348,15 +349,14 @@ static pf_status check(vectors *v)
     pf_free(text);
     PF_REQUIRE(j.T > 1, PF_EFORMAT, "%s does not say how many steps it has", v->path);
     PF_TRY(hold_schedules(&j));
-    if (!toy_net_open(v, "net", &j.net) || !u || !x0 || j.net.L > 64 || j.net.K > 4096)
-        return PF_OK;
+    if (!toy_net_open(v, "net", &j.net) || j.net.L > 64 || j.net.K > 4096) return PF_OK;
     j.K = (int)j.net.K;
     j.L = j.net.L;
     j.row = j.L * j.net.K;
-    j.B = x0->size / j.L;
-    if (u->size != (size_t)j.T * j.B * j.row) return PF_OK;
+    j.B = x0 ? x0->size / j.L : 0;
+    if (!u || u->size != (size_t)j.T * j.B * j.row) j.B = 0; /* no chain */
     j.at = pf_zalloc((size_t)j.T * sizeof *j.at);
-    j.term = pf_zalloc((size_t)j.T * j.B * sizeof *j.term);
+    j.term = pf_zalloc(((size_t)j.T * j.B + 1) * sizeof *j.term);
     j.z = pf_zalloc(j.row * sizeof *j.z);
     pf_status st = j.at && j.term && j.z ? PF_OK : pf_raise(PF_EMEM, PF_WHERE, "no memory");
     if (!st) pf_multi_table(j.T, j.K, j.at);
