@@ -129,7 +129,7 @@ static inline double categories_found(const categories *c, int draws)
 /* Samples have the chances p [STATES]. */
 static inline void categories_samples_follow(const categories *c, const double *p)
 {
-    enum { N = 600 * STATES };
+    enum { N = 250 * STATES };
     static double count[STATES];
     double x[STATES * L], out[STATES * L], chi = 0.0;
     const pf_move how = {.kind = PF_MOVE_ANCESTRAL};

@@ -3,6 +3,79 @@
 
 #include "categories.h"
 
+/* ---- rows of logits, draws ---- */
+
+static void cross_entropies_of_wide_rows_are_exact_in_their_tails(void **state)
+{
+    (void)state;
+    enum { WIDE = 50258 };
+    double *z = pf_zalloc(2 * WIDE * sizeof *z), *g = z + WIDE;
+    float *f = pf_zalloc(2 * WIDE * sizeof *f);
+    assert_true(z && f);
+    /* all alike, far from 0 */
+    for (int k = 0; k < WIDE; k++) z[k] = f[k] = 1000.0f;
+    assert_near(
+        pf_cat_cross_entropy(WIDE, (pf_cat_row){.d = z}, 7, 1.0, (pf_cat_slope){.d = g}),
+        log(WIDE), 1e-12);
+    for (int k = 0; k < WIDE; k++) assert_near(g[k], 1.0 / WIDE - (k == 7), 1e-15);
+    assert_near(
+        pf_cat_cross_entropy(WIDE, (pf_cat_row){.f = f}, 7, 1.0, (pf_cat_slope){.f = f + WIDE}),
+        log(WIDE), 1e-12);
+    for (int k = 0; k < WIDE; k++)
+        assert_near((double)f[WIDE + k], 1.0 / WIDE - (k == 7), 1e-7);
+    /* sure and right: what is left of 1 - p; sure and wrong: finite */
+    for (int k = 0; k < WIDE; k++) z[k] = k ? 0.0 : 50.0;
+    double left = (WIDE - 1) * exp(-50.0);
+    assert_near(
+        pf_cat_cross_entropy(WIDE, (pf_cat_row){.d = z}, 0, 1.0, (pf_cat_slope){.d = g}), left,
+        1e-15);
+    assert_near(g[0], -left, 1e-15);
+    z[0] = 1e6;
+    assert_near(
+        pf_cat_cross_entropy(WIDE, (pf_cat_row){.d = z}, 1, 1.0, (pf_cat_slope){.d = g}), 1e6,
+        1e-6);
+    pf_free(z);
+    pf_free(f);
+}
+
+static void uniform_numbers_are_neither_0_nor_1_and_do_not_depend_on_pieces(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    const pf_draw d = {.seed = 3, .stream = PF_STREAM_TEST, .sample = 8};
+    double u[N], v[N];
+    pf_cat_uniform(&d, 0, N, u);
+    pf_cat_uniform(&d, 0, 7, v);
+    pf_cat_uniform(&d, 7, N - 7, v + 7);
+    assert_memory_equal(u, v, sizeof u);
+    for (int i = 0; i < N; i++) {
+        assert_true(u[i] > 0.0 && u[i] < 1.0);
+        assert_true(u[i] ==
+                    pf_draw_uniform_f64(&d, (size_t)i)); /* 53 bits, unless they are 0 */
+    }
+}
+
+/* Chances down to 1e-4: floats of 24 bits draw the likely ones too often. */
+static void draws_have_the_chances_of_their_logits(void **state)
+{
+    (void)state;
+    enum { WAYS = 6, N = 400000 };
+    const double p[WAYS] = {0.9, 0.09, 0.009, 0.0007, 0.0002, 0.0001};
+    double log_p[WAYS], u[WAYS], count[WAYS] = {0}, chi = 0.0;
+    const pf_draw d = {.seed = 5, .stream = PF_STREAM_TEST, .sample = 1};
+    for (int k = 0; k < WAYS; k++) log_p[k] = log(p[k]) + 17.0; /* up to a factor */
+    for (int n = 0; n < N; n++) {
+        pf_cat_uniform(&d, (size_t)n * WAYS, WAYS, u);
+        count[pf_cat_draw(WAYS, log_p, u)]++;
+    }
+    for (int k = 0; k < WAYS; k++) chi += pow(count[k] - N * p[k], 2) / (N * p[k]);
+    if (!(chi < 25.7)) fail_msg("chi^2 %g", chi); /* 5 degrees of freedom: once in 10,000 */
+    for (int k = 0; k < WAYS; k++) assert_int_equal(pf_cat_even(WAYS, (k + 0.5) / WAYS), k);
+    assert_int_equal(pf_cat_even(WAYS, 1.0 - 0x1p-53), WAYS - 1);
+}
+
+/* ---- kernels ---- */
+
 static void steps_compose_to_the_marginal(void **state)
 {
     (void)state;
@@ -190,6 +263,9 @@ static void other_data_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cross_entropies_of_wide_rows_are_exact_in_their_tails),
+        cmocka_unit_test(uniform_numbers_are_neither_0_nor_1_and_do_not_depend_on_pieces),
+        cmocka_unit_test(draws_have_the_chances_of_their_logits),
         cmocka_unit_test(steps_compose_to_the_marginal),
         cmocka_unit_test(a_sure_prediction_of_the_datum_is_the_posterior),
         cmocka_unit_test(terms_are_the_divergence_of_both_steps),

@@ -17,7 +17,10 @@ pf_cat_slope pf_cat_slope_at(pf_cat_slope g, size_t at)
 static double largest(int K, pf_cat_row z)
 {
     double most = pf_cat_logit(z, 0);
-    for (int k = 1; k < K; k++) most = fmax(most, pf_cat_logit(z, (size_t)k));
+    for (int k = 1; k < K; k++) {
+        double now = pf_cat_logit(z, (size_t)k);
+        most = now > most ? now : most;
+    }
     return most;
 }
 
@@ -114,7 +117,7 @@ pf_status pf_cat_open(const pf_space *space, const char *name, pf_cat *out)
 
 int pf_cat_at(const pf_cat *c, double x)
 {
-    if (c->space.kind == PF_TOKENS) return (int)lround(x);
+    if (c->space.kind == PF_TOKENS) return (int)lround(fmin(fmax(x, PF_NO_TOKEN), c->K - 1));
     uint8_t k;
     pf_from_model(&c->space, 1, &x, &k);
     return k;

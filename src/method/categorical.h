@@ -77,7 +77,7 @@ PF_MUST_USE pf_status pf_cat_open(const pf_space *space, const char *name, pf_ca
 /* Categories k [D] of sample s of a batch, of b->k where levels are given, else of b->x; the number of entries that are
  * no padding. */
 int pf_cat_take(const pf_cat *c, const pf_batch *b, int s, int32_t *k);
-/* Model scale to category and back. */
+/* Model scale to category, the nearest one, and back. */
 int pf_cat_at(const pf_cat *c, double x);
 double pf_cat_place(const pf_cat *c, int k);
 
