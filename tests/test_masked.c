@@ -188,6 +188,91 @@ static void terms_add_up_to_the_integral(void **state)
     }
 }
 
+/* ---- text of a Markov chain, whose conditional chances are known ---- */
+
+enum { LETTERS = 27, LENGTH = 32, MASKS = 4000 };
+
+typedef struct markov {
+    double power[LENGTH + 1][LETTERS][LETTERS]; /* of the transitions */
+    double even[LETTERS];
+} markov;
+
+static void markov_make(markov *m)
+{
+    const pf_draw d = {.seed = 1, .stream = PF_STREAM_TEST, .sample = 77};
+    for (int a = 0; a < LETTERS; a++) {
+        double sum = 0.0;
+        for (int b = 0; b < LETTERS; b++)
+            sum += m->power[1][a][b] =
+                pow(pf_draw_uniform_f64(&d, (size_t)(a * LETTERS + b)), 12.0) + 1e-3;
+        for (int b = 0; b < LETTERS; b++) m->power[1][a][b] /= sum;
+        m->even[a] = 1.0 / LETTERS; /* the first letter */
+    }
+    for (int n = 2; n <= LENGTH; n++)
+        for (int a = 0; a < LETTERS; a++)
+            for (int b = 0; b < LETTERS; b++) {
+                m->power[n][a][b] = 0.0;
+                for (int c = 0; c < LETTERS; c++)
+                    m->power[n][a][b] += m->power[n - 1][a][c] * m->power[1][c][b];
+            }
+}
+
+/* Chances of letter j, up to a factor, by the letters that are seen on either side, as logits. */
+static void markov_logits(const markov *m, const int32_t *z, int j, double *logits)
+{
+    int left = j, right = j;
+    while (left >= 0 && z[left] == LETTERS) left--;
+    while (right < LENGTH && z[right] == LETTERS) right++;
+    for (int k = 0; k < LETTERS; k++) {
+        double p = 0.0;
+        if (left >= 0) p = m->power[j - left][z[left]][k];
+        else if (j == 0) p = m->even[k];
+        else
+            for (int a = 0; a < LETTERS; a++) p += m->even[a] * m->power[j][a][k];
+        if (right < LENGTH) p *= m->power[right - j][k][z[right]];
+        logits[k] = log(p);
+    }
+}
+
+/* With the exact conditionals every order has the same code length, so the bound is -log p of each text. */
+static void a_network_that_knows_the_language_scores_its_text(void **state)
+{
+    (void)state;
+    static markov m;
+    const pf_space space = {.kind = PF_TOKENS, .shape = {1, 1, LENGTH}, .levels = LETTERS};
+    const pf_draw d = {.seed = 2, .stream = PF_STREAM_TEST, .sample = 5};
+    pf_method method = categories_method("masked", "eps=0;schedule=cosine");
+    int32_t x[LENGTH], z[LENGTH];
+    double nats = log(LETTERS), sum = 0.0, squares = 0.0, logits[LETTERS], log_p[LETTERS],
+           u[LETTERS];
+    void *self;
+    must(method.ops->open(&method.opt, &space, &self));
+    markov_make(&m);
+    for (int j = 0; j < LENGTH; j++) {
+        for (int k = 0; k < LETTERS; k++) log_p[k] = j ? log(m.power[1][x[j - 1]][k]) : 0.0;
+        pf_cat_uniform(&d, (size_t)(j * LETTERS), LETTERS, u);
+        x[j] = pf_cat_draw(LETTERS, log_p, u);
+        if (j) nats -= log_p[x[j]];
+    }
+    for (int n = 0; n < MASKS; n++) {
+        const pf_draw masks = {.seed = 3, .stream = PF_STREAM_TEST, .sample = (uint64_t)n};
+        const pf_masked_at a = pf_masked_when(self, (n + 0.5) / MASKS);
+        double cost = 0.0;
+        pf_masked_mask(self, &a, &masks, x, z);
+        for (int j = 0; j < LENGTH; j++) {
+            if (z[j] < LETTERS) continue;
+            markov_logits(&m, z, j, logits);
+            cost += pf_masked_entry(self, &a, x[j], (pf_cat_row){.d = logits}, 0.0,
+                                    (pf_cat_slope){NULL, NULL});
+        }
+        sum += cost / MASKS;
+        squares += cost * cost / MASKS;
+    }
+    assert_near(sum, nats, 4.0 * sqrt((squares - sum * sum) / MASKS));
+    assert_near(sum, nats, 0.02 * nats); /* the estimate itself is not loose */
+    method.ops->close(self);
+}
+
 /* ---- finite time, exactly ---- */
 
 enum { T = 4 };
@@ -363,6 +448,7 @@ int main(void)
         cmocka_unit_test(an_even_network_scores_log_k_an_entry),
         cmocka_unit_test(the_bound_is_the_mean_over_orders_on_any_schedule),
         cmocka_unit_test(terms_add_up_to_the_integral),
+        cmocka_unit_test(a_network_that_knows_the_language_scores_its_text),
         cmocka_unit_test(the_bound_is_below_the_exact_probability),
         cmocka_unit_test(samplers_of_one_law_draw_by_it),
         cmocka_unit_test(the_network_is_called_when_something_changed),
