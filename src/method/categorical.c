@@ -17,36 +17,52 @@ pf_cat_slope pf_cat_slope_at(pf_cat_slope g, size_t at)
 static double largest(int K, pf_cat_row z)
 {
     double most = pf_cat_logit(z, 0);
-    for (int k = 1; k < K; k++) {
-        double now = pf_cat_logit(z, (size_t)k);
-        most = now > most ? now : most;
-    }
+    for (int k = 1; z.f && k < K; k++) most = (double)z.f[k] > most ? (double)z.f[k] : most;
+    for (int k = 1; z.d && k < K; k++) most = z.d[k] > most ? z.d[k] : most;
     return most;
+}
+
+size_t pf_cat_chances(int K, pf_cat_row z, double shift, size_t from, double *p)
+{
+    size_t n = (size_t)K - from < PF_CAT_PIECE ? (size_t)K - from : PF_CAT_PIECE;
+    for (size_t j = 0; j < n; j++) p[j] = exp(pf_cat_logit(z, from + j) - shift);
+    return n;
+}
+
+static double sum_of(size_t n, const double *p)
+{
+    double sum[4] = {0};
+    size_t j = 0;
+    for (; j + 4 <= n; j += 4)
+        for (size_t i = 0; i < 4; i++) sum[i] += p[j + i];
+    for (; j < n; j++) sum[0] += p[j];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 double pf_cat_log_sum(int K, pf_cat_row z)
 {
-    double most = largest(K, z), sum = 0.0;
-    for (int k = 0; k < K; k++) sum += exp(pf_cat_logit(z, (size_t)k) - most);
+    double most = largest(K, z), sum = 0.0, p[PF_CAT_PIECE];
+    for (size_t from = 0, n; from < (size_t)K; from += n) {
+        n = pf_cat_chances(K, z, most, from, p);
+        sum += sum_of(n, p);
+    }
     return most + log(sum);
 }
 
 double pf_cat_cross_entropy(int K, pf_cat_row z, int k, double scale, pf_cat_slope g)
 {
-    double most = largest(K, z), sum = 0.0;
-    size_t at = (size_t)k;
-    for (size_t j = 0; j < (size_t)K; j++) {
-        double e = exp(pf_cat_logit(z, j) - most);
-        pf_cat_put(g, j, e); /* kept there until the sum is known */
-        sum += e;
+    double most = largest(K, z), sum = 0.0, p[PF_CAT_PIECE];
+    for (size_t from = 0, n; from < (size_t)K; from += n) {
+        n = pf_cat_chances(K, z, most, from, p);
+        sum += sum_of(n, p);
+        for (size_t j = 0; g.f && j < n; j++) g.f[from + j] = (float)p[j];
+        for (size_t j = 0; g.d && j < n; j++) g.d[from + j] = p[j]; /* until the sum is known */
     }
-    double nats = log(sum) - (pf_cat_logit(z, at) - most);
-    if (!pf_cat_wants(g)) return nats;
-    double each = scale / sum;
-    for (size_t j = 0; j < (size_t)K; j++)
-        pf_cat_put(g, j, each * (g.f ? (double)g.f[j] : g.d[j]));
+    double nats = log(sum) - (pf_cat_logit(z, (size_t)k) - most), each = scale / sum;
+    for (size_t j = 0; g.f && j < (size_t)K; j++) g.f[j] = (float)(each * (double)g.f[j]);
+    for (size_t j = 0; g.d && j < (size_t)K; j++) g.d[j] *= each;
     /* p_k - 1 of a sure network is small: not as a difference */
-    pf_cat_put(g, at, scale * expm1(-nats));
+    pf_cat_put(g, (size_t)k, scale * expm1(-nats));
     return nats;
 }
 

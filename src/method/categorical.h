@@ -44,6 +44,9 @@ static inline void pf_cat_put(pf_cat_slope g, size_t k, double value)
 pf_cat_row pf_cat_row_at(pf_cat_row z, size_t at);
 pf_cat_slope pf_cat_slope_at(pf_cat_slope g, size_t at);
 
+/* p [n] = exp(z_k - shift) of the entries k = from .. from+n-1, as many as there are up to PF_CAT_PIECE; n. */
+enum { PF_CAT_PIECE = 128 };
+size_t pf_cat_chances(int K, pf_cat_row z, double shift, size_t from, double *p);
 /* log sum_k exp z_k, K > 0. */
 double pf_cat_log_sum(int K, pf_cat_row z);
 /* -log softmax(z)_k, nats; g [K] = scale times its gradient along z.  One exponential an entry. */

@@ -136,26 +136,63 @@ static double term_before(const pf_multi_at *a, const posterior *q, pf_cat_row z
     return nats;
 }
 
+/* The sum of log w_k, eight at a time, whose product is far from the ends of doubles. */
+static double sum_of_logs(size_t n, const double *w)
+{
+    double sum = 0.0;
+    for (size_t from = 0; from < n; from += 8) {
+        double product = 1.0;
+        for (size_t j = from; j < n && j < from + 8; j++) product *= w[j];
+        sum += log(product);
+    }
+    return sum;
+}
+
+/* What term_data needs of a piece of a row: p_k, w_k and c_k/Z - q_k/w_k. */
+typedef struct piece {
+    double p[PF_CAT_PIECE], w[PF_CAT_PIECE], slope[PF_CAT_PIECE];
+} piece;
+
+static size_t take_piece(const pf_multi_at *a, const posterior *q, pf_cat_row z, double sum,
+                         size_t from, piece *to)
+{
+    size_t n = pf_cat_chances(a->K, z, sum, from, to->p);
+    double Z =
+        a->keep * (a->before * exp(pf_cat_logit(z, (size_t)q->xt) - sum) + a->other) + a->moved;
+    for (size_t j = 0; j < n; j++) {
+        to->w[j] = a->before * to->p[j] + a->other;
+        to->slope[j] = q->c / Z - q->other / to->w[j];
+    }
+    for (int e = 0; e < 2; e++) { /* both that differ */
+        size_t k = (size_t)(e ? q->x : q->xt), j = k - from;
+        if (k < from || j >= n) continue;
+        to->slope[j] = (k == (size_t)q->xt ? q->c_xt : q->c) / Z - chance(q, (int)k) / to->w[j];
+    }
+    return n;
+}
+
 static double term_data(const pf_multi_at *a, const posterior *q, pf_cat_row z, double scale,
                         pf_cat_slope g)
 {
-    double sum = pf_cat_log_sum(a->K, z), A = a->before, B = a->other;
+    double sum = pf_cat_log_sum(a->K, z), A = a->before, B = a->other, logs = 0.0, mean = 0.0;
     double at_x = A * exp(pf_cat_logit(z, (size_t)q->x) - sum) + B;
     double at_xt = A * exp(pf_cat_logit(z, (size_t)q->xt) - sum) + B;
-    double Z = a->keep * at_xt + a->moved, logs = 0.0, mean = 0.0;
-    for (int k = 0; k < a->K; k++) {
-        double p = exp(pf_cat_logit(z, (size_t)k) - sum), w = A * p + B;
-        logs += log(w);
-        mean += p * ((k == q->xt ? q->c_xt : q->c) / Z - chance(q, k) / w);
+    piece r;
+    for (size_t from = 0, n; from < (size_t)a->K; from += n) {
+        n = take_piece(a, q, z, sum, from, &r);
+        logs += sum_of_logs(n, r.w);
+        for (size_t j = 0; j < n; j++) mean += r.p[j] * r.slope[j];
     }
     double cross = q->other * logs + (q->at_x - q->other) * log(at_x);
     if (q->x != q->xt) cross += (q->at_xt - q->other) * log(at_xt);
-    for (int k = 0; pf_cat_wants(g) && k < a->K; k++) {
-        double p = exp(pf_cat_logit(z, (size_t)k) - sum), w = A * p + B;
-        double slope = (k == q->xt ? q->c_xt : q->c) / Z - chance(q, k) / w;
-        pf_cat_put(g, (size_t)k, scale * A * p * (slope - mean));
+    for (size_t from = 0, n; pf_cat_wants(g) && from < (size_t)a->K; from += n) {
+        if (a->K > PF_CAT_PIECE) n = take_piece(a, q, z, sum, from, &r);
+        else n = (size_t)a->K; /* it is there */
+        for (size_t j = 0; j < n; j++)
+            pf_cat_put(g, from + j, scale * A * r.p[j] * (r.slope[j] - mean));
     }
-    return q->at_x * log(A + B) + (1.0 - q->at_x) * log(B) - cross + log(Z) - q->sum;
+    return q->at_x * log(A + B) + (1.0 - q->at_x) * log(B) - cross +
+           log(a->keep * at_xt + a->moved) - q->sum;
 }
 
 /* -log p_x c_x / sum_k p_k c_k: a softmax of z + log c. */
