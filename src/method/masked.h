@@ -174,7 +174,8 @@ double pf_masked_grid_time(const pf_masked *m, int i);
  * It has steps + 1 steps.  Terms 1 .. steps are the parts of the integral over equal parts of time, each at one time drawn in
  * it with one draw of masks, or the steps of finite time; term 0 is `first`, and of d3pm -log p(x | x), the last one `prior`.
  * In sampling the first steps are those of the grid, and the last one fills in the masks that are left.  The network is
- * called when something has changed since its last call or it is told the time, and some mask is left. */
+ * called when something has changed since its last call or it is told the time, and some mask is left.  Known entries are
+ * shown from the first step on. */
 PF_MUST_USE pf_status pf_masked_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out);
 
 #endif

@@ -199,6 +199,8 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
            end = i > 1 ? pf_masked_grid_time(m, i - 2) : 0.0;
     PF_TRY(check(c, how));
     PF_TRY(pf_pass_fits(&c->pass, b));
+    for (size_t j = 0; j < (size_t)b->B * m->cat.D; j++)
+        pf_cat_set_known(&m->cat, how, (int)(j / m->cat.D), j % m->cat.D, x + j, NULL);
     int needed = take(c, b->B, x) && (i > 1 || m->opt.bound == PF_MASKED_PUBLISHED);
     if (needed) PF_TRY(look(c, b, t));
     for (int s = 0; s < b->B; s++) {
@@ -208,7 +210,6 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
             if (masked) x[at] = i > 1 ? moved(c, &d, s, j, t, end) : last(c, &d, s, j);
             if (x0)
                 x0[at] = masked && i > 1 ? pf_cat_likeliest(m->cat.K, logits(c, s, j)) : x[at];
-            pf_cat_set_known(&m->cat, how, s, j, x + at, x0 ? x0 + at : NULL);
         }
     }
     return PF_OK;
