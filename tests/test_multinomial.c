@@ -153,7 +153,7 @@ static void enumerate(const categories *c, pf_multi_predicts what, double *p, do
     }
     for (int i = T; i-- > 0;) {
         memset(next, 0, sizeof next);
-        categories_logits(c, K, STATES, i, z);
+        categories_logits(c, K, STATES, pf_multi_cond(m, i), z);
         for (int s = 0; s < STATES; s++) {
             int32_t xt[L], x[L];
             categories_state(s, K, xt);

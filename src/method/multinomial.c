@@ -93,7 +93,7 @@ static void see(const void *self, const pf_batch *b, void *scratch, void *const 
         r->i = pf_time_index(b, s, u0, m->T);
         r->n = pf_cat_take(&m->cat, b, s, r->x);
         pf_multi_noise(m, r->i, &d, r->x, r->x + m->cat.D);
-        pf_cat_show(&m->cat, m->cat.K, (size_t)s, r->x + m->cat.D, r->i, in);
+        pf_cat_show(&m->cat, m->cat.K, (size_t)s, r->x + m->cat.D, pf_multi_cond(m, r->i), in);
     }
 }
 

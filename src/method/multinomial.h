@@ -78,6 +78,12 @@ typedef struct pf_multi {
     pf_multi_at *at;
 } pf_multi;
 
+/* What the network is told of index i: a place among 4000, as published networks take it. */
+static inline double pf_multi_cond(const pf_multi *m, int i)
+{
+    return 4000.0 * i / m->T;
+}
+
 /* xt [D] from the datum x [D] at an index, with the noise of a draw; padding stays. */
 void pf_multi_noise(const pf_multi *m, int i, const pf_draw *d, const int32_t *x, int32_t *xt);
 

@@ -51,7 +51,8 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
         uint32_t step = b->step * (uint32_t)m->T + (uint32_t)i[s];
         const pf_draw d = {b->seed, PF_STREAM_EVAL_NOISE, b->sample[s], step};
         pf_multi_noise(m, i[s], &d, c->x0 + at, c->x + at);
-        pf_cat_show(&m->cat, m->cat.K, (size_t)s, c->x + at, i[s], c->pass.in);
+        pf_cat_show(&m->cat, m->cat.K, (size_t)s, c->x + at, pf_multi_cond(m, i[s]),
+                    c->pass.in);
         network = 1;
     }
     if (network) PF_TRY(pf_pass_run(&c->pass, b));
@@ -108,7 +109,8 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
     PF_TRY(pf_pass_fits(&c->pass, b));
     for (size_t j = 0; j < (size_t)b->B * D; j++) c->x[j] = (int32_t)x[j];
     for (int s = 0; s < b->B; s++)
-        pf_cat_show(&m->cat, m->cat.K, (size_t)s, c->x + (size_t)s * D, i - 1, c->pass.in);
+        pf_cat_show(&m->cat, m->cat.K, (size_t)s, c->x + (size_t)s * D, pf_multi_cond(m, i - 1),
+                    c->pass.in);
     PF_TRY(pf_pass_run(&c->pass, b));
     for (int s = 0; s < b->B; s++) {
         const pf_draw d = {b->seed, PF_STREAM_SAMPLE, b->sample[s], (uint32_t)(i - 1)};
