@@ -279,11 +279,13 @@ static PF_MUST_USE pf_status hold_integral(const job *j, const exact *e, const c
     settings_of(name, 1, "", settings, sizeof settings);
     PF_TRY(masked_open(settings, j->L, j->K, &m));
     double *sum = pf_zalloc(2 * e->S * sizeof *sum), *total = sum + e->S;
+    /* t = v^q, of which powers of t are polynomials */
+    double q = m->noise.kind == PF_MASKED_POLY ? 4.0 / m->noise.power : 4.0;
     gauss_legendre(NODES, x, w);
     for (size_t s = 0; sum && s < e->S; s++) {
-        for (int i = 0; i < NODES; i++) { /* t = v^4, for powers below 1 */
-            const pf_masked_at a = pf_masked_at_time(m, pow(x[i], 4.0));
-            sum[s] += w[i] * 4.0 * pow(x[i], 3.0) * at_time(j, e, &a, s);
+        for (int i = 0; i < NODES; i++) {
+            const pf_masked_at a = pf_masked_at_time(m, pow(x[i], q));
+            sum[s] += w[i] * q * pow(x[i], q - 1.0) * at_time(j, e, &a, s);
         }
         total[s] = sum[s] + (double)j->L * m->first;
     }
