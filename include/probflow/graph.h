@@ -207,7 +207,7 @@ pf_node pf_first(pf_graph *g, pf_node x); /* the first pixel, [1,1,c] */
  * Test    a_label_picks_its_row_and_none_is_zero */
 pf_node pf_embed(pf_graph *g, const char *name, pf_node label, int classes, int width);
 /* The same with the table NAME itself, which begins as U(+-width^-1/2).
- * Source  Sahoo et al. 2024, published code (EmbeddingLayer).  Test  published_transformers */
+ * Source  Sahoo et al. 2024, published code (EmbeddingLayer).  Test  published_transformers_are_matched */
 pf_node pf_embed_table(pf_graph *g, const char *name, pf_node label, int classes, int width);
 /* pf_embed of the port `label` among those offered, which says its classes.
  * Test    a_label_and_a_condition_change_the_output */

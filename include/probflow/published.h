@@ -21,7 +21,8 @@ typedef struct pf_published {
     pf_published_levels levels;
     int symbols; /* that tokens are of; 0: it is no network of tokens */
     int mask;    /* 1: the network knows one symbol more, the mask, and has a logit for it */
-    int steps; /* of its chain, whose index i it is told as 4000 i/steps; 0: it is told sigma */
+    int told;    /* 1: its method tells it the noise sigma; 0: of a network with a mask, zeros */
+    int steps;   /* of its chain, whose index i it is told as 4000 i/steps; 0: it has none */
 } pf_published;
 
 /* A network from the JSON of its authors' options.  The key "network" says whose they are:
@@ -39,11 +40,11 @@ typedef struct pf_published {
  *   layers.transformer.                       max_seq_len, num_timesteps, heads, ...; it is the network before its
  *   LinearAttentionTransformerEmbedding       factor rezero.alpha
  *   mdlm.models.dit.DIT                       vocab_size, and of the section model of its configuration hidden_size, n_heads,
- *                                             cond_dim, n_blocks, length, ...
+ *                                             cond_dim, n_blocks, length, ..., and time_conditioning
  * Keys that are not given keep their authors' defaults; sizes and channels are required.
  * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
  * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options,
- *         refinenets_are_read_from_their_configuration */
+ *         refinenets_are_read_from_their_configuration, transformers_are_read_from_their_arguments */
 PF_MUST_USE pf_status pf_published_options(const char *json, pf_published *out);
 
 /* Named arrays as they lie in a file. */
@@ -53,6 +54,10 @@ typedef struct pf_named {
     const pf_param *views;
     const float *flat;
 } pf_named;
+
+/* What names of parameters tell of a network beyond its options: with rezero.alpha among them, multinomial diffusion's
+ * transformer has that factor.  Test  published_transformers_are_matched */
+PF_MUST_USE pf_status pf_published_seen(pf_published *p, const pf_named *from);
 
 /* Fills params by name, at the offsets of the network's views [n].  Prefixes of published state dictionaries (module.,
  * backbone., _denoise_fn. and _denoise_fn.transformer.) are understood, and buffers that follow from options (sigmas,

@@ -19,6 +19,7 @@ typedef struct job {
     int n_views;
     pf_param *views;
     float *flat, *params;
+    pf_named from;         /* views and flat */
     char *net_text, *name; /* of the method or the SDE */
     pf_text told;          /* sections the file tells */
     pf_text text;          /* canonical */
@@ -84,18 +85,47 @@ static PF_MUST_USE pf_status set_ladder(const job *j, pf_method *m)
                       &m->opt);
 }
 
-/* A method by name where the file has one, else the SDE; a network of noise levels knows its method. */
+/* MDLM as its authors train it. */
+static PF_MUST_USE pf_status set_masked(const job *j, pf_method *m)
+{
+    const char *const as[][2] = {{"schedule", "loglinear"},
+                                 {"estimator", "mdlm"},
+                                 {"sampler", j->is.told ? "ddpm" : "ddpm_cache"},
+                                 {"cond", j->is.told ? "sigma" : "none"}};
+    for (int i = 0; i < 4; i++)
+        PF_TRY(pf_opt_set(m->ops->opts, "method", as[i][0], as[i][1], &m->opt));
+    return PF_OK;
+}
+
+/* What the description of a network tells of its method. */
+static PF_MUST_USE pf_status set_known(const job *j, pf_method *m)
+{
+    if (j->is.levels.n) return set_ladder(j, m);
+    return j->is.steps ? set_number(m, "steps", j->is.steps) : set_masked(j, m);
+}
+
+/* The method that a network is made for, NULL: it may be of many. */
+static const char *known_method(const job *j)
+{
+    if (j->is.levels.n) return "ncsn";
+    if (!j->is.symbols) return NULL;
+    return j->is.mask ? "masked" : "multinomial";
+}
+
+/* A method by name where the file has one, else the SDE; networks of noise levels and of tokens know their method. */
 static PF_MUST_USE pf_status tell_method(job *j)
 {
     pf_method m;
     int has, sde;
     PF_TRY(pf_store_has_attr(j->src, "method", &has));
     PF_TRY(pf_store_has_attr(j->src, "sde", &sde));
-    int of_levels = j->is.levels.n > 0 && !has && !sde;
-    if (!has && !of_levels) return tell_sde(j);
+    const char *known = has || sde ? NULL : known_method(j);
+    if (!has && !known) return tell_sde(j);
     if (has) PF_TRY(pf_store_read_attr(j->src, "method", &j->name));
-    PF_TRY(pf_method_init(of_levels ? "ncsn" : j->name, &m));
-    if (of_levels) PF_TRY(set_ladder(j, &m));
+    PF_TRY(pf_method_init(known ? known : j->name, &m));
+    if (known) PF_TRY(set_known(j, &m));
+    if (j->is.mask && pf_opt_find(m.ops->opts, "mask_logit").name)
+        PF_TRY(pf_opt_set(m.ops->opts, "method", "mask_logit", "true", &m.opt));
     PF_TRY(read_options(j, m.ops->opts, "method", 1, &m.opt));
     PF_TRY(pf_config_write(&j->told, "method", m.ops->name, m.ops->opts, &m.opt));
     return PF_OK;
@@ -108,6 +138,9 @@ static PF_MUST_USE pf_status read_experiment(job *j)
 
     PF_TRY(pf_store_read_attr(j->src, "net", &j->net_text));
     PF_TRY(pf_published_options(j->net_text, &j->is));
+    PF_TRY(pf_store_read_group(j->src, "params", &j->n_views, &j->views, &j->flat));
+    j->from = (pf_named){.origin = j->src, .n = j->n_views, .views = j->views, .flat = j->flat};
+    PF_TRY(pf_published_seen(&j->is, &j->from));
     PF_TRY(pf_config_write(&j->told, "model", model->ops->name, model->ops->opts, &model->opt));
     PF_TRY(tell_method(j));
     PF_TRY(pf_config_parse(j->told.s, j->src, &c));
@@ -117,19 +150,22 @@ static PF_MUST_USE pf_status read_experiment(job *j)
     return PF_OK;
 }
 
-/* Published networks are of images of bytes, as a method that takes levels alone sees them. */
+/* Published networks are of tokens, or of images of bytes, as a method that takes levels alone sees them. */
 static PF_MUST_USE pf_status make_net(job *j)
 {
     const pf_method_ops *m = j->e.method.ops;
     pf_space space = {.kind = PF_REAL, .shape = j->is.shape, .classes = j->is.classes};
-    if (j->is.levels.n || !(m->kinds >> PF_REAL & 1)) {
+    if (j->is.symbols) {
+        space.kind = PF_TOKENS;
+        space.levels = j->is.symbols;
+    } else if (j->is.levels.n || !(m->kinds >> PF_REAL & 1)) {
         space.kind = PF_LEVELS;
         space.levels = 256;
     }
     PF_TRY(pf_net_create(&j->e.model, &j->e.method, &space, &j->net));
     pf_shape out = j->net->offered.out, is = j->is.out;
     PF_REQUIRE(!is.c || pf_shape_same(out, is), PF_EARG,
-               "%s: the network gives %dx%dx%d numbers for an image, and method %s asks for "
+               "%s: the network gives %dx%dx%d numbers for a datum, and method %s asks for "
                "%dx%dx%d: say the method and its options as attributes",
                j->src, is.h, is.w, is.c, m->name, out.h, out.w, out.c);
     return PF_OK;
@@ -140,11 +176,9 @@ static PF_MUST_USE pf_status convert(job *j)
     PF_TRY(pf_take_output(j->dst, "checkpoint", &j->src, 1));
     PF_TRY(read_experiment(j));
     PF_TRY(make_net(j));
-    PF_TRY(pf_store_read_group(j->src, "params", &j->n_views, &j->views, &j->flat));
     j->params = pf_zalloc(j->net->floats * sizeof *j->params);
     PF_REQUIRE(j->params, PF_EMEM, "no memory for the parameters of %s", j->src);
-    pf_named from = {.origin = j->src, .n = j->n_views, .views = j->views, .flat = j->flat};
-    PF_TRY(pf_match_params(j->net->n_views, j->net->views, &from, j->params));
+    PF_TRY(pf_match_params(j->net->n_views, j->net->views, &j->from, j->params));
     PF_TRY(pf_net_set_params(j->net, j->params));
 
     pf_checkpoint out = {.n_views = j->net->n_views,
@@ -198,7 +232,9 @@ const pf_command pf_command_import = {
         "(guided_diffusion.unet.UNetModel,\n"
         "                       EncoderUNetModel, improved_diffusion.unet.UNetModel,\n"
         "                       ncsn.models.cond_refinenet_dilated.CondRefineNetDilated,\n"
-        "                       ncsnv2.models.ncsnv2.NCSNv2, NCSNv2Deeper, NCSNv2Deepest) and "
+        "                       ncsnv2.models.ncsnv2.NCSNv2, NCSNv2Deeper, NCSNv2Deepest,\n"
+        "                       multinomial_diffusion.text_diffusion.layers.transformer.\n"
+        "                       LinearAttentionTransformerEmbedding, mdlm.models.dit.DIT) and "
         "the\n"
         "                       arguments of its constructor\n"
         "               sde     and its constants (beta_min, beta_max or sigma_min, "
@@ -206,7 +242,9 @@ const pf_command pf_command_import = {
         "               method  in place of sde, and the method's options by their names;\n"
         "                       networks of NCSN and NCSNv2 need neither: method ncsn, with "
         "the\n"
-        "                       ladder of sigma_begin, sigma_end, num_classes\n"
+        "                       ladder of sigma_begin, sigma_end, num_classes, nor do those "
+        "of\n"
+        "                       tokens: multinomial, with num_timesteps; masked, loglinear\n"
         "  --set K=V    sets a key of the checkpoint's experiment, for example\n"
         "               --set likelihood.probes=4\n\n"
         "Every name and shape is checked both ways: a missing, misshapen or left-over tensor "

@@ -1,4 +1,5 @@
-/* Time-conditioned multilayer perceptron: the smallest score network, for vectors [1,1,D].
+/* Time-conditioned multilayer perceptron: the smallest score network, for vectors [1,1,D], and for one-hots of short rows of
+ * categories, [1,L,V] or [h,w,c V], whose numbers it takes as one vector, as it gives those of the output.
  *
  *     cond -> embedding -> time: linear -> silu --------------+
  *     x    -> in: linear -----------------------------------(+)-> ( h + blk<i>_out(silu(
@@ -10,6 +11,8 @@
  * The last linear map of each block and of the network start near zero, so the network starts as
  * the zero function (predicted noise 0). */
 #include <probflow/model.h>
+
+#include <string.h>
 
 enum { POSITIONAL, FOURIER };
 
@@ -54,17 +57,33 @@ static pf_node told(const mlp *c, pf_graph *g, const pf_ports *offered, pf_node 
     return pf_add_scale(g, e, pf_linear(g, "condition", y, c->width, 1.0), 1.0);
 }
 
+/* One-hots stand beside tokens. */
+static int of_categories(const pf_ports *offered)
+{
+    for (int i = 0; i < offered->n; i++)
+        if (!strcmp(offered->port[i].name, "tokens")) return 1;
+    return 0;
+}
+
+static pf_node as_vector(pf_graph *g, const pf_ports *offered, pf_node x)
+{
+    pf_shape s = pf_graph_shape(g, x);
+    if (s.h == 1 && s.w == 1) return x;
+    if (of_categories(offered))
+        return pf_reshape(g, x, (pf_shape){1, 1, (int)pf_shape_entries(s)});
+    return pf_graph_fail(g, PF_ESHAPE,
+                         "model mlp takes vectors (data of shape 1x1xD), not images of "
+                         "%dx%dx%d",
+                         s.h, s.w, s.c);
+}
+
 static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
 {
     const mlp *c = self;
     pf_node x = pf_offered(g, offered, "x"), cond = pf_offered(g, offered, "cond");
-    pf_shape s = pf_graph_shape(g, x);
+    pf_shape out = offered->out;
 
-    if (s.h != 1 || s.w != 1)
-        return pf_graph_fail(g, PF_ESHAPE,
-                             "model mlp takes vectors (data of shape 1x1xD), not images of "
-                             "%dx%dx%d",
-                             s.h, s.w, s.c);
+    x = as_vector(g, offered, x);
     if (c->embed % 2)
         return pf_graph_fail(g, PF_EARG, "model.embed is %d, want an even number", c->embed);
 
@@ -80,13 +99,14 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
             pf_linear(g, "in_condition", pf_offered(g, offered, "condition"), c->width, 1.0),
             1.0);
     for (int i = 0; i < c->depth; i++) h = block(g, i, h, e, c->width);
-    h = pf_linear(g, "out", pf_silu(g, h), offered->out.c, 0.0);
+    h = pf_linear(g, "out", pf_silu(g, h), (int)pf_shape_entries(out), 0.0);
+    if (out.h != 1 || out.w != 1) h = pf_reshape(g, h, out);
     return c->scale_by_sigma ? pf_divide(g, h, cond) : h;
 }
 
 const pf_model_ops pf_model_mlp = {
     .name = "mlp",
-    .help = "time-conditioned perceptron for vectors",
+    .help = "time-conditioned perceptron for vectors and for one-hots of short rows",
     .size = sizeof(mlp),
     .opts = opts,
     .build = build,

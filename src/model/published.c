@@ -297,7 +297,7 @@ typedef struct text {
         attend_axially;
     double ff_dropout, attn_dropout;
     pf_ints pkm_layers;
-    int vocab_size, length, scale_by_sigma, tie_word_embeddings;
+    int vocab_size, length, scale_by_sigma, tie_word_embeddings, time_conditioning;
     char buffers[PF_STR_MAX];
 } text;
 
@@ -334,6 +334,7 @@ static const pf_opt dit_opts[] = {
     PF_OPT(text, vocab_size, PF_INT, 0, 2, 65536, "symbols and the mask"),
     PF_OPT(text, length, PF_INT, 0, 0, 1e6, "positions"),
     PF_OPT(text, scale_by_sigma, PF_BOOL, 1, 0, 1, "read and not used by the network"),
+    PF_OPT(text, time_conditioning, PF_BOOL, 0, 0, 1, "the network is told sigma, else zeros"),
     PF_OPT_ENUM(text, tie_word_embeddings, 0, never, "one table in and out"),
     PF_OPT_STR(text, buffers, "", "their tensors that follow from the options"),
     { 0 }
@@ -387,6 +388,7 @@ static pf_status dit_rest(described *d)
     PF_TRY(need(d, names));
     PF_TRY(pf_config_section(d->c, "", dit_opts, &o));
     d->to->mask = 1;
+    d->to->told = o.time_conditioning;
     PF_TRY(set(d, "variant", "dit"));
     return set_row(d, o.length, o.vocab_size - 1, o.vocab_size);
 }
@@ -444,7 +446,8 @@ static PF_MUST_USE pf_status describe(described *d)
 pf_status pf_published_options(const char *json, pf_published *out)
 {
     described d = {.to = out};
-    out->classes = out->symbols = out->mask = out->steps = 0;
+    out->classes = out->symbols = 0;
+    out->mask = out->told = out->steps = 0;
     out->levels = (pf_published_levels){0};
     out->out = (pf_shape){0, 0, 0};
     PF_TRY(pf_config_parse_but(json, "network description", "fixed", &d.c));

@@ -95,3 +95,13 @@ pf_status pf_match_params(int n, const pf_param *views, const pf_named *from, fl
     pf_free(used);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
+
+pf_status pf_published_seen(pf_published *p, const pf_named *from)
+{
+    const pf_opt *opts = p->model.ops->opts;
+    for (int i = 0; i < from->n; i++)
+        if (!strcmp(plain(from->views[i].name), "rezero.alpha") &&
+            pf_opt_find(opts, "rezero").name)
+            return pf_opt_set(opts, "model", "rezero", "true", &p->model.opt);
+    return PF_OK;
+}
