@@ -109,16 +109,24 @@ void pf_sampling_free(pf_sampling *s); /* a zeroed one allowed */
 
 /* Where the samples go, and what their file says of the model. */
 typedef struct pf_sample_files {
-    const char *out; /* x, in model scale, and images, of 8 bit */
+    /* x, in model scale, and images, of 8 bit; of tokens x, tokens as data sets have them, and entropy [bits], of the
+     * symbols at each position over the samples */
+    const char *out;
     const char *png; /* a grid of them, of 1 or 3 channels; NULL: none */
     const char
         *previews; /* a grid of what was expected on the way, a row a sample; NULL: none */
     const char
         *dataset; /* the samples as a data set, split test, with their labels; NULL: none */
-    const char *config; /* of the model's checkpoint */
+    const char *vocabulary; /* of tokens in that data set; NULL: not known */
+    const char *config;     /* of the model's checkpoint */
     int64_t step;
     int raw; /* parameters, though there is an average */
 } pf_sample_files;
+/* Entropy [D] of the symbols at each position over n samples of tokens x [n,D], bits, padding not counted.  Local.
+ * Fails PF_EMEM.
+ * Test  the_entropy_of_a_position_is_that_of_its_symbols */
+PF_MUST_USE pf_status pf_symbol_entropy(const pf_space *s, int64_t n, const double *x,
+                                        double *entropy);
 /* Local, rank 0, after pf_sampling_run.  Fails as pf_store_write and pf_png_grid do; PF_EMEM. */
 PF_MUST_USE pf_status pf_sampling_write(const pf_sampling *s, const pf_sample_files *f);
 

@@ -169,9 +169,10 @@ typedef struct pf_out_array {
     const char *name;
     int rank;
     int64_t dim[PF_RANK_MAX];
-    const double *f64; /* one of the three */
+    const double *f64; /* one of the four */
     const float *f32;
     const uint8_t *u8;
+    const uint16_t *u16;
 } pf_out_array;
 typedef struct pf_out_attr {
     const char *name;

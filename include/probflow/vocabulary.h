@@ -5,7 +5,6 @@
 #include <probflow/status.h>
 
 #include <stddef.h>
-#include <stdio.h>
 
 /* Symbols 0 .. n-1.  Datasets store them as text, two hexadecimal digits a byte; symbols of one byte each stand one
  * behind the other, else blanks part them: "20616263", "20 61 6162". */
@@ -27,7 +26,8 @@ PF_MUST_USE pf_status pf_vocabulary_text(const pf_vocabulary *v, char **text);
  * Test  texts_become_symbols_by_the_longest_match */
 PF_MUST_USE pf_status pf_vocabulary_read(const char *path, pf_vocabulary *out);
 
-/* Writes what the tokens x [n] say, as far as the first that is none. */
-void pf_vocabulary_spell(const pf_vocabulary *v, size_t n, const double *x, FILE *f);
+/* Writes what the tokens x [n] say, as far as the first that is none, to `to`, without an end (NULL: nowhere).
+ * Returns its bytes. */
+size_t pf_vocabulary_spell(const pf_vocabulary *v, size_t n, const double *x, char *to);
 
 #endif

@@ -28,6 +28,7 @@ static pf_status prepare(pf_sample_job *j)
         PF_TRY(pf_load(j->guide_path, &j->guide_args, NULL, &j->guide));
         PF_TRY(pf_net_guides(j->guide.net, m->net));
     }
+    PF_TRY(pf_sample_text_prepare(j));
     PF_TRY(pf_sample_given(j));
     *s = (pf_sampling){.net = m->net,
                        .opt = &m->e.sample,
@@ -85,9 +86,9 @@ static void print_bound(const pf_sampling *s)
     for (int64_t i = 0; i < s->n; i++) mean += s->bound[i] / (double)s->n;
     for (int64_t i = 0; i < s->n; i++) spread += (s->bound[i] - mean) * (s->bound[i] - mean);
     double se = s->n > 1 ? sqrt(spread / (double)(s->n - 1) / (double)s->n) : NAN;
-    printf("vlb           %.5f +- %s bits/dim, of these samples under the model%s, %s\n", mean,
-           pf_error_bar(se, 5, bar), s->guide ? " without its guide" : "",
-           s->score->terms ? "drawn terms" : "all terms");
+    printf("vlb           %.5f +- %s %s, of these samples under the model%s, %s\n", mean,
+           pf_error_bar(se, 5, bar), pf_scored_unit(&s->net->space),
+           s->guide ? " without its guide" : "", s->score->terms ? "drawn terms" : "all terms");
 }
 
 static pf_status finish(const pf_sample_job *j, double seconds)
@@ -97,6 +98,7 @@ static pf_status finish(const pf_sample_job *j, double seconds)
                          .png = j->png,
                          .previews = j->previews_png[0] ? j->previews_png : NULL,
                          .dataset = j->dataset,
+                         .vocabulary = j->vocabulary,
                          .config = m->config,
                          .step = m->step,
                          .raw = j->model.raw};
@@ -108,6 +110,8 @@ static pf_status finish(const pf_sample_job *j, double seconds)
     if (j->from) print_error(j);
     if (j->known) pf_sample_known_report(j);
     if (j->score) print_bound(&j->sampling);
+    if (j->model.net->space.kind == PF_TOKENS) PF_TRY(pf_sample_text_report(j));
+    if (j->text) PF_TRY(pf_sample_text_write(j));
     if (j->png) printf("grid          %s\n", j->png);
     if (j->previews_png[0]) printf("previews      %s\n", j->previews_png);
     return PF_OK;
@@ -135,6 +139,7 @@ static pf_status body(pf_comm *c, void *self)
     pf_status st = draw_all(c, j);
     pf_sampling_free(&j->sampling);
     pf_free(j->labels);
+    pf_free(j->vocabulary);
     pf_free(j->conditions);
     pf_free(j->from);
     pf_free(j->whole);
@@ -173,6 +178,7 @@ static pf_status run(int argc, char **argv)
                             {"--noise", &j.noise_text, NULL},
                             {"--interpolate", &j.interpolate_text, NULL},
                             {"--score", NULL, &j.score},
+                            {"--text", &j.text, NULL},
                             {0}};
     PF_TRY(pf_args_parse(argc, argv, flags, 1, 1, &j.args));
     if (!j.n_text || !j.out)
@@ -185,9 +191,9 @@ static pf_status run(int argc, char **argv)
     if (j.interpolate_text)
         PF_TRY(pf_arg_int("--interpolate", j.interpolate_text, 2, 1000, &j.interpolate));
     PF_TRY(pf_sample_known_words(&j));
-    if (j.data && !j.encode && !j.inpaint && !j.denoise)
+    if (j.data && !j.encode && !j.inpaint && !j.denoise && !j.text && !j.dataset)
         return pf_usage_error(PF_WHERE, "--data says what --encode, --inpaint and --denoise "
-                                        "take images from");
+                                        "take images from, and --text and --dataset symbols");
     PF_TRY(pf_with_comm(body, &j));
     return PF_OK;
 }
@@ -198,11 +204,15 @@ const pf_command pf_command_sample = {
              "[--condition V,..] [--unconditional] [--guide CLASSIFIER] [--encode SPLIT "
              "[--data D.h5]] [--inpaint SPLIT --known HALF] [--denoise SPLIT --noise STD] "
              "[--interpolate M] "
-             "[--score] [--dataset D.h5] [--params ema|raw] [--set k=v]...",
+             "[--score] [--text T.txt] [--dataset D.h5] [--params ema|raw] [--set k=v]...",
     .help =
         "draws samples from a trained model\n\n"
         "  -n N          how many; sample i is the same whatever N and the number of ranks\n"
-        "  --out F.h5    x (model scale) and images (8 bit)\n"
+        "  --out F.h5    x (model scale) and images (8 bit); of tokens x, tokens and the "
+        "entropy "
+        "of the symbols at\n"
+        "                each position\n"
+        "  --text T.txt  of tokens: what they stand for, a line a sample; -: on the page\n"
         "  --png G.png   a grid of them\n"
         "  --previews P  P looks at each sample on the way, evenly spaced: its predictions "
         "(samplers chain, ddim),\n"

@@ -9,7 +9,8 @@
 typedef struct pf_sample_job {
     pf_args args, guide_args;
     const char *n_text, *out, *png, *params, *previews_text, *label, *condition, *guide_path,
-        *encode, *data, *dataset, *inpaint, *half, *denoise, *noise_text, *interpolate_text;
+        *encode, *data, *dataset, *inpaint, *half, *denoise, *noise_text, *interpolate_text,
+        *text;
     long n, previews, interpolate;
     char previews_png[4200]; /* "": none */
     int unconditional, score;
@@ -23,11 +24,22 @@ typedef struct pf_sample_job {
     pf_loaded model, guide;
     pf_likelihood_opt bound; /* of --score */
     pf_sampling sampling;
+    /* of the tokens, from the data; owned; NULL: not read */
+    char *vocabulary;
 } pf_sample_job;
 
 /* Fills labels, conditions and from, once the models are loaded.  A model that reads something is told it, or the
  * user says that it is not.  Local. */
 PF_MUST_USE pf_status pf_sample_given(pf_sample_job *j);
+
+/* ---- --text ---- */
+/* Reads what the tokens stand for, where --text or --dataset want it, and holds what is asked of tokens against the
+ * model.  Local. */
+PF_MUST_USE pf_status pf_sample_text_prepare(pf_sample_job *j);
+/* A line a sample to the file of --text, or to stdout.  Local, rank 0. */
+PF_MUST_USE pf_status pf_sample_text_write(const pf_sample_job *j);
+/* Prints the entropy of the symbols by position. */
+PF_MUST_USE pf_status pf_sample_text_report(const pf_sample_job *j);
 
 /* ---- --inpaint and --denoise ---- */
 /* Checks the words of both before anything is loaded. */

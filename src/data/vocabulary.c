@@ -3,6 +3,7 @@
 #include <probflow/vocabulary.h>
 #include "data/format.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,12 +80,15 @@ pf_status pf_vocabulary_text(const pf_vocabulary *v, char **text)
     return PF_OK;
 }
 
-void pf_vocabulary_spell(const pf_vocabulary *v, size_t n, const double *x, FILE *f)
+size_t pf_vocabulary_spell(const pf_vocabulary *v, size_t n, const double *x, char *to)
 {
+    size_t used = 0;
     for (size_t i = 0; i < n && x[i] >= 0.0 && x[i] < v->n; i++) {
         int k = (int)x[i];
-        fwrite(v->bytes + v->at[k], 1, length_of(v, k), f);
+        if (to) memcpy(to + used, v->bytes + v->at[k], length_of(v, k));
+        used += length_of(v, k);
     }
+    return used;
 }
 
 /* ---- files ---- */

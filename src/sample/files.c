@@ -1,4 +1,6 @@
 /* The files of samples: arrays, pictures, a data set. */
+#include "sample/tokens.h"
+
 #include <probflow/config.h>
 #include <probflow/data.h>
 #include <probflow/memory.h>
@@ -17,17 +19,19 @@ static uint8_t *to_levels(const pf_space *of, const double *x, size_t n)
     return p;
 }
 
-/* What the file holds in model scale, as levels. */
+/* What the file holds in model scale, as levels; of tokens as they are stored. */
 typedef struct pictures {
     uint8_t *images, *previews;
+    pf_token_samples tokens;
 } pictures;
 
 static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_files *f,
                                           const pictures *p)
 {
     pf_shape h = s->net->space.shape;
-    pf_out_array arrays[6] = {{"x", 4, {s->n, h.h, h.w, h.c}, s->x, NULL, NULL},
-                              {"images", 4, {s->n, h.h, h.w, h.c}, NULL, NULL, p->images}};
+    pf_out_array arrays[7] = {
+        {"x", 4, {s->n, h.h, h.w, h.c}, s->x, NULL, NULL, NULL},
+        {"images", 4, {s->n, h.h, h.w, h.c}, NULL, NULL, p->images, NULL}};
     pf_out_attr attrs[] = {
         {"sampler", s->sampler->name, 0},
         {"config", f->config, 0},
@@ -35,15 +39,17 @@ static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_
         {"evaluations", NULL, s->evaluations},
         {"params", "raw", 0},
     };
-    int n = 2;
+    int n = p->images ? 2 : 1 + pf_token_samples_arrays(&p->tokens, s, arrays + 1);
     if (s->previews)
-        arrays[n++] = (pf_out_array){"previews", 5,    {s->n, s->previews, h.h, h.w, h.c},
-                                     s->preview, NULL, NULL};
+        arrays[n++] = (pf_out_array){
+            "previews", 5, {s->n, s->previews, h.h, h.w, h.c}, s->preview, NULL, NULL, NULL};
     if (s->code)
-        arrays[n++] = (pf_out_array){"codes", 4, {s->n, h.h, h.w, h.c}, s->code, NULL, NULL};
+        arrays[n++] =
+            (pf_out_array){"codes", 4, {s->n, h.h, h.w, h.c}, s->code, NULL, NULL, NULL};
     if (s->known)
-        arrays[n++] = (pf_out_array){"known", 4, {s->n, h.h, h.w, h.c}, s->known, NULL, NULL};
-    if (s->bound) arrays[n++] = (pf_out_array){"vlb", 1, {s->n}, s->bound, NULL, NULL};
+        arrays[n++] =
+            (pf_out_array){"known", 4, {s->n, h.h, h.w, h.c}, s->known, NULL, NULL, NULL};
+    if (s->bound) arrays[n++] = (pf_out_array){"vlb", 1, {s->n}, s->bound, NULL, NULL, NULL};
     PF_TRY(pf_store_write(f->out, arrays, n, attrs, f->raw ? 5 : 4));
     return PF_OK;
 }
@@ -70,15 +76,18 @@ static PF_MUST_USE pf_status write_pictures(const pf_sampling *s, const pf_sampl
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status write_dataset(const pf_sampling *s, const char *path,
-                                           const uint8_t *images)
+static PF_MUST_USE pf_status write_dataset(const pf_sampling *s, const pf_sample_files *f,
+                                           const pictures *p)
 {
+    int kind = s->net->space.kind;
     pf_dataset_info info = {.name = "samples", .space = s->net->space, .n = s->n};
-    const pf_dataset_split split = {
-        .split = "test",
-        .n = s->n,
-        .values = info.space.kind == PF_LEVELS ? (const void *)images : s->x,
-        .labels = s->label};
+    const pf_dataset_split split = {.split = "test",
+                                    .n = s->n,
+                                    .values = kind == PF_LEVELS   ? (const void *)p->images
+                                              : kind == PF_TOKENS ? p->tokens.values
+                                                                  : s->x,
+                                    .lengths = p->tokens.shorter ? p->tokens.length : NULL,
+                                    .labels = s->label};
     pf_text classes = {0}; /* by their numbers: all the model knows of them */
     pf_status st = PF_OK;
     for (int k = 0; s->label && !st && k < info.space.classes; k++)
@@ -86,13 +95,28 @@ static PF_MUST_USE pf_status write_dataset(const pf_sampling *s, const char *pat
     snprintf(info.source, sizeof info.source, "samples by %s", s->sampler->name);
     info.space.conditions = 0;
     info.classes = classes.s;
-    if (!st) st = pf_dataset_write(path, &info, &split, 1);
+    info.vocabulary = f->vocabulary;
+    if (!st) st = pf_dataset_write(f->dataset, &info, &split, 1);
     pf_free(classes.s);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status write_tokens(const pf_sampling *s, const pf_sample_files *f)
+{
+    pictures p = {0};
+    pf_status st = pf_token_samples_make(s, &p.tokens);
+    if (!st) st = write_arrays(s, f, &p);
+    if (!st && f->dataset) st = write_dataset(s, f, &p);
+    pf_token_samples_free(&p.tokens);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 pf_status pf_sampling_write(const pf_sampling *s, const pf_sample_files *f)
 {
+    if (s->net->space.kind == PF_TOKENS) {
+        PF_TRY(write_tokens(s, f));
+        return PF_OK;
+    }
     const pf_space *space = &s->net->space;
     size_t values = (size_t)s->n * pf_shape_entries(space->shape);
     pictures p = {.images = to_levels(space, s->x, values),
@@ -103,7 +127,7 @@ pf_status pf_sampling_write(const pf_sampling *s, const pf_sample_files *f)
         p.images && (p.previews || !s->previews)
             ? write_arrays(s, f, &p)
             : pf_raise(PF_EMEM, PF_WHERE, "no memory for %lld images", (long long)s->n);
-    if (!st && f->dataset) st = write_dataset(s, f->dataset, p.images);
+    if (!st && f->dataset) st = write_dataset(s, f, &p);
     if (!st) st = write_pictures(s, f, &p);
     pf_free(p.images);
     pf_free(p.previews);

@@ -92,7 +92,7 @@ static PF_MUST_USE pf_status score_samples(const job *j, const seat *k, const pf
     size_t values = (size_t)d->B * j->dim;
     uint8_t *levels = pf_zalloc(values);
     double *cells = pf_zalloc((size_t)d->B * (size_t)n * sizeof *cells);
-    int real = s->net->space.kind == PF_REAL;
+    int real = s->net->space.kind != PF_LEVELS; /* or tokens */
     pf_group g = {.first = d->first,
                   .B = d->B,
                   .space = s->net->space,

@@ -230,7 +230,7 @@ static PF_MUST_USE pf_status make_parents(hid_t file, const char *name)
 
 static size_t array_size(const pf_out_array *a)
 {
-    size_t n = a->f64 ? 8 : a->f32 ? 4 : 1;
+    size_t n = a->f64 ? 8 : a->f32 ? 4 : a->u16 ? 2 : 1;
     for (int k = 0; k < a->rank; k++) n *= (size_t)a->dim[k];
     return n;
 }
@@ -245,12 +245,17 @@ static PF_MUST_USE pf_status put_all(hid_t file, const pf_out_array *arrays, int
     for (int i = 0; i < n_arrays; i++) {
         const pf_out_array *a = &arrays[i];
         pf_h5_shape s = {.rank = a->rank};
-        PF_REQUIRE(a->rank >= 0 && a->rank <= PF_RANK_MAX && (a->f64 || a->f32 || a->u8),
+        PF_REQUIRE(a->rank >= 0 && a->rank <= PF_RANK_MAX &&
+                       (a->f64 || a->f32 || a->u8 || a->u16),
                    PF_EARG, "the array %s has no values", a->name);
         for (int k = 0; k < a->rank; k++) s.dim[k] = (hsize_t)a->dim[k];
-        hid_t type = a->f64 ? H5T_NATIVE_DOUBLE : a->f32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT8;
+        hid_t type = a->f64   ? H5T_NATIVE_DOUBLE
+                     : a->f32 ? H5T_NATIVE_FLOAT
+                     : a->u16 ? H5T_NATIVE_UINT16
+                              : H5T_NATIVE_UINT8;
         const void *v = a->f64   ? (const void *)a->f64
                         : a->f32 ? (const void *)a->f32
+                        : a->u16 ? (const void *)a->u16
                                  : (const void *)a->u8;
         PF_TRY(make_parents(file, a->name));
         PF_TRY(pf_h5_put(file, a->name, type, s, v, PF_H5_CHECKSUM));

@@ -104,6 +104,49 @@ static PF_MUST_USE pf_status all_attrs(const page *p)
     return PF_OK;
 }
 
+/* Symbols of all rows of an open split of tokens. */
+static PF_MUST_USE pf_status count_symbols(pf_dataset *d, int64_t *symbols)
+{
+    enum { BLOCK = 4096 };
+    int32_t length[BLOCK];
+    const pf_dataset_info *a = pf_dataset_about(d);
+    for (int64_t at = 0; at < a->n; at += BLOCK) {
+        int64_t n = a->n - at < BLOCK ? a->n - at : BLOCK;
+        PF_TRY(pf_dataset_lengths(d, at, n, length));
+        for (int64_t i = 0; i < n; i++) *symbols += length[i];
+    }
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status print_split(const page *p, const char *split)
+{
+    char name[160];
+    pf_dataset *d = NULL;
+    int64_t symbols = 0;
+    snprintf(name, sizeof name, "/%s/tokens", split);
+    if (!pf_h5_has(p->file, name)) return PF_OK;
+    PF_TRY(pf_dataset_open(p->path, split, &d));
+    const pf_dataset_info *a = pf_dataset_about(d);
+    pf_status st = count_symbols(d, &symbols);
+    if (!st)
+        fprintf(p->f, "  %-16s %lld rows of %s%d, %lld in all, each one of %d symbols\n", split,
+                (long long)a->n, a->has_lengths ? "up to " : "", a->space.shape.c,
+                (long long)symbols, a->space.levels);
+    pf_dataset_close(d);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+static PF_MUST_USE pf_status print_texts(const page *p)
+{
+    char **names = NULL;
+    int n = 0;
+    pf_status st = PF_OK;
+    PF_TRY(pf_h5_members(p->file, p->path, "/", &n, &names));
+    for (int i = 0; i < n && !st; i++) st = print_split(p, names[i]);
+    pf_h5_names_free(names, n);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static PF_MUST_USE pf_status about_dataset(const page *p)
 {
     fprintf(p->f, "dataset %s\n", p->path);
@@ -117,6 +160,7 @@ static PF_MUST_USE pf_status about_dataset(const page *p)
     print_attr(p, p->file, "vocabulary");
     print_attr(p, p->file, "classes");
     print_attr(p, p->file, "coarse_classes");
+    PF_TRY(print_texts(p));
     PF_TRY(list(p, p->file, "/", 0));
     print_provenance(p);
     return PF_OK;
