@@ -12,7 +12,7 @@
  * Sohl-Dickstein et al. 2015, and the model is a product of Bernoulli(1/2) for x_T whose reverse step is
  * the posterior of data that are known to be Bernoulli(p).  With r_i = (1 + (1 - 2b)^i)/2 the chance that
  * an entry of x_i is that of x_0, all terms are sums over the states of one entry. */
-enum { D = 5, T = 41, B = 6, BANDS = 10, COLUMNS = 9 + BANDS };
+enum { D = 5, T = 41, B = 6, BANDS = 10, COLUMNS = 10 + BANDS };
 enum { PRIOR = 3, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, BAND };
 
 typedef struct binary {

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { D = 6, T = 12, B = 4, BANDS = 10, COLUMNS = 9 + BANDS };
+enum { D = 6, T = 12, B = 4, BANDS = 10, COLUMNS = 10 + BANDS };
 enum { PRIOR = 3, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, BAND };
 
 static const pf_space space = {.kind = PF_LEVELS, .shape = {1, 1, D}, .levels = 16};

@@ -19,7 +19,8 @@ typedef enum pf_role {
     PF_ROLE_VARIANCE, /* of the first total, as this row alone shows it; NaN: it does not */
     PF_ROLE_ERROR,    /* of the first total against a better solve; NaN: there was none */
     PF_ROLE_COUNT,    /* of the row's group */
-    PF_ROLE_WORK      /* the same: what the group cost */
+    PF_ROLE_WORK,     /* the same: what the group cost */
+    PF_ROLE_WEIGHT /* entries of the row, that its numbers are means over; NaN: as many as any other's */
 } pf_role;
 
 typedef struct pf_ledger_column {
@@ -44,10 +45,14 @@ typedef struct pf_ledger {
 
 /* Rows as they are before anything is known: keys and labels -1, counts 0, the rest NaN. */
 void pf_ledger_clear(pf_ledger *l);
+/* The column of weights; -1: there is none. */
+int pf_ledger_weights(const pf_ledger *l);
 /* Of two rows: below, equal or above 0 as they stand by image and draw. */
 int pf_ledger_order(const double *p, const double *q);
 
-/* What a ledger says of all images: figures by name.  A total X gives X and X_se (standard error of the
+/* What a ledger says of all images: figures by name.  Where rows have weights w, a mean is sum w x / sum w, over all
+ * entries, and its error that of this ratio, sqrt(n/(n-1) sum w^2 (x - mean)^2) / sum w, as are the shares (Cochran
+ * 1977, section 2.11).  A total X gives X and X_se (standard error of the
  * mean over images, draws averaged first); a part X gives X; a variance X_variance gives X_se, the share of
  * the first total's error due to it; dequantisation gives dequant_se, the share due to its draws; an error
  * X gives its mean |X| and X_max; a count its mean; a band X that is known in every row gives X and X_se.

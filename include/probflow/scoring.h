@@ -40,10 +40,10 @@ typedef struct pf_scorer {
 } pf_scorer;
 
 /* How far an evaluation is: groups of this part that are done; rows of it and of the whole file; their
- * mean and the sum of their squared distances from it. */
+ * mean, the sum of their squared distances from it, both by their entries, and the weight that these have. */
 typedef struct pf_scored_sum {
     int64_t done, mine, scored;
-    double mean, spread;
+    double mean, spread, weight;
 } pf_scored_sum;
 
 /* What an evaluation runs on. */
@@ -121,6 +121,9 @@ PF_MUST_USE pf_status pf_scoring_end(pf_scoring *s, pf_status st);
  * Test   published_figures_are_converted */
 double pf_scored_k(const struct pf_scored_chain *c, double bpd);
 double pf_scored_k_null(const struct pf_scored_chain *c);
+
+/* What a number of the ledger is in: "bits/dim", of tokens "bits/char". */
+const char *pf_scored_unit(const pf_space *s);
 
 /* A standard error as text; "?" where there is none, as of one image. */
 const char *pf_error_bar(double se, int digits, char buf[32]);

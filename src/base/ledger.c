@@ -13,6 +13,13 @@ void pf_ledger_clear(pf_ledger *l)
     }
 }
 
+int pf_ledger_weights(const pf_ledger *l)
+{
+    for (int c = 0; c < l->n; c++)
+        if (l->column[c].role == PF_ROLE_WEIGHT) return c;
+    return -1;
+}
+
 int pf_ledger_order(const double *p, const double *q)
 {
     if (p[PF_AT_IMAGE] != q[PF_AT_IMAGE]) return p[PF_AT_IMAGE] < q[PF_AT_IMAGE] ? -1 : 1;

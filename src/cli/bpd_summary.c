@@ -27,27 +27,30 @@ static double of(const pf_summary *s, const pf_ledger_column *c, const char *end
 
 void pf_bpd_count_groups(pf_bpd_page *p, const pf_ledger *rows)
 {
-    int error = 0;
+    int error = 0, weights = pf_ledger_weights(rows);
+    double symbols = 0.0;
     p->groups = p->repeated = 0;
     while (error < rows->n && rows->column[error].role != PF_ROLE_ERROR) error++;
     for (int64_t i = 0, last = -1; i < rows->rows; i++) {
         const double *r = rows->cell + i * rows->n;
         int64_t group = (int64_t)r[PF_AT_IMAGE] / p->o->group;
+        if (weights >= 0 && r[PF_AT_DRAW] == 0.0) symbols += r[weights];
         if (group == last) continue;
         last = group;
         p->groups++;
         p->repeated += error < rows->n && !isnan(r[error]);
     }
+    p->symbols = p->of_tokens ? (int64_t)symbols : 0;
 }
 
-static void print_totals(const pf_likelihood_opt *o, const pf_summary *s)
+static void print_totals(const pf_bpd_page *p, const pf_summary *s)
 {
     const pf_estimand_ops *e;
     char error[32];
-    for (int i = 0; (e = pf_estimand_asked(o, i)); i++) {
+    for (int i = 0; (e = pf_estimand_asked(p->o, i)); i++) {
         const pf_ledger_column *c = &e->columns[e->total];
-        printf("%-13s %.5f +- %s bits/dim\n", said(c), of(s, c, ""),
-               pf_error_bar(of(s, c, "_se"), 5, error));
+        printf("%-13s %.5f +- %s %s\n", said(c), of(s, c, ""),
+               pf_error_bar(of(s, c, "_se"), 5, error), p->unit);
     }
 }
 
@@ -165,9 +168,11 @@ void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s)
         printf("images        none: this part holds no group\n");
         return;
     }
-    printf("images        %lld of the %s split of %s, %d draw%s each\n", (long long)s->images,
-           p->split, p->dataset, p->o->draws, p->o->draws == 1 ? "" : "s");
-    print_totals(p->o, s);
+    printf("%s%lld of the %s split of %s, ", p->symbols ? "rows          " : "images        ",
+           (long long)s->images, p->split, p->dataset);
+    if (p->symbols) printf("%lld symbols, ", (long long)p->symbols);
+    printf("%d draw%s each\n", p->o->draws, p->o->draws == 1 ? "" : "s");
+    print_totals(p, s);
     print_k(p, s);
     print_chain(p);
     print_parts(c, n, s);
@@ -175,18 +180,20 @@ void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s)
     print_shares(c, n, s);
     print_draws(p->o, s);
     print_work(p, c, n, s);
-    if (p->speed > 0.0) printf("speed         %.2f images/s\n", p->speed);
+    if (p->speed > 0.0)
+        printf("speed         %.2f %s/s\n", p->speed, p->symbols ? "rows" : "images");
     printf("results       %s\n", p->results);
 }
 
-static void print_one(const char *what, const struct pf_paired *d)
+static void print_one(const char *what, const struct pf_paired *d, const char *unit)
 {
     char paired[32], unpaired[32];
-    printf("  %-11s %+.5f +- %s bits/dim, paired (of two unpaired numbers: +- %s)\n", what,
-           d->mean, pf_error_bar(d->se, 5, paired), pf_error_bar(d->alone_se, 5, unpaired));
+    printf("  %-11s %+.5f +- %s %s, paired (of two unpaired numbers: +- %s)\n", what, d->mean,
+           pf_error_bar(d->se, 5, paired), unit, pf_error_bar(d->alone_se, 5, unpaired));
 }
 
-void pf_bpd_print_difference(const pf_likelihood_opt *opt, const pf_difference *d)
+void pf_bpd_print_difference(const pf_likelihood_opt *opt, const pf_difference *d,
+                             const char *unit)
 {
     const pf_estimand_ops *e;
     if (!d->images) {
@@ -199,5 +206,5 @@ void pf_bpd_print_difference(const pf_likelihood_opt *opt, const pf_difference *
     for (int i = 0; (e = pf_estimand_asked(opt, i)); i++)
         for (int k = 0; k < d->n; k++)
             if (d->total[k].column == e->total)
-                print_one(said(&e->columns[e->total]), &d->total[k]);
+                print_one(said(&e->columns[e->total]), &d->total[k], unit);
 }

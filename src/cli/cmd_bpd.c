@@ -142,7 +142,7 @@ static pf_status prepare(job *j)
         j->inputs[i + 1] = k->model.path;
         choose_path(j, k);
         k->scoring = (pf_scoring){.verb = "bpd",
-                                  .unit = "images",
+                                  .unit = j->about.space.kind == PF_TOKENS ? "rows" : "images",
                                   .model = pf_side_scorer(&k->model),
                                   .opt = options(j),
                                   .data = &j->scored,
@@ -173,7 +173,9 @@ static pf_status finish(const job *j, pf_side *k)
                         .results = k->path,
                         .o = options(j),
                         .chain = s->chain,
-                        .pixels = shape.h * shape.w};
+                        .pixels = shape.h * shape.w,
+                        .unit = pf_scored_unit(&j->about.space),
+                        .of_tokens = j->about.space.kind == PF_TOKENS};
     pf_bpd_count_groups(&page, &k->rows);
     PF_TRY(pf_results_summary(s->results, &sum));
     PF_TRY(pf_scoring_end(s, PF_OK));
@@ -188,7 +190,7 @@ static pf_status compare(const job *j)
 {
     pf_difference d;
     PF_TRY(pf_likelihood_difference(&j->side[0].rows, &j->side[1].rows, &d));
-    pf_bpd_print_difference(options(j), &d);
+    pf_bpd_print_difference(options(j), &d, pf_scored_unit(&j->about.space));
     return PF_OK;
 }
 

@@ -7,6 +7,7 @@
  *     draws_se^2   = sum over images of (variance between draws) / J  / n^2
  *     images_se^2  = se^2 - draws_se^2, floored at 0
  *
+ * where the images have weights, each with those that ledger.h says: r = n w / sum w, 1 where all are alike.
  * Rows are sorted by image and draw first, so their order does not change a bit of the sums. */
 #include "likelihood/columns.h"
 
@@ -27,7 +28,21 @@ typedef struct sorted {
     const double **row;
     int64_t *start, images;
     int first; /* total, whose error has shares */
+    int at;    /* column of weights; -1: none */
+    double mean_weight;
 } sorted;
+
+/* The weight of an image in units of their mean, 1 where they are alike or not known. */
+static double weight(const sorted *s, int64_t image)
+{
+    return isnan(s->mean_weight) ? 1.0 : s->row[s->start[image]][s->at] / s->mean_weight;
+}
+
+static int is_weighed(pf_role role)
+{
+    return role == PF_ROLE_TOTAL || role == PF_ROLE_PART || role == PF_ROLE_DEQUANT ||
+           role == PF_ROLE_OFFSET || role == PF_ROLE_BAND;
+}
 
 /* Of one image over its draws: means, of variances the variance of the mean. */
 typedef struct image_mean {
@@ -85,14 +100,20 @@ static void sum_up(const sorted *s, sums *out)
     *out = (sums){0};
     for (int64_t i = 0; i < s->images; i++) {
         image_mean m = average(s, i);
-        for (int c = 0; c < s->l->n; c++)
-            out->v[c] += s->l->column[c].role == PF_ROLE_VARIANCE ? m.v[c] : m.v[c] / n;
-        out->between += m.between;
+        double r = weight(s, i);
+        for (int c = 0; c < s->l->n; c++) {
+            pf_role role = s->l->column[c].role;
+            out->v[c] += role == PF_ROLE_VARIANCE ? r * r * m.v[c]
+                         : is_weighed(role)       ? r * m.v[c] / n
+                                                  : m.v[c] / n;
+        }
+        out->between += r * r * m.between;
     }
     for (int64_t i = 0; i < s->images; i++) {
         image_mean m = average(s, i);
+        double r = weight(s, i);
         for (int c = 0; c < s->l->n; c++)
-            out->squares[c] += (m.v[c] - out->v[c]) * (m.v[c] - out->v[c]);
+            out->squares[c] += r * r * (m.v[c] - out->v[c]) * (m.v[c] - out->v[c]);
     }
     for (int c = 0; c < s->l->n; c++)
         if (s->l->column[c].role == PF_ROLE_ERROR) add_errors(s, s->l->rows, c, out);
@@ -167,6 +188,11 @@ static void sort(sorted *s)
             s->start[s->images++] = i;
     s->start[s->images] = l->rows;
     while (s->first < l->n - 1 && l->column[s->first].role != PF_ROLE_TOTAL) s->first++;
+    s->at = pf_ledger_weights(l);
+    s->mean_weight = s->at < 0 ? NAN : 0.0;
+    for (int64_t i = 0; s->at >= 0 && i < s->images; i++)
+        s->mean_weight += s->row[s->start[i]][s->at];
+    s->mean_weight /= (double)s->images;
 }
 
 void pf_likelihood_summary(const pf_ledger *rows, pf_summary *out)

@@ -55,45 +55,54 @@ static double mean_of(const pf_ledger *l, int64_t from, int64_t n, int column)
     return sum / (double)n;
 }
 
-/* Values [images,2] of a column for the images in both; returns how many. */
-static int64_t match(const pf_ledger *a, const pf_ledger *b, int column, double *v)
+/* Values [images,2] of a column for the images in both, and their weights in units of the mean, as in ledger.c;
+ * returns how many. */
+static int64_t match(const pf_ledger *a, const pf_ledger *b, int column, double *v, double *w)
 {
     int64_t i = 0, k = 0, n = 0;
+    int at = pf_ledger_weights(a);
+    double all = 0.0;
     while (i < a->rows && k < b->rows) {
         int64_t p = run_of(a, i), q = run_of(b, k);
         double left = image_of(a, i), right = image_of(b, k);
         if (left == right) {
             v[2 * n] = mean_of(a, i, p, column);
             v[2 * n + 1] = mean_of(b, k, q, column);
+            all += w[n] = at < 0 ? 1.0 : a->cell[i * a->n + at];
             n++;
         }
         if (left <= right) i += p;
         if (right <= left) k += q;
     }
+    for (int64_t m = 0; m < n; m++) w[m] = isnan(all) ? 1.0 : w[m] / (all / (double)n);
     return n;
 }
 
-static double standard_error(int64_t n, const double *v, double wa, double wb, double *mean)
+static double standard_error(int64_t n, const double *v, const double *w, const double of[2],
+                             double *mean)
 {
     double m = 0.0, squares = 0.0;
-    for (int64_t i = 0; i < n; i++) m += (wa * v[2 * i] + wb * v[2 * i + 1]) / (double)n;
+    for (int64_t i = 0; i < n; i++)
+        m += w[i] * (of[0] * v[2 * i] + of[1] * v[2 * i + 1]) / (double)n;
     for (int64_t i = 0; i < n; i++) {
-        double d = wa * v[2 * i] + wb * v[2 * i + 1] - m;
+        double d = w[i] * (of[0] * v[2 * i] + of[1] * v[2 * i + 1] - m);
         squares += d * d;
     }
     if (mean) *mean = m;
     return n > 1 ? sqrt(squares / (double)(n - 1) / (double)n) : NAN;
 }
 
-static double unpaired(int64_t n, const double *v)
+static const double first[2] = {1.0, 0.0}, second[2] = {0.0, 1.0}, both[2] = {1.0, -1.0};
+
+static double unpaired(int64_t n, const double *v, const double *w)
 {
-    return hypot(standard_error(n, v, 1.0, 0.0, NULL), standard_error(n, v, 0.0, 1.0, NULL));
+    return hypot(standard_error(n, v, w, first, NULL), standard_error(n, v, w, second, NULL));
 }
 
 pf_status pf_likelihood_difference(const pf_ledger *a, const pf_ledger *b, pf_difference *out)
 {
     int64_t most = (a->rows < b->rows ? a->rows : b->rows) + 1;
-    double *v = pf_zalloc(2 * (size_t)most * sizeof *v);
+    double *v = pf_zalloc(3 * (size_t)most * sizeof *v), *w = v ? v + 2 * most : NULL;
     *out = (pf_difference){0};
     PF_REQUIRE(v, PF_EMEM, "no memory to compare %lld and %lld rows", (long long)a->rows,
                (long long)b->rows);
@@ -101,10 +110,10 @@ pf_status pf_likelihood_difference(const pf_ledger *a, const pf_ledger *b, pf_di
         if (a->column[c].role != PF_ROLE_TOTAL) continue;
         struct pf_paired *d = &out->total[out->n++];
         *d = (struct pf_paired){c, NAN, NAN, NAN};
-        out->images = match(a, b, c, v);
+        out->images = match(a, b, c, v, w);
         if (!out->images) continue;
-        d->se = standard_error(out->images, v, 1.0, -1.0, &d->mean);
-        d->alone_se = unpaired(out->images, v);
+        d->se = standard_error(out->images, v, w, both, &d->mean);
+        d->alone_se = unpaired(out->images, v, w);
     }
     pf_free(v);
     return PF_OK;

@@ -169,7 +169,7 @@ static void unmake(const pf_ledger_column *c, int n, const double *made, int dra
     for (int i = 0; i < n; i++) {
         pf_role r = c[i].role;
         int known = r == PF_ROLE_KEY || r == PF_ROLE_LABEL || r == PF_ROLE_OFFSET ||
-                    r == PF_ROLE_COUNT || r == PF_ROLE_WORK;
+                    r == PF_ROLE_COUNT || r == PF_ROLE_WORK || r == PF_ROLE_WEIGHT;
         row[i] = known ? made[i] : NAN;
     }
     row[PF_AT_DRAW] = draw;
@@ -222,21 +222,37 @@ static int is_mine(const pf_scoring *s, int64_t group)
     return group >= s->first && group < s->last;
 }
 
+/* Entries of a row in units of those of a full one. */
+static double weight_of(const pf_scoring *s, const double *cells)
+{
+    const pf_ledger_column *c;
+    int n = pf_likelihood_columns(s->opt, &c);
+    int at = pf_ledger_weights(&(pf_ledger){.n = n, .column = c});
+    double w = at < 0 ? NAN : cells[at] / pf_space_dim(&s->data->space);
+    return isnan(w) ? 1.0 : w;
+}
+
 /* The mean over draws of n images, image_step rows from one to the next, joins the running mean.
- * Source: Welford 1962. */
+ * Source: Welford 1962; with weights West 1979. */
 static void account(pf_scoring *s, const double *cells, int64_t n, int64_t image_step,
                     int64_t draw_step)
 {
     int width = columns(s), total = pf_estimand_asked(s->opt, 0)->total;
     for (int64_t i = 0; i < n; i++, cells += image_step * width) {
-        double v = 0.0, before = s->sum.mean;
+        double v = 0.0, before = s->sum.mean, w = weight_of(s, cells);
         for (int d = 0; d < s->opt->draws; d++)
             v += cells[d * draw_step * width + total] / s->opt->draws;
         s->sum.scored++;
-        s->sum.mean += (v - before) / (double)s->sum.scored;
-        s->sum.spread += (v - before) * (v - s->sum.mean);
+        s->sum.weight += w;
+        s->sum.mean += (v - before) * w / s->sum.weight;
+        s->sum.spread += w * (v - before) * (v - s->sum.mean);
         s->sum.mine += is_mine(s, (int64_t)cells[PF_AT_IMAGE] / s->opt->group);
     }
+}
+
+const char *pf_scored_unit(const pf_space *s)
+{
+    return s->kind == PF_TOKENS ? "bits/char" : "bits/dim";
 }
 
 const char *pf_error_bar(double se, int digits, char buf[32])
@@ -257,7 +273,8 @@ void pf_scoring_report(const pf_scoring *s, int last)
     pf_progress(last, "%s %lld/%lld %s  %.4f +- %s %s  eta %s", s->verb, (long long)s->sum.mine,
                 (long long)((end < s->data->n ? end : s->data->n) - begin), s->unit,
                 per * s->sum.mean, pf_error_bar(fabs(per) * se, 4, error),
-                s->nats != 0.0 ? "nats" : "bits/dim", pf_duration(left, eta, sizeof eta));
+                s->nats != 0.0 ? "nats" : pf_scored_unit(&s->data->space),
+                pf_duration(left, eta, sizeof eta));
 }
 
 static pf_status done(void *self, int64_t item, const void *result)

@@ -1,4 +1,5 @@
-/* vlb: variational bound of a discrete chain, on the levels themselves.
+/* vlb: variational bound of a discrete chain, on the levels or tokens themselves, in bits a dimension, of a row of
+ * tokens a token that it has.
  *
  *     vlb = prior + diffusion + decoder,     diffusion = sum over i = 1 .. N of KL_i,     N = T - 1
  *
@@ -29,7 +30,7 @@
 
 /* clang-format off */
 enum { BANDS = 10 };
-enum { PRIOR = PF_AT_LABEL + 1, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, BAND, COLUMNS = BAND + BANDS };
+enum { PRIOR = PF_AT_LABEL + 1, DIFFUSION, DECODER, VLB, VARIANCE, EVALUATIONS, BAND, ENTRIES = BAND + BANDS, COLUMNS };
 #define BAND_COLUMN(i) {"diffusion_" #i, "bits/dim", PF_CELL_F64, PF_ROLE_BAND, "diffusion by tenths of the steps, the least noisy first", 1}
 static const pf_ledger_column columns[COLUMNS] = {
     {"image", "", PF_CELL_I64, PF_ROLE_KEY, NULL},
@@ -43,6 +44,7 @@ static const pf_ledger_column columns[COLUMNS] = {
     {"evaluations", "", PF_CELL_I64, PF_ROLE_WORK, NULL},
     BAND_COLUMN(0), BAND_COLUMN(1), BAND_COLUMN(2), BAND_COLUMN(3), BAND_COLUMN(4),
     BAND_COLUMN(5), BAND_COLUMN(6), BAND_COLUMN(7), BAND_COLUMN(8), BAND_COLUMN(9),
+    {"entries", "", PF_CELL_F64, PF_ROLE_WEIGHT, NULL, 1},
 };
 /* clang-format on */
 
@@ -55,6 +57,7 @@ typedef struct work {
     double *y;        /* [B,n] */
     int *i;           /* [B] of a call */
     double *nats;     /* [B] of a call */
+    int *length;      /* [B] entries of the images */
     uint64_t *sample; /* [B] numbers of the images */
     float *x;         /* [B,D] of real data; NULL: levels */
     float *condition; /* [B,C+1] as a batch has them; NULL: not told */
@@ -68,12 +71,13 @@ static PF_MUST_USE pf_status alloc(work *w)
     w->y = pf_zalloc((n + 1) * sizeof *w->y);
     w->i = pf_zalloc(B * sizeof *w->i);
     w->nats = pf_zalloc(B * sizeof *w->nats);
+    w->length = pf_zalloc(B * sizeof *w->length);
     w->sample = pf_zalloc(B * sizeof *w->sample);
     size_t C = (size_t)w->group->space.conditions + 1;
     int told = w->group->condition != NULL;
     if (told) w->condition = pf_zalloc(B * C * sizeof *w->condition);
     if (real) w->x = pf_zalloc(D * sizeof *w->x);
-    PF_REQUIRE(w->at && w->y && w->i && w->nats && w->sample && (w->x || !real) &&
+    PF_REQUIRE(w->at && w->y && w->i && w->nats && w->length && w->sample && (w->x || !real) &&
                    (w->condition || !told),
                PF_EMEM, "no memory for %zu terms of %zu images", n, B);
     return PF_OK;
@@ -85,6 +89,7 @@ static void release(work *w)
     pf_free(w->y);
     pf_free(w->i);
     pf_free(w->nats);
+    pf_free(w->length);
     pf_free(w->sample);
     pf_free(w->x);
     pf_free(w->condition);
@@ -155,14 +160,22 @@ static double variance_of_sum(const double *y, int n)
     return sum;
 }
 
-/* y [n], of the steps `at` [n], into the bands of a row. */
-static void fill_bands(const work *w, const int *at, const double *y, double *row)
+/* Nats of a bit an entry of image b. */
+static double unit(const work *w, int b)
 {
+    return w->length[b] * M_LN2;
+}
+
+/* The steps and their y of image b into the bands of its row. */
+static void fill_bands(const work *w, int b, double *row)
+{
+    const int *at = w->at + b * w->n;
+    const double *y = w->y + b * w->n;
     for (int k = 0; k < BANDS; k++) row[BAND + k] = 0.0;
     for (int k = 0; k < w->n; k++) {
         /* band b ends at step (b + 1) N/10 */
         int band = (int)(((int64_t)BANDS * at[k] - 1) / w->N);
-        row[BAND + band] += y[k] / (w->chain->dim * M_LN2);
+        row[BAND + band] += y[k] / unit(w, b);
     }
 }
 
@@ -180,21 +193,19 @@ static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, d
 {
     for (int b = 0; b < w->group->B; b++) w->i[b] = i;
     PF_TRY(find_terms(w, draw, w->i));
-    for (int b = 0; b < w->group->B; b++)
-        cells[b * COLUMNS + column] = w->nats[b] / (w->chain->dim * M_LN2);
+    for (int b = 0; b < w->group->B; b++) cells[b * COLUMNS + column] = w->nats[b] / unit(w, b);
     return PF_OK;
 }
 
 static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
 {
-    double nats = w->chain->dim * M_LN2;
     int from = first_varied(w);
     PF_TRY(fill_column(w, draw, w->chain->steps, PRIOR, cells));
     PF_TRY(fill_column(w, draw, 0, DECODER, cells));
     draw_steps(w, draw);
     for (int k = 0; k < w->n; k++) PF_TRY(find_stratum(w, draw, k));
     for (int b = 0; b < w->group->B; b++, cells += COLUMNS) {
-        double sum = 0.0;
+        double sum = 0.0, nats = unit(w, b);
         const double *y = w->y + b * w->n;
         for (int k = 0; k < w->n; k++) sum += y[k];
         cells[DIFFUSION] = sum / nats;
@@ -203,7 +214,8 @@ static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
             w->n < w->N ? variance_of_sum(y + from, w->n - from) / (nats * nats) : NAN;
         /* the prior is none of the network's */
         cells[EVALUATIONS] = (w->n + 1) * (w->chain->passes ? w->chain->passes : 1);
-        fill_bands(w, w->at + b * w->n, y, cells);
+        cells[ENTRIES] = w->length[b];
+        fill_bands(w, b, cells);
     }
     return PF_OK;
 }
@@ -213,7 +225,14 @@ static PF_MUST_USE pf_status fill(work *w, double *cells)
     const pf_group *g = w->group;
     size_t D = (size_t)w->chain->dim;
     PF_TRY(alloc(w));
-    for (int b = 0; b < g->B; b++) w->sample[b] = (uint64_t)(g->first + b);
+    for (int b = 0; b < g->B; b++) {
+        w->sample[b] = (uint64_t)(g->first + b);
+        w->length[b] = g->space.kind == PF_TOKENS
+                           ? pf_space_length(&g->space, g->x + (size_t)b * D)
+                           : w->chain->dim;
+        PF_REQUIRE(w->length[b] > 0, PF_EARG, "row %lld holds no token",
+                   (long long)(g->first + b));
+    }
     if (w->condition)
         pf_conditions_known(g->space.conditions, g->B, g->condition, w->condition);
     for (size_t d = 0; w->x && d < (size_t)g->B * D; d++) w->x[d] = (float)g->x[d];
@@ -246,6 +265,8 @@ static pf_status check(const pf_likelihood_opt *opt, const pf_view *view, const 
         "0 for all",
         opt->terms, T - 1);
     PF_REQUIRE(!group || group->pixels || group->x, PF_EARG, "a group without data");
+    PF_REQUIRE(!group || group->space.kind != PF_TOKENS || group->x, PF_EARG,
+               "tokens are given in model scale");
     return PF_OK;
 }
 
