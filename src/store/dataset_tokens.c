@@ -44,13 +44,26 @@ static int64_t token(const void *v, size_t bytes, size_t i)
                         : ((const int32_t *)v)[i];
 }
 
+/* The largest of n tokens; of negative ones, which int32 alone has, a larger one than any. */
+static uint32_t largest(const void *v, size_t bytes, size_t n)
+{
+    const uint8_t *k8 = v;
+    const uint16_t *k16 = v;
+    const uint32_t *k32 = v;
+    uint8_t of8 = 0;
+    uint16_t of16 = 0;
+    uint32_t of32 = 0;
+    for (size_t i = 0; bytes == 1 && i < n; i++) of8 = k8[i] > of8 ? k8[i] : of8;
+    for (size_t i = 0; bytes == 2 && i < n; i++) of16 = k16[i] > of16 ? k16[i] : of16;
+    for (size_t i = 0; bytes == 4 && i < n; i++) of32 = k32[i] > of32 ? k32[i] : of32;
+    return bytes == 1 ? of8 : bytes == 2 ? of16 : of32;
+}
+
 static PF_MUST_USE pf_status check_tokens(const pf_dataset *d, int64_t first, size_t n,
                                           size_t bytes, const void *v)
 {
-    const int64_t levels = d->about.space.levels ? d->about.space.levels : INT64_MAX;
-    int bad = 0;
-    for (size_t i = 0; i < n; i++)
-        bad |= token(v, bytes, i) < 0 || token(v, bytes, i) >= levels;
+    const int64_t levels = d->about.space.levels ? d->about.space.levels : INT32_MAX;
+    int bad = largest(v, bytes, n) >= levels;
     for (size_t i = 0; bad && i < n; i++)
         PF_REQUIRE(token(v, bytes, i) >= 0 && token(v, bytes, i) < levels, PF_EFORMAT,
                    "%s: row %lld holds the value %lld, the dataset has %d levels", d->path,
