@@ -248,7 +248,7 @@ static double more_than_ends(int length, int heads, int width, const pf_attend_o
     return bytes;
 }
 
-static void attention_over_4096_positions_fits_in_64_MB(void **state)
+static void attention_over_4096_positions_fits_in_64_megabytes(void **state)
 {
     (void)state;
     static const pf_attend_opt kind[] = {{.mask = PF_MASK_NONE},
@@ -276,7 +276,7 @@ int main(void)
         drawing_test(masked_attention_agrees),
         drawing_test(attention_in_blocks_of_rows_agrees),
         drawing_test(linear_attention_agrees),
-        drawing_test(attention_over_4096_positions_fits_in_64_MB),
+        drawing_test(attention_over_4096_positions_fits_in_64_megabytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

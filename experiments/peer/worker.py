@@ -24,6 +24,7 @@ for module, row in (word.split("=") for word in sys.argv[1:]):
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+import dit  # noqa: E402
 import machine  # noqa: E402
 import recipe  # noqa: E402
 import twin as twins  # noqa: E402
@@ -148,6 +149,24 @@ class Peer:
         key = "%s %s %s%s%s" % (net, job, layout, " bf16" if autocast else "", " compiled" if compiled else "")
         self.jobs[key] = run, batch, model, memory
         return {"job": key, "seconds": seconds}
+
+    def published(self, path):
+        return {"difference": dit.difference(path)}
+
+    def text(self, variant, batch, length, symbols, **o):
+        """A warm job of training a transformer of tokens: plain, with fused attention, or by torch.compile with it."""
+        net = dit.Dit(symbols=symbols + 1, columns=symbols, **o)
+        net.fused = variant != "plain"
+        train = {"lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "clip": 1.0, "ema": 0.9999}
+        model, x = dit.Training(net, train, symbols), torch.randint(symbols, (batch, length))
+        if variant == "compiled":
+            model.net = torch.compile(net)
+        try:
+            model.step(x)
+        except Exception as e:
+            return {"remark": "%s: %s" % (type(e).__name__, (str(e).strip().splitlines() or [""])[0][:150])}
+        self.jobs["text " + variant] = (lambda: model.step(x)), batch, model, None
+        return {"job": "text " + variant}
 
     def time(self, job, seconds, least=2):
         """Images/s of a slice of time; at least `least` runs."""
