@@ -399,6 +399,32 @@ static void beats_come_in_five_phases(void **state)
     pf_array_free(&x);
 }
 
+/* Rows of text cost what was stated on average; after a symbol one follows more than half of the time. */
+static void text_of_a_chain_has_its_rate(void **state)
+{
+    enum { ROWS = 4000, L = 32, K = 27 };
+    (void)state;
+    const char *src[] = {"density:markov:4000"};
+    pf_array x = {0}, logp = {0};
+    double sum = 0, sum2 = 0, first = 0;
+    must(pf_data_convert(src, NULL, 1, NULL, in_dir("points.h5")));
+    must(pf_store_read_array(in_dir("points.h5"), "train/tokens", &x));
+    must(pf_store_read_array(in_dir("points.h5"), "train/logp", &logp));
+    assert_true(x.size == ROWS * L && logp.size == ROWS);
+    for (int i = 0; i < ROWS; i++) {
+        sum -= logp.v[i] / ROWS;
+        sum2 += logp.v[i] * logp.v[i] / ROWS;
+        for (double *at = x.v + i * L + 1; at < x.v + (i + 1) * L; at++)
+            first += *at == (5 * (int)at[-1] + 1) % K;
+    }
+    double se = sqrt((sum2 - sum * sum) / ROWS), n = ROWS * (L - 1.0);
+    assert_near(sum, stated_entropy(), 4 * se);
+    assert_near(stated_entropy(), log(27.0) + 31.0 * 2.0861322127950506 * log(2.0), 1e-9);
+    assert_near(first / n, 0.62173, 4 * 0.5 / sqrt(n)); /* 1/sum of (r + 1)^-2 */
+    pf_array_free(&x);
+    pf_array_free(&logp);
+}
+
 static void points_depend_on_seed_and_number_alone(void **state)
 {
     (void)state;
@@ -464,6 +490,7 @@ int main(void)
         cmocka_unit_test(text_is_cut_in_three_and_spells_itself),
         cmocka_unit_test(points_lie_in_the_support_and_their_entropy_is_the_stated_one),
         cmocka_unit_test(beats_come_in_five_phases),
+        cmocka_unit_test(text_of_a_chain_has_its_rate),
         cmocka_unit_test(points_depend_on_seed_and_number_alone),
         cmocka_unit_test(shrunk_pixels_are_means),
     };

@@ -10,18 +10,23 @@
  *   swiss_roll    a (cos a, sin a)/10, a uniform on [3/2 pi, 9/2 pi], plus noise of standard deviation 1/1000;
  *                 density and entropy by quadrature
  *   heartbeat     20 bits, every fifth of them 1, the first one of five with equal chances; entropy log 5
+ *   markov        text, rows of 32 of text8's 27 symbols: the first one with equal chances, and after symbol i symbol
+ *                 5 i + 1 + r mod 27 with a chance z_r ~ (r + 1)^-2.  All symbols stay equally likely; entropy
+ *                 log 27 + 31 H(z), H(z) = 2.0861 bits a symbol being the chain's rate
  *
  * Point i of split s is f(SEED, s, i): more points leave the first ones as they are. */
 #include <probflow/memory.h>
 #include <probflow/random.h>
 #include "data/format.h"
+#include "data/symbols.h"
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARTS = 8, DRAWS = 3, PERIOD = 5, BEATS = 20, VALUES_MAX = BEATS };
+enum { PARTS = 8, PERIOD = 5, BEATS = 20, SYMBOLS = 27, LETTERS = 32, VALUES_MAX = LETTERS };
+enum { PLANE_DRAWS = 3, DRAWS_MAX = LETTERS };
 static const double ring_radius = 1.5, ring_std = 0.2, two_pi = 6.283185307179586;
 static const double roll_std = 1e-3, roll_turns = 1.5, roll_pitch = 0.1;
 static const char prefix[] = "density:";
@@ -29,7 +34,8 @@ static const char prefix[] = "density:";
 typedef struct density {
     const char *name;
     pf_space space;
-    void (*point)(const double *u, double *x); /* u [DRAWS] uniform in [0,1) */
+    int draws;
+    void (*point)(const double *u, double *x); /* u [draws] uniform in [0,1) */
     double (*logp)(const double *x);           /* nats; -inf outside the support */
     double (*entropy)(void);                   /* nats */
 } density;
@@ -174,14 +180,57 @@ static double beat_entropy(void)
     return log(PERIOD);
 }
 
+/* ---- the text ---- */
+
+/* z_r */
+static double chance(int r)
+{
+    double sum = 0.0;
+    for (int k = SYMBOLS; k > 0; k--) sum += 1.0 / (k * k);
+    return 1.0 / ((r + 1) * (r + 1)) / sum;
+}
+
+/* How far behind the first that may follow symbol i symbol j stands. */
+static int rank_after(int i, int j)
+{
+    return (j - 5 * i - 1 + 6 * SYMBOLS) % SYMBOLS;
+}
+
+static void text_point(const double *u, double *x)
+{
+    x[0] = floor(SYMBOLS * u[0]);
+    for (int l = 1; l < LETTERS; l++) {
+        int r = 0;
+        double left = u[l];
+        while (r < SYMBOLS - 1 && left >= chance(r)) left -= chance(r++);
+        x[l] = (5 * (int)x[l - 1] + 1 + r) % SYMBOLS;
+    }
+}
+
+static double text_logp(const double *x)
+{
+    double sum = -log(SYMBOLS);
+    for (int l = 1; l < LETTERS; l++) sum += log(chance(rank_after((int)x[l - 1], (int)x[l])));
+    return sum;
+}
+
+static double text_entropy(void)
+{
+    double rate = 0.0;
+    for (int r = 0; r < SYMBOLS; r++) rate -= chance(r) * log(chance(r));
+    return log(SYMBOLS) + (LETTERS - 1) * rate;
+}
+
 /* clang-format off */
 #define PLANE {.kind = PF_REAL, .shape = {1, 1, 2}}
 #define BITS {.kind = PF_LEVELS, .shape = {1, 1, BEATS}, .levels = 2}
+#define TEXT {.kind = PF_TOKENS, .shape = {1, 1, LETTERS}, .levels = SYMBOLS}
 static const density densities[] = {
-    {"checkerboard", PLANE, checkerboard_point, checkerboard_logp, checkerboard_entropy},
-    {"ring",         PLANE, ring_point,         ring_logp,         ring_entropy},
-    {"swiss_roll",   PLANE, roll_point,         roll_logp,         roll_entropy},
-    {"heartbeat",    BITS,  beat_point,         beat_logp,         beat_entropy},
+    {"checkerboard", PLANE, PLANE_DRAWS, checkerboard_point, checkerboard_logp, checkerboard_entropy},
+    {"ring",         PLANE, PLANE_DRAWS, ring_point,         ring_logp,         ring_entropy},
+    {"swiss_roll",   PLANE, PLANE_DRAWS, roll_point,         roll_logp,         roll_entropy},
+    {"heartbeat",    BITS,  1,           beat_point,         beat_logp,         beat_entropy},
+    {"markov",       TEXT,  LETTERS,     text_point,         text_logp,         text_entropy},
 };
 /* clang-format on */
 enum { DENSITIES = sizeof densities / sizeof densities[0] };
@@ -229,6 +278,25 @@ static PF_MUST_USE pf_status parse(const char *spec, request *r)
     return PF_OK;
 }
 
+/* Rows of text end where they are long. */
+static PF_MUST_USE pf_status full_rows(const char *spec, int split, int64_t n, pf_table *t)
+{
+    int32_t *length = NULL;
+    PF_TRY(pf_table_lengths(t, spec, split, n, &length));
+    for (int64_t i = 0; i < n; i++) length[i] = LETTERS;
+    return PF_OK;
+}
+
+/* Symbols of text8, so that samples can be read. */
+static PF_MUST_USE pf_status name_symbols(pf_table *t)
+{
+    pf_rule rule = {0};
+    pf_status st = pf_rule_open("text8", &rule);
+    if (!st) st = pf_vocabulary_text(&rule.v, &t->vocabulary);
+    pf_rule_free(&rule);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
 static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, int split,
                                         int64_t n, pf_table *t)
 {
@@ -236,12 +304,13 @@ static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, int 
     const pf_space l = r->d->space;
     size_t D = pf_shape_entries(l.shape);
     PF_TRY(pf_table_rows(t, spec, split, n, l, &values));
+    if (l.kind == PF_TOKENS) PF_TRY(full_rows(spec, split, n, t));
     t->split[split].logp = pf_zalloc((size_t)n * sizeof(double));
     PF_REQUIRE(t->split[split].logp, PF_EMEM, "no memory for %lld points", (long long)n);
     for (int64_t i = 0; i < n; i++) {
         pf_draw d = {r->seed, PF_STREAM_DATA, (uint64_t)i, (uint32_t)split};
-        double u[DRAWS], x[VALUES_MAX];
-        for (size_t k = 0; k < DRAWS; k++) u[k] = pf_draw_uniform_f64(&d, k);
+        double u[DRAWS_MAX], x[VALUES_MAX];
+        for (size_t k = 0; k < (size_t)r->d->draws; k++) u[k] = pf_draw_uniform_f64(&d, k);
         r->d->point(u, x);
         t->split[split].logp[i] = r->d->logp(x);
         if (l.kind == PF_REAL) memcpy(values + (size_t)i * D * sizeof *x, x, D * sizeof *x);
@@ -262,6 +331,7 @@ static pf_status read(pf_source *s, pf_table *t)
     s->how = "drawn";
     t->has_entropy = 1;
     t->entropy = r.d->entropy();
+    if (r.d->space.kind == PF_TOKENS) PF_TRY(name_symbols(t));
     PF_TRY(draw_split(s->path, &r, PF_TRAIN, r.n, t));
     PF_TRY(draw_split(s->path, &r, PF_TEST, r.n / 5, t));
     return PF_OK;
