@@ -21,8 +21,8 @@ typedef struct pf_published {
     pf_published_levels levels;
     int symbols; /* that tokens are of; 0: it is no network of tokens */
     int mask;    /* 1: the network knows one symbol more, the mask, and has a logit for it */
-    int told;    /* 1: its method tells it the noise sigma; 0: of a network with a mask, zeros */
-    int steps;   /* of its chain, whose index i it is told as 4000 i/steps; 0: it has none */
+    int told;  /* 1: its method tells it the noise sigma; 0: of a network with a mask, zeros */
+    int steps; /* of its chain, whose index i it is told as 4000 i/steps; 0: it has none */
 } pf_published;
 
 /* A network from the JSON of its authors' options.  The key "network" says whose they are:
