@@ -263,6 +263,80 @@ static void attention_over_4096_positions_fits_in_64_megabytes(void **state)
     }
 }
 
+enum { L = 37, WIDTH = 32, SYMBOLS = 5, ROWS = 3 };
+
+/* A layer with each of the operators. */
+static pf_graph *transformer(void)
+{
+    pf_graph *g = NULL;
+    assert_int_equal(pf_graph_create(&g), PF_OK);
+    pf_node tokens = pf_port_node(g, &(pf_port){"tokens", {1, L, 1}, 1, SYMBOLS});
+    pf_node e =
+        pf_softplus(g, pf_linear(g, "e", port(g, "cond", (pf_shape){1, 1, 4}), 96, 1.0));
+    pf_attend_opt o = {.heads = 2, .mask = PF_MASK_CAUSAL, .padding = tokens, .rotary = 1e4};
+    pf_node h =
+        pf_add_positions(g, pf_embed(g, "embed", tokens, SYMBOLS, WIDTH), "p0", "p1", 8);
+    pf_node x = pf_layer_norm(g, h, &(pf_layer_norm_opt){.name = "n1", .eps = 1e-5});
+    x = pf_modulate(g, x, pf_pick(g, e, 0, 3, WIDTH), pf_pick(g, e, 32, 1, WIDTH));
+    x = pf_linear(g, "qkv", x, 3 * WIDTH, 1.0);
+    h = pf_gate(g, h, pf_pick(g, e, 64, 1, WIDTH), pf_attend(g, x, PF_NONE, PF_NONE, &o));
+    x = pf_layer_norm(g, h,
+                      &(pf_layer_norm_opt){.name = "n2", .eps = 1e-5, .rms = 1, .no_bias = 1});
+    h = pf_add_scale(g, h, pf_attend_linear(g, x, h, x, 4, tokens), 1.0);
+    x = pf_gelu(g, pf_linear(g, "w1", h, 2 * WIDTH, 1.0), PF_GELU_ERF);
+    h = pf_add_scale(g, h, pf_linear(g, "w2", x, WIDTH, 1.0), 1.0);
+    pf_node y = pf_scale_by(g, "alpha", pf_linear(g, "out", h, SYMBOLS, 1.0), 0.5);
+    assert_int_equal(pf_graph_finish(g, y), PF_OK);
+    return g;
+}
+
+/* Output and then the gradient of the parameters. */
+static float *pass(const pf_graph *g, const char *backend, pf_recompute again, size_t *n)
+{
+    pf_plan_opt o = {.batch = ROWS, .want_params = 1, .backend = backend, .recompute = again};
+    pf_plan *p = NULL;
+    size_t out = (size_t)ROWS * L * SYMBOLS, params = pf_graph_param_floats(g);
+    int32_t tokens[ROWS * L];
+    float cond[ROWS * 4], *w = blank(params), *v = blank(out + params), *gout = blank(out);
+    for (int i = 0; i < ROWS * L; i++)
+        tokens[i] = i / L == 1 && i % L > 20 ? -1 : i * 7 % 11 % SYMBOLS;
+    for (int i = 0; i < ROWS * 4; i++) cond[i] = 0.3f * (float)(i % 5 - 2);
+    for (size_t i = 0; i < out; i++) gout[i] = 0.1f * (float)((int)(i * 31 % 17) - 8);
+    pf_graph_init_params(g, 3, w);
+    pf_run run = {.in = {tokens, cond}};
+    assert_int_equal(pf_plan_create(g, &o, &p), PF_OK);
+    assert_int_equal(pf_plan_set_params(p, w), PF_OK);
+    assert_int_equal(pf_plan_forward(p, &run, v), PF_OK);
+    assert_int_equal(pf_plan_backward(p, gout, v + out, NULL), PF_OK);
+    pf_plan_free(p);
+    pf_free(gout);
+    pf_free(w);
+    *n = out + params;
+    return v;
+}
+
+static void a_transformer_computed_again_or_plainly_is_the_same(void **state)
+{
+    (void)state;
+    pf_graph *g = transformer();
+    size_t n;
+    float *fast = pass(g, "fast", PF_RECOMPUTE_NONE, &n), *ref = pass(g, "ref", 0, &n);
+    double most = 0.0, off = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, fabs((double)ref[i]));
+        off = fmax(off, fabs((double)fast[i] - (double)ref[i]));
+    }
+    if (!(off < 1e-5 * most)) fail_msg("%g of %g", off, most);
+    for (int again = PF_RECOMPUTE_NORMS; again <= PF_RECOMPUTE_BLOCKS; again++) {
+        float *v = pass(g, "fast", (pf_recompute)again, &n);
+        assert_memory_equal(v, fast, n * sizeof *v);
+        pf_free(v);
+    }
+    pf_free(fast);
+    pf_free(ref);
+    pf_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +350,7 @@ int main(void)
         drawing_test(masked_attention_agrees),
         drawing_test(attention_in_blocks_of_rows_agrees),
         drawing_test(linear_attention_agrees),
+        drawing_test(a_transformer_computed_again_or_plainly_is_the_same),
         drawing_test(attention_over_4096_positions_fits_in_64_megabytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
