@@ -31,6 +31,12 @@ grep -q 'ddpmpp 12x12x2' "$tmp/out" && grep -q 'noise' "$tmp/out" || { cat "$tmp
     fail "bench of coefficients of bumps"
 "$probflow" bench "$root/experiments/habits/habits.yaml" --size 28x28x1 --seconds 1 --set likelihood.group=64 \
     --set method.variance=learned_range --set method.self_condition=yes >"$tmp/out" || fail "bench of a network that is told its prediction"
+# networks of tokens have no x along which there is a product
+printf 'shards: 2\nmethod: {name: masked}\nmodel: {name: transformer, width: 32, depth: 2, heads: 2}\ntrain: {batch: 4}\n' >"$tmp/tokens.yaml"
+"$probflow" bench "$tmp/tokens.yaml" --tokens 5,40 --seconds 1 --set likelihood.group=3 >"$tmp/out" || fail "bench of tokens"
+grep -q 'transformer 1x1x40' "$tmp/out" && grep -q '^likelihood evaluation' "$tmp/out" || { cat "$tmp/out"; fail "not the tokens asked for"; }
+"$probflow" bench "$tmp/tokens.yaml" --tokens 1,40 2>"$tmp/out" && fail "took one symbol"
+grep -q "'1,40' is not K,L" "$tmp/out" || { cat "$tmp/out"; fail "another sentence about tokens"; }
 "$probflow" bench "$tmp/tiny.yaml" --seconds 1 --csv /nowhere/b.csv 2>"$tmp/out" && fail "wrote to nowhere"
 grep -qE 'cannot (create|write) /nowhere/b.csv' "$tmp/out" || { cat "$tmp/out"; fail "another sentence"; }
 # a row is in the pipe and in the file when it is done, not when all are
