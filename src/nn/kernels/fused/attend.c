@@ -7,8 +7,7 @@
  * All matrices are in blocks of 16 columns (gemm.h), d, the keys and the rows rounded up with zeros; so products run
  * through whole cache lines, and one form of q and of dy is the left and the right side of products.  A block of scores
  * stays in the second cache.  P is kept for the backward pass where a sample keeps KEPT numbers at most, else made
- * again.  Rows that see windows of the keys have blocks of whole windows with as many keys as the block that sees
- * most. */
+ * again.  A block has the keys that its rows see: those of windows are whole windows. */
 #include "nn/kernels/fused/gemm.h"
 #include "nn/kernels/fused/rows.h"
 #include "nn/kernels/fused/vec.h"
@@ -23,7 +22,7 @@ enum { PANEL = PF_GEMM_COLUMNS, KEPT = 1 << 20, BLOCK = 1 << 16, LEAST = 32, MOS
 typedef struct attend {
     pf_heads at;
     int B, d, n;    /* d and n up to blocks */
-    int rows, keys; /* of a block of scores, with zeros */
+    int rows, keys; /* of a block of scores: step rows and zeros, the most keys */
     int step;       /* rows from block to block */
     int kept;       /* 1: P stays for the backward pass */
     float scale;
@@ -195,13 +194,12 @@ static void transpose(const attend *a, const float *x, float *to)
 
 /* One block of rows of one head. */
 typedef struct place {
-    int b, h, row, count, key, keys; /* its rows and keys; count: those that are there */
+    int b, h, row, count, key, keys; /* its rows, as many as are there, and the keys they see */
 } place;
 
 static place place_of(const attend *a, int b, int h, int row)
 {
-    place p = {b, h, row, least(a->step, a->at.n - row), first_key(a, row), a->keys};
-    if (p.key + p.keys > a->n) p.key = a->n - p.keys; /* a multiple of PANEL, too */
+    place p = {b, h, row, least(a->step, a->at.n - row), first_key(a, row), keys_from(a, row)};
     return p;
 }
 
@@ -248,9 +246,9 @@ static void spread_sum(int rows, int inverse, float *lane)
     }
 }
 
-static void softmax(const attend *a, float *p, float *lane)
+static void softmax(const attend *a, int keys, float *p, float *lane)
 {
-    size_t n = (size_t)a->rows * PANEL, panels = (size_t)(a->keys / PANEL);
+    size_t n = (size_t)a->rows * PANEL, panels = (size_t)(keys / PANEL);
     float scale = a->scale;
     for (size_t i = 0; i < n; i++) lane[i] = UNSEEN;
     for (size_t j = 0; j < panels; j++) {
@@ -278,9 +276,9 @@ static void softmax(const attend *a, float *p, float *lane)
     }
 }
 
-static void softmax_back(const attend *a, const float *p, float *d, float *dot)
+static void softmax_back(const attend *a, int keys, const float *p, float *d, float *dot)
 {
-    size_t n = (size_t)a->rows * PANEL, panels = (size_t)(a->keys / PANEL);
+    size_t n = (size_t)a->rows * PANEL, panels = (size_t)(keys / PANEL);
     float scale = a->scale;
     memset(dot, 0, n * sizeof *dot);
     for (size_t j = 0; j < panels; j++) {
@@ -347,7 +345,7 @@ static void probabilities(const attend *a, const pf_call *c, const work *w, cons
     product((pf_blocked_gemm){a->rows, p->keys, a->d, 0, 0}, from_row(w->q, a->rows, 0), keys,
             from_row(s, a->rows, 0));
     mask(a, w, p, s);
-    softmax(a, s, w->lane);
+    softmax(a, p->keys, s, w->lane);
 }
 
 static void rows_forward(const attend *a, const pf_call *c, const work *w, const place *p)
@@ -392,7 +390,7 @@ static void rows_backward(const attend *a, const pf_call *c, const work *w, cons
             from_row(w->dv, a->n, p->key));
     if (!dq && !c->gin[a->at.in[1]]) return;
     product((pf_blocked_gemm){a->rows, p->keys, a->d, 0, 0}, dy, values, ds);
-    softmax_back(a, P, w->ds, w->lane);
+    softmax_back(a, p->keys, P, w->ds, w->lane);
     product((pf_blocked_gemm){p->keys, a->d, a->rows, 1, 1}, ds, q,
             from_row(w->dk, a->n, p->key));
     if (!dq) return;
