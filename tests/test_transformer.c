@@ -52,7 +52,10 @@ static void transformers_are_read_from_their_arguments(void **state)
     assert_true(p.symbols == 5 && p.steps == 20 && !p.mask && p.shape.c == 12);
     assert_true(pf_shape_same(p.out, (pf_shape){1, 12, 5}));
     want = model("transformer", "variant=dit;width=32;depth=2;heads=4;cond_width=16");
-    assert_int_equal(read(dit_json, ", \"time_conditioning\": true", &p), PF_OK);
+    assert_int_equal(
+        read(dit_json, ", \"time_conditioning\": true, \"name\": \"small\", \"type\": \"ddit\"",
+             &p),
+        PF_OK);
     assert_memory_equal(&p.model, &want, sizeof want);
     assert_true(p.symbols == 6 && p.mask && p.told && !p.steps && p.shape.c == 6);
     assert_true(pf_shape_same(p.out, (pf_shape){1, 6, 7}));

@@ -298,7 +298,7 @@ typedef struct text {
     double ff_dropout, attn_dropout;
     pf_ints pkm_layers;
     int vocab_size, length, scale_by_sigma, tie_word_embeddings, time_conditioning;
-    char buffers[PF_STR_MAX];
+    char buffers[PF_STR_MAX], name[PF_STR_MAX], type[PF_STR_MAX];
 } text;
 
 /* clang-format off */
@@ -335,6 +335,8 @@ static const pf_opt dit_opts[] = {
     PF_OPT(text, length, PF_INT, 0, 0, 1e6, "positions"),
     PF_OPT(text, scale_by_sigma, PF_BOOL, 1, 0, 1, "read and not used by the network"),
     PF_OPT(text, time_conditioning, PF_BOOL, 0, 0, 1, "the network is told sigma, else zeros"),
+    PF_OPT_STR(text, name, "", "of the section model of its configuration"),
+    PF_OPT_STR(text, type, "ddit", "of the same"),
     PF_OPT_ENUM(text, tie_word_embeddings, 0, never, "one table in and out"),
     PF_OPT_STR(text, buffers, "", "their tensors that follow from the options"),
     { 0 }
