@@ -23,7 +23,7 @@ typedef enum pf_dequant {
     PF_DEQUANT_UNIFORM,
     PF_DEQUANT_TRUNCATED_NORMAL
 } pf_dequant;
-typedef enum pf_strata { PF_STRATA_EVEN, PF_STRATA_GEOMETRIC } pf_strata;
+typedef enum pf_strata { PF_STRATA_EVEN, PF_STRATA_GEOMETRIC, PF_STRATA_LEARNED } pf_strata;
 typedef enum pf_control_kind { PF_CONTROL_NONE, PF_CONTROL_GAUSSIAN } pf_control_kind;
 /* Rows of the table of estimands, as a set. */
 typedef enum pf_estimand {

@@ -83,6 +83,8 @@ typedef struct pf_loaded {
     pf_experiment e;
     pf_net *net;
     float *params; /* in the network's layout; owned */
+    pf_times *
+        law; /* what training learned of the losses of the chain's indices; owned; NULL: nothing */
 } pf_loaded;
 /* Local.  Free with pf_loaded_free, also after a failure.
  * Fails  PF_EARG: a key that the checkpoint fixes, an average that is not there; as finding and reading

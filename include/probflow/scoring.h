@@ -7,6 +7,7 @@
 #include <probflow/data.h>
 #include <probflow/likelihood.h>
 #include <probflow/net.h>
+#include <probflow/times.h>
 
 #include <pthread.h>
 
@@ -36,6 +37,7 @@ typedef struct pf_scorer {
     const char *file;        /* the same file, to be read for its digest */
     int64_t step;            /* of the training */
     int raw;                 /* 1: parameters, though there is an average */
+    const pf_times *law;     /* of the indices in training; NULL: none */
     const char *hint;        /* where a solve fails: why, said after the path; NULL: nothing */
 } pf_scorer;
 

@@ -32,6 +32,7 @@ void pf_times_free(pf_times *t); /* NULL allowed */
 
 /* Remembers n finite, unweighted losses, in this order. */
 void pf_times_add(pf_times *t, int n, const int32_t *index, const double *loss);
+int pf_times_number(const pf_times *t);                /* T */
 double pf_times_probability(const pf_times *t, int i); /* p_i */
 double pf_times_weight(const pf_times *t, int i);      /* 1/(T p_i) */
 /* The first index up to which the probabilities sum to more than u in [0,1); the last one where rounding

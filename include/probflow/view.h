@@ -21,6 +21,8 @@ typedef struct pf_view {     /* borrowed */
     pf_score *score;         /* NULL: none */
     pf_chain *chain;         /* NULL: none */
     const pf_ladder *ladder; /* of the score; NULL: any noise of its SDE will do */
+    /* What training learned of the losses of the chain's indices, see times.h; NULL: nothing. */
+    const struct pf_times *law;
 } pf_view;
 
 #endif

@@ -68,7 +68,9 @@ static void print_chain(const pf_bpd_page *p)
     printf("; predictions of the data %s; ", c->clips ? "clipped" : "not clipped");
     if (n)
         printf("%d of its %d terms, drawn in each draw%s\n", n, c->steps - 1,
-               p->o->strata == PF_STRATA_GEOMETRIC ? " from geometric strata" : "");
+               p->o->strata == PF_STRATA_GEOMETRIC ? " from geometric strata"
+               : p->o->strata == PF_STRATA_LEARNED ? " by the law that training learned"
+                                                   : "");
     else printf("all its %d terms\n", c->steps - 1);
 }
 

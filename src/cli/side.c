@@ -39,6 +39,7 @@ pf_scorer pf_side_scorer(const pf_loaded *l)
                        .file = l->held,
                        .step = l->file.step,
                        .raw = l->raw,
+                       .law = l->law,
                        .hint = pf_noise_hint(l)};
 }
 

@@ -8,7 +8,7 @@
 
 /* clang-format off */
 static const char *const probe_words[] = {"rademacher", "gaussian", "exact", NULL};
-static const char *const strata_words[] = {"even", "geometric", NULL};
+static const char *const strata_words[] = {"even", "geometric", "learned", NULL};
 static const char *const control_words[] = {"none", "gaussian", NULL};
 
 #define TRACE(field, kind, def, lo, hi, words, help) \
@@ -29,7 +29,7 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT_QUIET(pf_likelihood_opt, terms, PF_INT, 0, 0, 1000000, "vlb: steps an image, one drawn in each of so many strata of the chain; 0: all"),
     PF_OPT_ENUM_QUIET(pf_likelihood_opt, clip, PF_CLIP_METHOD, pf_clip_words, "vlb: predictions of the data are cut to their range; method: where its own options say so"),
     { "respacing", PF_STR, offsetof(pf_likelihood_opt, respacing), 0, 0, 0, "", NULL, "vlb: steps of the chain that are kept: 250, in equal steps; 10,15,20, of each third; ddim50, each n-th; even50, evenly down from the last; empty: all", 1 },
-    PF_OPT_ENUM_QUIET(pf_likelihood_opt, strata, PF_STRATA_EVEN, strata_words, "vlb: even: all of one size; geometric: in one ratio, the least noisy the smallest, where the terms are largest"),
+    PF_OPT_ENUM_QUIET(pf_likelihood_opt, strata, PF_STRATA_EVEN, strata_words, "vlb: even: all of one size; geometric: in one ratio, the least noisy the smallest, where the terms are largest; learned: of one probability under the law that training with method.times=second_moment learned, by which steps are drawn then"),
     PF_OPT(pf_likelihood_opt, check_groups, PF_INT, 1, 0, 1000000, "groups repeated at a tenth of the tolerances, the last and shorter one among them, for the solver's share of the error; 1000000: all"),
     PF_OPT(pf_likelihood_opt, seed, PF_I64, 1, 0, 9e18, "seed of dequantisation, probes and bound"),
     PF_OPT_NEST(pf_likelihood_opt, ode, pf_ode_opts),

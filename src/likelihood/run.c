@@ -55,7 +55,7 @@ static PF_MUST_USE pf_status check_chain(const pf_scorer *model, const pf_likeli
 {
     const pf_estimand_ops *e;
     pf_chain chain = {0};
-    const pf_view view = {.chain = &chain};
+    const pf_view view = {.chain = &chain, .law = model->law};
     pf_status st = open_chain(model, opt, (pf_view_opt){.batch = 1}, &chain);
     for (int i = 0; !st && (e = pf_estimand_asked(opt, i)); i++)
         if (e->needs & PF_NEEDS_CHAIN) st = e->check(opt, &view, NULL);
@@ -110,6 +110,7 @@ static pf_status open_seat(const pf_scoring *s, struct pf_seat *k)
     const pf_score *with = k == s->own.seats ? NULL : &s->own.seats[0].score;
     int batch = (int)(n < group ? n : group);
     k->view.sde = s->model.net->sde;
+    k->view.law = s->model.law;
     if (needs_of(s->opt) & PF_NEEDS_SCORE) {
         pf_view_opt view = {.batch = batch, .with_vjp = 1, .with = with ? with->self : NULL};
         PF_TRY(pf_net_score(s->model.net, &view, &k->score));

@@ -21,10 +21,16 @@
  * all steps, do not say their variance.  Geometric strata of one step vary by nothing and are left out, as long as
  * two are left.
  *
+ * Learned strata have one probability under q_i, the law by which training drew its indices, of the steps 1 .. N; a
+ * step is drawn by q within its stratum and counts
+ *
+ *     y_k = KL_i / (n q_i)
+ *
  * Source: Ho et al. 2020, eq. 5; strata: Cochran 1977, section 5A.12 (collapsed strata). */
 #include <probflow/estimand.h>
 #include <probflow/memory.h>
 #include <probflow/random.h>
+#include <probflow/times.h>
 
 #include <math.h>
 
@@ -52,7 +58,9 @@ typedef struct work {
     pf_chain *chain;
     const pf_likelihood_opt *opt;
     const pf_group *group;
-    int n, N;         /* strata, steps */
+    int n, N; /* strata, steps */
+    double *
+        until; /* [N+1] probability of the steps 1 .. i under the learned law; NULL: none is asked for */
     int *at;          /* [B,n] the step of each stratum */
     double *y;        /* [B,n] */
     int *i;           /* [B] of a call */
@@ -85,6 +93,7 @@ static PF_MUST_USE pf_status alloc(work *w)
 
 static void release(work *w)
 {
+    pf_free(w->until);
     pf_free(w->at);
     pf_free(w->y);
     pf_free(w->i);
@@ -122,9 +131,40 @@ static PF_MUST_USE pf_status find_terms(work *w, int draw, const int *i)
 /* First step of stratum k, less one.  Geometric: steps (N + 1)^(k/n), each stratum with one at least. */
 static int edge(const work *w, int k)
 {
-    if (w->opt->strata == PF_STRATA_EVEN) return (int)((int64_t)k * w->N / w->n);
+    if (w->opt->strata != PF_STRATA_GEOMETRIC) return (int)((int64_t)k * w->N / w->n);
     int at = k < w->n ? (int)(pow(w->N + 1.0, (double)k / w->n) - 1.0) : w->N;
     return at > k ? at : k;
+}
+
+static PF_MUST_USE pf_status take_law(work *w, const pf_times *law)
+{
+    double sum = 0.0;
+    w->until = pf_zalloc((size_t)(w->N + 1) * sizeof *w->until);
+    PF_REQUIRE(w->until, PF_EMEM, "no memory for the law of %d steps", w->N);
+    for (int i = 1; i <= w->N; i++) sum += pf_times_probability(law, i);
+    for (int i = 1; i <= w->N; i++)
+        w->until[i] = w->until[i - 1] + pf_times_probability(law, i) / sum;
+    w->until[w->N] = 1.0;
+    return PF_OK;
+}
+
+/* The step up to which the law's probabilities sum to more than u in [0,1). */
+static int step_at(const work *w, double u)
+{
+    int low = 1, high = w->N;
+    while (low < high) {
+        int mid = (low + high) / 2;
+        if (w->until[mid] > u) high = mid;
+        else low = mid + 1;
+    }
+    return low;
+}
+
+/* How often a step counts that stands for stratum k. */
+static double times(const work *w, int k, int step)
+{
+    return w->until ? 1.0 / (w->n * (w->until[step] - w->until[step - 1]))
+                    : edge(w, k + 1) - edge(w, k);
 }
 
 static void draw_steps(work *w, int draw)
@@ -132,7 +172,9 @@ static void draw_steps(work *w, int draw)
     for (int b = 0; b < w->group->B; b++) {
         pf_draw d = {(uint64_t)w->opt->seed, PF_STREAM_EVAL_TIME,
                      (uint64_t)(w->group->first + b), (uint32_t)draw};
-        for (int k = 0; k < w->n; k++) {
+        for (int k = 0; k < w->n && w->until; k++)
+            w->at[b * w->n + k] = step_at(w, (k + pf_draw_uniform_f64(&d, (size_t)k)) / w->n);
+        for (int k = 0; k < w->n && !w->until; k++) {
             int from = edge(w, k), size = edge(w, k + 1) - from;
             w->at[b * w->n + k] = 1 + from + (int)(size * pf_draw_uniform_f64(&d, (size_t)k));
         }
@@ -141,10 +183,10 @@ static void draw_steps(work *w, int draw)
 
 static PF_MUST_USE pf_status find_stratum(work *w, int draw, int k)
 {
-    int size = edge(w, k + 1) - edge(w, k);
     for (int b = 0; b < w->group->B; b++) w->i[b] = w->at[b * w->n + k];
     PF_TRY(find_terms(w, draw, w->i));
-    for (int b = 0; b < w->group->B; b++) w->y[b * w->n + k] = size * w->nats[b];
+    for (int b = 0; b < w->group->B; b++)
+        w->y[b * w->n + k] = times(w, k, w->i[b]) * w->nats[b];
     return PF_OK;
 }
 
@@ -183,7 +225,7 @@ static void fill_bands(const work *w, int b, double *row)
 static int first_varied(const work *w)
 {
     int k = 0;
-    if (w->opt->strata == PF_STRATA_EVEN) return 0;
+    if (w->opt->strata != PF_STRATA_GEOMETRIC) return 0;
     while (k + 2 < w->n && edge(w, k + 1) - edge(w, k) == 1) k++;
     return k;
 }
@@ -250,7 +292,9 @@ static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
               .group = group,
               .n = opt->terms ? opt->terms : N,
               .N = N};
-    pf_status st = fill(&w, cells);
+    pf_status st = PF_OK;
+    if (w.n < N && opt->strata == PF_STRATA_LEARNED) st = take_law(&w, view->law);
+    if (!st) st = fill(&w, cells);
     release(&w);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
@@ -264,6 +308,13 @@ static pf_status check(const pf_likelihood_opt *opt, const pf_view *view, const 
         "likelihood.terms is %d, but the chain has %d terms to draw from; want fewer, or "
         "0 for all",
         opt->terms, T - 1);
+    PF_REQUIRE(!opt->terms || opt->strata != PF_STRATA_LEARNED ||
+                   (view->law && pf_times_number(view->law) == T),
+               PF_EARG,
+               "likelihood.strata=learned wants what training with method.times=second_moment "
+               "learned of each of the chain's %d steps%s",
+               T,
+               view->law ? ", and this is another chain" : ", which this model does not have");
     PF_REQUIRE(!group || group->pixels || group->x, PF_EARG, "a group without data");
     PF_REQUIRE(!group || group->space.kind != PF_TOKENS || group->x, PF_EARG,
                "tokens are given in model scale");

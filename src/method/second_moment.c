@@ -176,6 +176,11 @@ void pf_times_draw(const pf_times *t, const pf_batch *b, int32_t *index, double 
     }
 }
 
+int pf_times_number(const pf_times *t)
+{
+    return t->T;
+}
+
 int pf_times_kept(const pf_times *t)
 {
     return t->kept;

@@ -111,6 +111,19 @@ static PF_MUST_USE pf_status choose_params(pf_loaded *l, int params, const float
     return PF_OK;
 }
 
+/* The law by which training drew its indices, where it learned one. */
+static PF_MUST_USE pf_status take_law(pf_loaded *l)
+{
+    const pf_method_ops *m = l->net->method.ops;
+    const pf_checkpoint *f = &l->file;
+    int T = m->times ? m->times(l->net->self) : 0;
+    if (T < 1 || !f->times) return PF_OK;
+    PF_TRY(pf_times_create(T, m->times_law, &l->law));
+    PF_TRY(
+        pf_times_set(l->law, l->path, f->times, f->times_kept, f->times_loss, f->times_count));
+    return PF_OK;
+}
+
 pf_status pf_loaded_open(const pf_load_opt *o, pf_loaded *out)
 {
     pf_config *c = NULL;
@@ -132,12 +145,14 @@ pf_status pf_loaded_open(const pf_load_opt *o, pf_loaded *out)
         .origin = out->path, .n = out->file.n_views, .views = out->file.views, .flat = flat};
     PF_TRY(pf_match_params(out->net->n_views, out->net->views, &from, out->params));
     PF_TRY(pf_net_set_params(out->net, out->params));
+    PF_TRY(take_law(out));
     return PF_OK;
 }
 
 void pf_loaded_free(pf_loaded *l)
 {
     pf_net_free(l->net);
+    pf_times_free(l->law);
     pf_free(l->params);
     pf_checkpoint_free(&l->file);
     if (l->fd > 0) close(l->fd);

@@ -45,6 +45,13 @@ YAML
     refuses 'is of images' "$probflow" sample "$tmp/$e" -n 1 --out "$tmp/x.h5" --png "$tmp/x.png"
     refuses 'was made for' "$probflow" bpd "$tmp/$e" --data "$tmp/tiny.h5" --out "$tmp/x.h5"
 done
+# terms drawn by what training learned of the losses of each
+law=(--set method.times=second_moment --set train.steps=200 --set train.decay=0 --set train.eval_every=0 --quiet)
+"$probflow" train "$tmp/multinomial.yaml" --run "$tmp/law" "${law[@]}" || fail "training with learned times"
+"$probflow" bpd "$tmp/law" --limit 18 --set likelihood.terms=0 --set likelihood.draws=8 --out "$tmp/law-all.h5" --quiet >/dev/null || fail "all terms"
+"$probflow" bpd "$tmp/law" --limit 18 --set likelihood.strata=learned --set likelihood.draws=40 --out "$tmp/law.h5" --quiet >"$tmp/law.out" || fail "learned strata"
+grep -q '4 of its 11 terms, drawn in each draw by the law that training learned' "$tmp/law.out" || { cat "$tmp/law.out"; fail "which strata"; }
+refuses 'method.times=second_moment' "$probflow" bpd "$tmp/masked" --set likelihood.strata=learned --out "$tmp/x.h5"
 /usr/bin/python3 - "$tmp" <<'P' || fail "numbers do not add up"
 import sys, h5py, numpy as np
 tmp = sys.argv[1]
@@ -60,6 +67,19 @@ for e in "multinomial", "masked":
     s = h5py.File(f"{tmp}/{e}-s.h5")
     assert (s["tokens"][()] == s["x"][()].reshape(5, 24)).all() and s["entropy"].shape == (24,)
     assert (h5py.File(f"{tmp}/{e}-set.h5")["test/tokens"][()] == s["tokens"][()]).all()
+P
+/usr/bin/python3 - "$tmp" <<'P' || fail "learned strata have another mean than all terms"
+import sys, h5py, numpy as np
+def of_rows(name):
+    f = h5py.File(f"{sys.argv[1]}/{name}.h5")
+    o = np.lexsort((f["draw"][()], f["image"][()]))
+    return f["diffusion"][()][o].reshape(18, -1), f["terms_variance"][()][o].reshape(18, -1)
+drawn, said = of_rows("law")
+every, _ = of_rows("law-all")
+d = drawn.mean(1) - every.mean(1)
+se = np.sqrt((drawn.var(1, ddof=1) / 40 + every.var(1, ddof=1) / 8).sum()) / 18
+assert abs(d.mean()) < 4 * se, (d.mean(), se)
+assert said.mean() > 0
 P
 # an exact likelihood: over a row of length 1 its probabilities add up to 1
 /usr/bin/python3 - "$root/experiments/text" "$tmp/lines.h5" <<'P' || fail "the character model"
