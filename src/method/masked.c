@@ -48,6 +48,12 @@ static const pf_opt opts[] = {
 };
 /* clang-format on */
 
+static const pf_acts acts[] = {{"power", "schedule", "poly"},
+                               {"sigma_min", "schedule", "mdlm_linear|mdlm_geometric"},
+                               {"sigma_max", "schedule", "mdlm_linear|mdlm_geometric"},
+                               {"t_min", "time", "continuous"},
+                               {0}};
+
 /* What see keeps of a sample for loss. */
 typedef struct seen {
     pf_masked_at at;
@@ -209,6 +215,7 @@ const pf_method_ops pf_method_masked = {
     .kinds = 1u << PF_TOKENS | 1u << PF_LEVELS,
     .grids = 1u << PF_GRID_PUBLISHED,
     .free_keys = free_keys,
+    .acts = acts,
     .open = open,
     .close = close_all,
     .ports = ports,
