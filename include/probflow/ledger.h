@@ -67,6 +67,7 @@ typedef struct pf_summary {
     int64_t images, rows;
     int n;
     pf_figure figure[PF_FIGURES_MAX];
+    const char *unit; /* of the figures where it is not bits/dim; NULL; borrowed */
     int listed; /* 1: a file names its figures, since it is not the only one it could hold */
 } pf_summary;
 

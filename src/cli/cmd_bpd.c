@@ -167,6 +167,7 @@ static pf_status finish(const job *j, pf_side *k)
     pf_summary sum;
     PF_TRY(pf_results_rows(s->results, &k->rows));
     pf_likelihood_summary(&k->rows, &sum);
+    if (j->about.space.kind == PF_TOKENS) sum.unit = pf_scored_unit(&j->about.space);
     pf_shape shape = j->about.space.shape;
     pf_bpd_page page = {.split = j->split,
                         .dataset = j->about.name,

@@ -274,14 +274,14 @@ static const char *number(const page *p, const char *name, char form, int digits
 
 /* The figures that a file names, or those of files from before there were others: first the number and
  * its error, then what stands behind them. */
-static void print_summary(const page *p, char *names)
+static void print_summary(const page *p, const char *unit, char *names)
 {
     char buf[3][64], *rest = NULL;
     const char *total = strtok_r(names, " ", &rest), *error = strtok_r(NULL, " ", &rest), *name;
     if (!total || !error || !pf_h5_has_attr(p->file, total)) return;
-    fprintf(p->f, "  %-16s %s +- %s bits/dim over %s images\n", total,
-            number(p, total, 'f', 4, buf[0]), number(p, error, 'f', 4, buf[1]),
-            number(p, "summary_images", 'f', 0, buf[2]));
+    fprintf(p->f, "  %-16s %s +- %s %s over %s %s\n", total, number(p, total, 'f', 4, buf[0]),
+            number(p, error, 'f', 4, buf[1]), unit ? unit : "bits/dim",
+            number(p, "summary_images", 'f', 0, buf[2]), unit ? "rows" : "images");
     while ((name = strtok_r(NULL, " ", &rest))) {
         const char *v = number(p, name, 'g', 6, buf[0]);
         if (strcmp(v, "nan")) fprintf(p->f, "  %-16s %s\n", name, v);
@@ -292,7 +292,7 @@ static PF_MUST_USE pf_status about_results(const page *p)
 {
     char older[] = "nll nll_se prior integral dequantisation offset bound bound_se probe_se "
                    "dequant_se solver_error solver_error_max evaluations steps";
-    char *names = NULL;
+    char *names = NULL, *unit = NULL;
     pf_array done = {0};
     fprintf(p->f, "results %s\n", p->path);
     PF_TRY(pf_h5_array(p->file, p->path, "done", &done));
@@ -305,8 +305,11 @@ static PF_MUST_USE pf_status about_results(const page *p)
     print_attr(p, p->file, "group");
     if (pf_h5_has_attr(p->file, "summary"))
         PF_TRY(pf_h5_get_text(p->file, p->path, "summary", &names));
-    print_summary(p, names ? names : older);
+    if (pf_h5_has_attr(p->file, "unit"))
+        PF_TRY(pf_h5_get_text(p->file, p->path, "unit", &unit));
+    print_summary(p, unit, names ? names : older);
     pf_free(names);
+    pf_free(unit);
     print_attr(p, p->file, "config");
     print_provenance(p);
     return PF_OK;

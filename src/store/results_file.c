@@ -110,6 +110,7 @@ static PF_MUST_USE pf_status put_names(hid_t file, const pf_summary *s)
 
 static PF_MUST_USE pf_status put_summary(hid_t file, const pf_summary *s)
 {
+    if (s->unit) PF_TRY(pf_h5_put_text(file, "unit", s->unit));
     PF_TRY(pf_h5_put_i64(file, "summary_images", 1, &s->images));
     PF_TRY(pf_h5_put_i64(file, "summary_rows", 1, &s->rows));
     for (int i = 0; i < s->n; i++)

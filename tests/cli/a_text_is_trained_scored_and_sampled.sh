@@ -34,6 +34,7 @@ YAML
     grep -qE '^vlb +[0-9.]+ \+- [0-9.]+ bits/char$' "$tmp/bpd.out" || { cat "$tmp/bpd.out"; fail "no bits a character"; }
     grep -qE '^rows +18 of the test split of lines, [0-9]+ symbols, 1 draw each$' "$tmp/bpd.out" || { cat "$tmp/bpd.out"; fail "no count of symbols"; }
     grep -qE 'of the s.e.: drawn terms, at most [0-9.]+$' "$tmp/bpd.out" || { cat "$tmp/bpd.out"; fail "no share of the drawn terms"; }
+    "$probflow" info "$tmp/$e.h5" | grep -qE "^  vlb +[0-9.]+ \+- [0-9.]+ bits/char over 18 rows$" || fail "the page of a result has another unit"
     "$probflow" bpd "$tmp/$e" --limit 18 --set likelihood.draws=2 --out "$tmp/$e-draws.h5" --quiet >"$tmp/draws.out" || fail "two draws of $e"
     grep -qE 'of the s.e.: noise and drawn terms [0-9.]+, which more draws remove' "$tmp/draws.out" || { cat "$tmp/draws.out"; fail "no share of the noise"; }
     "$probflow" bpd "$tmp/$e" --limit 18 --against "$tmp/$e-2" --out "$tmp/$e-pair.h5" --quiet | grep -qE 'vlb +\+0\.0+ \+- 0\.0+ bits/char' || fail "$e against itself"
