@@ -12,7 +12,7 @@ for n in $(seq 60); do echo "In the beginning God created the heaven and the ear
 for e in text/multinomial text/masked text8/multinomial text8/md4 text8/mdlm; do
     run=$tmp/$(echo $e | tr / -)
     "$probflow" train "$root/experiments/$e.yaml" --run "$run" --quiet --set data.path="$tmp/book.h5" --set train.steps=2 --set train.batch=8 \
-        --set train.decay=0 --set train.warmup=0 --set train.eval_images=8 --set model.width=64 --set model.depth=1 || fail "$e does not train"
+        --set train.decay=0 --set train.warmup=0 --set train.eval_images=8 --set model.width=96 --set model.depth=1 || fail "$e does not train"
     [ -e "$run/checkpoint-00000002.h5" ] || fail "$e left no checkpoint"
 done
 for e in cifar10-ddpmpp-vp cifar10-ddpmpp-subvp; do
