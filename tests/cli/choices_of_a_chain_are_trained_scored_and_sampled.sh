@@ -58,7 +58,7 @@ refuses 'method.self_condition is fixed' "$probflow" bpd "$tmp/v1" --set method.
 train=("$probflow" train "$tmp/learned.yaml" --run "$tmp/none" --quiet)
 refuses 'linear_scaled of 20 steps ends at a beta of 1' "${train[@]}" --set method.steps=20
 refuses 'linear_scaled of 7 steps ends at a beta of 2.85' "${train[@]}" --set method.steps=7
-refuses 'weighs squares' "${train[@]}" --set method.loss=kl
+refuses 'weighs squares' "${train[@]}" --set method.loss=kl --set method.vb_weight=1
 refuses 'the network predicts the mean' "${train[@]}" --set method.predicts=mean
 refuses 'does not rise' "${train[@]}" --set method.schedule=sigmoid --set method.schedule_end=-4
 exit 0
