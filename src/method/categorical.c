@@ -164,15 +164,6 @@ int pf_cat_likeliest(int K, pf_cat_row z)
     return (int)best;
 }
 
-pf_status pf_cat_knows(const pf_move *how, const char *name)
-{
-    PF_REQUIRE(!how->known || how->known_std == 0.0, PF_EARG,
-               "categories are known exactly or not at all: method %s fills in, and takes away "
-               "no noise of a deviation",
-               name);
-    return PF_OK;
-}
-
 void pf_cat_set_known(const pf_cat *c, const pf_move *how, int s, size_t j, double *x,
                       double *x0)
 {

@@ -86,8 +86,6 @@ double pf_cat_place(const pf_cat *c, int k);
 
 /* The largest of z [K], the first of equals. */
 int pf_cat_likeliest(int K, pf_cat_row z);
-/* Fails PF_EARG: a move that knows categories with noise. */
-PF_MUST_USE pf_status pf_cat_knows(const pf_move *how, const char *name);
 /* Entry j of sample s, a symbol of a state, and what is expected of it (NULL: unwanted), where a move knows it. */
 void pf_cat_set_known(const pf_cat *c, const pf_move *how, int s, size_t j, double *x,
                       double *x0);

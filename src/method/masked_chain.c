@@ -125,11 +125,9 @@ static pf_status prior(void *self, const pf_batch *b, double *x)
 
 static PF_MUST_USE pf_status check(const chain *c, const pf_move *how)
 {
-    PF_REQUIRE(how->kind == PF_MOVE_ANCESTRAL && !how->guide, PF_EARG,
-               "method masked draws by its own steps, unguided; set sample.name=chain");
+    PF_TRY(pf_pass_moves(&c->pass, how, 1));
     PF_REQUIRE(c->m->opt.predicts != PF_MASKED_SEDD || c->m->opt.sampler == PF_MASKED_ANALYTIC,
                PF_EARG, "method.predicts=sedd is sampled by method.sampler=analytic");
-    PF_TRY(pf_cat_knows(how, "masked"));
     return PF_OK;
 }
 

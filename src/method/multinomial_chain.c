@@ -75,14 +75,6 @@ static pf_status prior(void *self, const pf_batch *b, double *x)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status check(const pf_move *how)
-{
-    PF_REQUIRE(how->kind == PF_MOVE_ANCESTRAL && !how->guide, PF_EARG,
-               "method multinomial draws by its own steps, unguided; set sample.name=chain");
-    PF_TRY(pf_cat_knows(how, "multinomial"));
-    return PF_OK;
-}
-
 /* Entry j of sample s from x_i to x_(i-1). */
 static void move(chain *c, const pf_draw *d, int s, size_t j, int i, double *x, double *x0)
 {
@@ -105,7 +97,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
     chain *c = self;
     const pf_multi *m = c->m;
     size_t D = m->cat.D;
-    PF_TRY(check(how));
+    PF_TRY(pf_pass_moves(&c->pass, how, 1));
     PF_TRY(pf_pass_fits(&c->pass, b));
     for (size_t j = 0; j < (size_t)b->B * D; j++) c->x[j] = (int32_t)x[j];
     for (int s = 0; s < b->B; s++)

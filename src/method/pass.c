@@ -50,6 +50,18 @@ pf_status pf_pass_fits(const pf_pass *p, const pf_batch *b)
     return PF_OK;
 }
 
+pf_status pf_pass_moves(const pf_pass *p, const pf_move *how, int exact)
+{
+    const char *name = p->net->method.ops->name;
+    PF_REQUIRE(how->kind == PF_MOVE_ANCESTRAL && !how->guide, PF_EARG,
+               "method %s draws by its own steps, unguided; set sample.name=chain", name);
+    PF_REQUIRE(!exact || !how->known || how->known_std == 0.0, PF_EARG,
+               "symbols are known exactly or not at all: method %s fills in, and takes away no "
+               "noise of a deviation",
+               name);
+    return PF_OK;
+}
+
 pf_status pf_pass_run(pf_pass *p, const pf_batch *b)
 {
     pf_net_give(p->net, p->batch, b, &p->inputs);

@@ -25,6 +25,9 @@ PF_MUST_USE pf_status pf_pass_create(pf_pass *p, const pf_net *n, const pf_view_
 void pf_pass_free(pf_pass *p); /* a zeroed one allowed */
 /* Fails PF_EARG: more samples than were said. */
 PF_MUST_USE pf_status pf_pass_fits(const pf_pass *p, const pf_batch *b);
+/* Steps that are drawn as the method has them, without a guide, and, where `exact`, from nothing that is known with
+ * noise.  Fails PF_EARG: another move. */
+PF_MUST_USE pf_status pf_pass_moves(const pf_pass *p, const pf_move *how, int exact);
 /* p->out from p->in, with what is known of the samples of b. */
 PF_MUST_USE pf_status pf_pass_run(pf_pass *p, const pf_batch *b);
 

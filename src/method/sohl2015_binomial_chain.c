@@ -93,24 +93,13 @@ static double chance(const chain *c, int t, size_t at, double *data)
     return pf_bits_reverse((pf_bits_predicts)m->opt.predicts, m->T, t, c->x[at], logit);
 }
 
-static PF_MUST_USE pf_status check(const pf_move *how)
-{
-    PF_REQUIRE(how->kind == PF_MOVE_ANCESTRAL && !how->guide, PF_EARG,
-               "method sohl2015_binomial draws by its own steps, unguided; set "
-               "sample.name=chain");
-    PF_REQUIRE(!how->known || how->known_std == 0.0, PF_EARG,
-               "bits are known exactly or not at all: method sohl2015_binomial fills in, and "
-               "takes away no noise of a deviation");
-    return PF_OK;
-}
-
 static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, double *x,
                       double *x0)
 {
     chain *c = self;
     const pf_bits *m = c->m;
     size_t n = (size_t)b->B * m->D;
-    PF_TRY(check(how));
+    PF_TRY(pf_pass_moves(&c->pass, how, 1));
     PF_TRY(pf_pass_fits(&c->pass, b));
     for (size_t j = 0; j < n; j++) c->x[j] = x[j] > 0.5;
     for (int s = 0; s < b->B; s++) pf_bits_show(m, s, i, c->x + (size_t)s * m->D, c->pass.in);

@@ -168,13 +168,6 @@ static void move(const chain *c, const pf_move *how, const piece *p, const pf_so
     }
 }
 
-static PF_MUST_USE pf_status check(const pf_move *how)
-{
-    PF_REQUIRE(how->kind == PF_MOVE_ANCESTRAL && !how->guide, PF_EARG,
-               "method sohl2015 draws by its own steps, unguided; set sample.name=chain");
-    return PF_OK;
-}
-
 static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, double *x,
                       double *x0)
 {
@@ -182,7 +175,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
     const pf_sohl *m = c->m;
     piece p = {.a = &m->t->at[i - 1]};
     pf_sohl_model q;
-    PF_TRY(check(how));
+    PF_TRY(pf_pass_moves(&c->pass, how, 0));
     PF_TRY(pf_pass_fits(&c->pass, b));
     memcpy(c->xi, x, (size_t)b->B * m->D * sizeof *x);
     for (int s = 0; s < b->B; s++) c->number[s] = i - 1;

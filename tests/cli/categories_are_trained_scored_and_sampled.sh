@@ -80,7 +80,7 @@ for e in ("multinomial", "masked"):
     assert sum(good) >= 35, (e, sum(good))
 P
 refuses 'draws by its own steps' "$probflow" sample "$tmp/masked" -n 2 --set sample.name=ddim --out "$tmp/x.h5"
-refuses 'categories are known exactly' "$probflow" sample "$tmp/multinomial" -n 2 --denoise test --noise 0.5 --out "$tmp/x.h5"
+refuses 'symbols are known exactly or not at all: method multinomial' "$probflow" sample "$tmp/multinomial" -n 2 --denoise test --noise 0.5 --out "$tmp/x.h5"
 refuses 'set method.time=finite' "$probflow" train "$tmp/masked.yaml" --run "$tmp/x" --set method.predicts=d3pm --set method.estimator=mdlm
 refuses 'takes all of its steps' "$probflow" bpd "$tmp/masked" --set likelihood.respacing=5 --out "$tmp/x.h5"
 exit 0
