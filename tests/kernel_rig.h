@@ -165,10 +165,6 @@ static inline void describe_positions(int v, pf_site *s)
     int n = s->out.h * s->out.w, c = s->out.c, window = v % 2 ? n : n > 4 ? 4 : 1;
     s->attr.window = window;
     two_params(s, (size_t)((n + window - 1) / window * c), (size_t)(window * c));
-    if (v % 2) {
-        s->n_param = 1;
-        s->param_size[0] = (size_t)(n * c);
-    }
 }
 
 static inline void describe_rotary(int v, pf_site *s)

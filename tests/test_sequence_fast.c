@@ -98,10 +98,6 @@ static void positions_agree(void **state)
         t.site.attr.window = window;
         two_params(&t, (size_t)((n + window - 1) / window * in.c), (size_t)(window * in.c));
         check(&t);
-        t = site(PF_OP_POSITIONS, 1, in, in);
-        t.site.n_param = 1;
-        t.site.param_size[0] = pf_shape_size(in);
-        check(&t);
         int heads = pick(1, 4), d = 2 * pick(1, 20);
         in.c = heads * d + pick(0, 1) * 5;
         t = site(PF_OP_ROTARY, 1, in, in);

@@ -248,8 +248,6 @@ pf_node pf_scale_by(pf_graph *g, const char *name, pf_node x, double init);
  * as N(0,1).  Source  Ho et al. 2019 (axial positions).  Test  positions_are_added_by_place */
 pf_node pf_add_positions(pf_graph *g, pf_node x, const char *name0, const char *name1,
                          int window);
-/* Position l of x plus row l of NAME [L,c], which begins as N(0,scale^2). */
-pf_node pf_add_table(pf_graph *g, const char *name, pf_node x, double scale);
 
 typedef enum pf_mask {
     PF_MASK_NONE,

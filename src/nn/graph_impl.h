@@ -66,11 +66,6 @@ static inline int pf_same_pixels(pf_shape a, pf_shape b)
     return a.h == b.h && a.w == b.w;
 }
 
-static inline int pf_same_shape(pf_shape a, pf_shape b)
-{
-    return pf_same_pixels(a, b) && a.c == b.c;
-}
-
 /* One number a channel, for all pixels. */
 static inline int pf_is_vector(pf_shape e, int c)
 {

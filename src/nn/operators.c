@@ -285,7 +285,7 @@ pf_node pf_add_scale(pf_graph *g, pf_node a, pf_node b, double s)
     pf_gnode n;
     if (!binary(g, &n, PF_OP_ADD_SCALE, a, b)) return PF_NONE;
     pf_shape p = pf_graph_in(g, &n, 0), q = pf_graph_in(g, &n, 1);
-    if (!pf_same_shape(p, q))
+    if (!pf_shape_same(p, q))
         return pf_graph_fail_at(g, &n, "cannot add %dx%dx%d and %dx%dx%d", p.h, p.w, p.c, q.h,
                                 q.w, q.c);
     n.attr.a = s;

@@ -82,7 +82,7 @@ pf_node pf_gate(pf_graph *g, pf_node h, pf_node gate, pf_node y)
     if (!pf_graph_unary(g, &n, PF_OP_GATE, NULL, h)) return PF_NONE;
     if (!add_vector(g, &n, gate, "gating") || !pf_graph_input(g, &n, y)) return PF_NONE;
     pf_shape s = pf_graph_in(g, &n, 2);
-    if (!pf_same_shape(n.shape, s))
+    if (!pf_shape_same(n.shape, s))
         return pf_graph_fail_at(g, &n, "cannot add %dx%dx%d and %dx%dx%d", n.shape.h, n.shape.w,
                                 n.shape.c, s.h, s.w, s.c);
     return pf_graph_push(g, &n);
@@ -121,19 +121,6 @@ pf_node pf_add_positions(pf_graph *g, pf_node x, const char *name0, const char *
     return pf_graph_push(g, &n);
 }
 
-pf_node pf_add_table(pf_graph *g, const char *name, pf_node x, double scale)
-{
-    pf_gnode n;
-    if (!pf_graph_unary(g, &n, PF_OP_POSITIONS, name, x)) return PF_NONE;
-    int length = n.shape.h * n.shape.w;
-    n.attr.window = length;
-    add_view(
-        g, &n, NULL,
-        (pf_param){
-            .rank = 2, .dim = {length, n.shape.c}, .init = PF_INIT_NORMAL, .scale = scale});
-    return pf_graph_push(g, &n);
-}
-
 /* Adds keys and values, which have the shape of the queries. */
 static int add_keys_and_values(pf_graph *g, pf_gnode *n, pf_node k, pf_node v)
 {
@@ -141,7 +128,7 @@ static int add_keys_and_values(pf_graph *g, pf_gnode *n, pf_node k, pf_node v)
     for (int i = 0; i < 2; i++) {
         if (!pf_graph_input(g, n, more[i])) return 0;
         pf_shape s = pf_graph_in(g, n, i + 1);
-        if (!pf_same_shape(n->shape, s))
+        if (!pf_shape_same(n->shape, s))
             pf_graph_fail_at(g, n, "queries are %dx%dx%d but %s are %dx%dx%d", n->shape.h,
                              n->shape.w, n->shape.c, i ? "values" : "keys", s.h, s.w, s.c);
     }

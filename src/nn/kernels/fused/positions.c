@@ -15,20 +15,14 @@ static pf_status positions_forward(void *ctx, const pf_call *c)
     (void)ctx;
     const pf_site *s = c->site;
     size_t L = length_of(s), w = (size_t)s->attr.window;
-    int C = s->out.c, two = s->n_param > 1;
+    int C = s->out.c;
     const float *x = c->in[0];
     float *y = c->out;
     for (size_t p = 0; p < (size_t)s->B * L; p++, x += C, y += C) {
         size_t l = p % L;
-        const float *e = c->param[0] + (two ? l / w : l) * (size_t)C,
-                    *f = two ? c->param[1] + l % w * (size_t)C : NULL;
-        if (f) {
-            PF_SIMD
-            for (int i = 0; i < C; i++) y[i] = x[i] + e[i] + f[i];
-        } else {
-            PF_SIMD
-            for (int i = 0; i < C; i++) y[i] = x[i] + e[i];
-        }
+        const float *e = c->param[0] + l / w * (size_t)C, *f = c->param[1] + l % w * (size_t)C;
+        PF_SIMD
+        for (int i = 0; i < C; i++) y[i] = x[i] + e[i] + f[i];
     }
     return PF_OK;
 }
@@ -64,7 +58,7 @@ static pf_status positions_backward(void *ctx, const pf_call *c)
         if (!c->gparam[k]) continue;
         memset(sum, 0, s->param_size[k] * sizeof *sum);
         for (size_t p = 0; p < (size_t)s->B * L; p++) {
-            size_t l = p % L, row = s->n_param == 1 ? l : k ? l % w : l / w;
+            size_t l = p % L, row = k ? l % w : l / w;
             add_row(sum + row * C, c->gout + p * C, s->out.c);
         }
         take(sum, s->param_size[k], c->gparam[k]);

@@ -1,6 +1,6 @@
 /* What tells the positions l of a sequence apart:
  *
- *   positions   y_l = x_l + e_{l / window} + f_{l mod window}, or x_l + e_l with one table
+ *   positions   y_l = x_l + e_{l / window} + f_{l mod window}
  *   rotary      y1 = x1 cos(l f_k) - x2 sin(l f_k),  y2 = x2 cos(l f_k) + x1 sin(l f_k),  f_k = base^(-2k/d)
  *
  * for the first and second half of the d channels of each head that is turned; its inverse, which is its
@@ -11,14 +11,13 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct rows { /* of the two tables at a position; NULL: it has no such table */
+typedef struct rows { /* of the two tables at a position; NULL: a gradient that nobody wants */
     float *major, *minor;
 } rows;
 
 static rows rows_at(const pf_site *s, float *const *table, size_t l)
 {
     size_t c = (size_t)s->out.c, w = (size_t)s->attr.window;
-    if (s->n_param == 1) return (rows){table[0] ? table[0] + l * c : NULL, NULL};
     return (rows){table[0] ? table[0] + l / w * c : NULL,
                   table[1] ? table[1] + l % w * c : NULL};
 }
@@ -30,8 +29,7 @@ pf_status pf_ref_positions(void *ctx, const pf_call *c)
     for (size_t p = 0; p < (size_t)s->B * n; p++) {
         rows e = rows_at(s, (float *const *)c->param, p % n);
         for (size_t i = 0; i < ch; i++)
-            c->out[p * ch + i] =
-                c->in[0][p * ch + i] + e.major[i] + (e.minor ? e.minor[i] : 0.0f);
+            c->out[p * ch + i] = c->in[0][p * ch + i] + e.major[i] + e.minor[i];
     }
     return PF_OK;
 }
