@@ -82,7 +82,8 @@ typedef struct pf_chain {
     int whole;  /* steps of the chain that was trained, of which these are kept; 0: not known */
     int clips;  /* 1: predictions of the data are cut to their range */
     int multiplies; /* 1: its steps honour what a move says is known */
-    /* Calls of the network so far, where a step need not make one; NULL: each step makes one. */
+    /* Calls of the network so far, where a step or term need not make one; NULL: each step makes one, each term but the
+     * prior `passes`. */
     const int64_t *calls;
     int batch;    /* largest B of one call */
     size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */

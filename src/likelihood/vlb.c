@@ -239,9 +239,17 @@ static PF_MUST_USE pf_status fill_column(work *w, int draw, int i, int column, d
     return PF_OK;
 }
 
+/* Calls of the network in a draw, of which there were `before`; the prior is none of the network's. */
+static double calls(const work *w, int64_t before)
+{
+    const pf_chain *c = w->chain;
+    return c->calls ? (double)(*c->calls - before) : (w->n + 1.0) * (c->passes ? c->passes : 1);
+}
+
 static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
 {
     int from = first_varied(w);
+    int64_t before = w->chain->calls ? *w->chain->calls : 0;
     PF_TRY(fill_column(w, draw, w->chain->steps, PRIOR, cells));
     PF_TRY(fill_column(w, draw, 0, DECODER, cells));
     draw_steps(w, draw);
@@ -254,8 +262,7 @@ static PF_MUST_USE pf_status fill_draw(work *w, int draw, double *cells)
         cells[VLB] = cells[PRIOR] + cells[DIFFUSION] + cells[DECODER];
         cells[VARIANCE] =
             w->n < w->N ? variance_of_sum(y + from, w->n - from) / (nats * nats) : NAN;
-        /* the prior is none of the network's */
-        cells[EVALUATIONS] = (w->n + 1) * (w->chain->passes ? w->chain->passes : 1);
+        cells[EVALUATIONS] = calls(w, before);
         cells[ENTRIES] = w->length[b];
         fill_bands(w, b, cells);
     }
