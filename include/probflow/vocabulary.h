@@ -14,6 +14,12 @@ typedef struct pf_vocabulary {
     size_t *at;           /* [n+1] where each begins, owned */
 } pf_vocabulary;
 
+/* Bytes of symbol k. */
+static inline size_t pf_vocabulary_bytes(const pf_vocabulary *v, int k)
+{
+    return v->at[k + 1] - v->at[k];
+}
+
 /* Local.  Free with pf_vocabulary_free, also after a failure.  Fails PF_EFORMAT: the text is none; PF_EMEM.
  * Test  vocabularies_come_back_from_their_text */
 PF_MUST_USE pf_status pf_vocabulary_parse(const char *text, pf_vocabulary *out);

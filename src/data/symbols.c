@@ -61,11 +61,6 @@ static PF_MUST_USE pf_status apply_text8(const unsigned char *b, size_t n, pf_sy
 
 /* ---- a file of symbols ---- */
 
-static size_t length_of(const pf_vocabulary *v, int k)
-{
-    return v->at[k + 1] - v->at[k];
-}
-
 typedef struct symbol {
     unsigned char first;
     size_t n;
@@ -88,7 +83,7 @@ static PF_MUST_USE pf_status sort_symbols(pf_rule *r)
     r->order = pf_zalloc((size_t)v->n * sizeof *r->order);
     int found = s && r->order;
     for (int k = 0; found && k < v->n; k++)
-        s[k] = (symbol){v->bytes[v->at[k]], length_of(v, k), k};
+        s[k] = (symbol){v->bytes[v->at[k]], pf_vocabulary_bytes(v, k), k};
     if (found) qsort(s, (size_t)v->n, sizeof *s, in_order);
     for (int k = 0; found && k < v->n; k++) {
         r->order[k] = s[k].k;
@@ -103,7 +98,8 @@ static PF_MUST_USE pf_status sort_symbols(pf_rule *r)
 
 static int fits(const pf_vocabulary *v, int k, const unsigned char *b, size_t n)
 {
-    return length_of(v, k) <= n && !memcmp(v->bytes + v->at[k], b, length_of(v, k));
+    return pf_vocabulary_bytes(v, k) <= n &&
+           !memcmp(v->bytes + v->at[k], b, pf_vocabulary_bytes(v, k));
 }
 
 static PF_MUST_USE pf_status apply_file(const pf_rule *r, const char *path, size_t at,
@@ -117,7 +113,7 @@ static PF_MUST_USE pf_status apply_file(const pf_rule *r, const char *path, size
                    "%s: no symbol of the vocabulary fits at byte %zu, where 0x%02x stands",
                    path, at + i, b[i]);
         put(out, r->order[o]);
-        i += length_of(&r->v, r->order[o]);
+        i += pf_vocabulary_bytes(&r->v, r->order[o]);
     }
     return PF_OK;
 }

@@ -17,11 +17,6 @@ static int digit(char c)
                                   : -1;
 }
 
-static size_t length_of(const pf_vocabulary *v, int k)
-{
-    return v->at[k + 1] - v->at[k];
-}
-
 /* Room for symbols of so many bytes in all, so many symbols at most. */
 static PF_MUST_USE pf_status make(pf_vocabulary *v, size_t bytes, size_t symbols)
 {
@@ -54,7 +49,8 @@ static PF_MUST_USE pf_status parse_into(pf_vocabulary *v, const char *text, int 
     }
     if (parted) v->at[++v->n] = used;
     for (int k = 0; k < v->n; k++)
-        PF_REQUIRE(length_of(v, k) > 0, PF_EFORMAT, "symbol %d of a vocabulary is empty", k);
+        PF_REQUIRE(pf_vocabulary_bytes(v, k) > 0, PF_EFORMAT,
+                   "symbol %d of a vocabulary is empty", k);
     return PF_OK;
 }
 
@@ -85,8 +81,8 @@ size_t pf_vocabulary_spell(const pf_vocabulary *v, size_t n, const double *x, ch
     size_t used = 0;
     for (size_t i = 0; i < n && x[i] >= 0.0 && x[i] < v->n; i++) {
         int k = (int)x[i];
-        if (to) memcpy(to + used, v->bytes + v->at[k], length_of(v, k));
-        used += length_of(v, k);
+        if (to) memcpy(to + used, v->bytes + v->at[k], pf_vocabulary_bytes(v, k));
+        used += pf_vocabulary_bytes(v, k);
     }
     return used;
 }
@@ -144,7 +140,8 @@ static PF_MUST_USE pf_status refuse_twice(const pf_vocabulary *v, const char *pa
     symbol *s = pf_zalloc((size_t)v->n * sizeof *s);
     int first = -1, again = -1;
     PF_REQUIRE(s, PF_EMEM, "no memory for the symbols of %s", path);
-    for (int k = 0; k < v->n; k++) s[k] = (symbol){v->bytes + v->at[k], length_of(v, k), k};
+    for (int k = 0; k < v->n; k++)
+        s[k] = (symbol){v->bytes + v->at[k], pf_vocabulary_bytes(v, k), k};
     qsort(s, (size_t)v->n, sizeof *s, in_order);
     for (int i = 1; i < v->n && again < 0; i++)
         if (s[i].n == s[i - 1].n && !memcmp(s[i].b, s[i - 1].b, s[i].n))

@@ -113,7 +113,7 @@ static void begin(run *r)
 
 /* ---- the walk ---- */
 
-/* Steps that are too large leave all numbers soon, and the levels below them need not be walked. */
+/* Steps that are too large end in infinities soon, and the levels below then need not be walked. */
 static PF_MUST_USE pf_status check(const run *r, const double *x)
 {
     for (size_t i = 0; i < (size_t)r->d->B * r->D; i++)
