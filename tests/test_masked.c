@@ -29,7 +29,9 @@ static void rates_are_slopes_of_their_schedules(void **state)
         for (double t = 0.05; t < 0.99; t += 0.05) {
             double h = 1e-5,
                    slope = (pf_masked_alpha(n, t + h) - pf_masked_alpha(n, t - h)) / (2 * h);
+            /* a difference of numbers of rounding 1e-16 over 2h: 1e-11; its own error is h^2 of a third slope */
             assert_near(pf_masked_slope(n, t), slope, 1e-7 * fmax(1.0, fabs(slope)));
+            /* the same divided by alpha, which is down to 2e-5 */
             assert_near(pf_masked_rate(n, t), -slope / pf_masked_alpha(n, t),
                         1e-5 * fmax(1.0, pf_masked_rate(n, t)));
             assert_near(pf_masked_alpha(n, t) + pf_masked_hidden(n, t), 1.0, 1e-15);
@@ -183,7 +185,7 @@ static void terms_add_up_to_the_integral(void **state)
             by_count(cost, x, sum);
             expected += integral(c.net->self, sum);
         }
-        assert_near(categories_found(&c, 300), expected, 0.01 * expected);
+        categories_find(&c, 300, expected);
         categories_close(&c);
     }
 }
@@ -342,7 +344,7 @@ static void the_bound_is_below_the_exact_probability(void **state)
             expected -= bound[s];
         }
         assert_near(total, 1.0, 1e-12);
-        assert_near(categories_found(&c, 300), expected, 0.01 * expected);
+        categories_find(&c, 300, expected);
         categories_samples_follow(&c, p);
         categories_close(&c);
     }
