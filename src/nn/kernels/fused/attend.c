@@ -123,26 +123,33 @@ typedef struct work {
     unsigned char *there; /* [n] */
 } work;
 
+/* The next n floats of what begins at base; NULL of nothing. */
+static float *cut(float *base, size_t *at, size_t n)
+{
+    float *part = base ? base + *at : NULL;
+    *at += n;
+    return part;
+}
+
+/* Floats in all; with scratch NULL only these. */
 static size_t lay_out(const attend *a, float *scratch, work *w)
 {
     size_t whole = (size_t)a->n * (size_t)a->d, block = (size_t)a->rows * (size_t)a->d, at = 0;
     float **of_head[] = {&w->k, &w->v, &w->kt, &w->vt, &w->dk, &w->dv},
           **of_block[] = {&w->q, &w->dy, &w->y}, **scores[] = {&w->p, &w->ds};
-    for (int i = 0; i < 6; i++, at += whole) *of_head[i] = scratch + at;
-    for (int i = 0; i < 3; i++, at += block) *of_block[i] = scratch + at;
-    for (int i = 0; i < 2; i++, at += score_floats(a)) *scores[i] = scratch + at;
-    w->lane = scratch + at;
-    at += 2 * (size_t)a->rows * PANEL;
-    w->there = (unsigned char *)(scratch + at);
-    return at + (size_t)(a->n + 3) / 4;
+    for (int i = 0; i < 6; i++) *of_head[i] = cut(scratch, &at, whole);
+    for (int i = 0; i < 3; i++) *of_block[i] = cut(scratch, &at, block);
+    for (int i = 0; i < 2; i++) *scores[i] = cut(scratch, &at, score_floats(a));
+    w->lane = cut(scratch, &at, 2 * (size_t)a->rows * PANEL);
+    w->there = (unsigned char *)cut(scratch, &at, (size_t)(a->n + 3) / 4);
+    return at;
 }
 
 static size_t scratch(const pf_site *s, void *ctx)
 {
     work w;
-    float base[1]; /* for differences alone */
     (void)s;
-    return lay_out(ctx, base, &w);
+    return lay_out(ctx, NULL, &w);
 }
 
 /* rows x [count,d], `row` floats apart, to panels of `room` rows; what is beyond is 0 */
