@@ -32,6 +32,8 @@ class Text:
 
     def same(self):
         """Both sides compute the authors' network; ends the program where one does not."""
+        if not os.path.exists(self.check):
+            fail("row text needs %s: build the tests too" % self.check)
         found = self.bench.start_peer().ask("published", path=self.vectors)["difference"]
         why = figures.same_function({"net": found}, LIMIT)
         if why:
