@@ -76,6 +76,8 @@ PF_MUST_USE pf_status pf_bench_limits_run(const pf_bench_limits *l, double *seco
 PF_MUST_USE pf_status pf_bench_training(const pf_bench *b);
 PF_MUST_USE pf_status pf_bench_likelihood(const pf_bench *b);
 PF_MUST_USE pf_status pf_bench_optimiser(const pf_bench *b);
+/* The training split of this file, read and cut into batches by one thread. */
+PF_MUST_USE pf_status pf_bench_reader(const pf_bench *b, const char *file);
 /* `probflow info` of this file, as its own process. */
 PF_MUST_USE pf_status pf_bench_startup(const pf_bench *b, const char *file);
 

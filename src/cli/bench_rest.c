@@ -1,4 +1,4 @@
-/* The optimiser alone, and the start of a process. */
+/* The optimiser alone, the reader, and the start of a process. */
 #include "cli/bench.h"
 
 #include <probflow/log.h>
@@ -43,6 +43,69 @@ pf_status pf_bench_optimiser(const pf_bench *b)
     pf_bench_print_number(b, &number);
     return PF_OK;
 }
+
+/* ---- reader ---- */
+
+/* One thread reads all rows from the file, then makes batches of them for the rest of the time. */
+typedef struct reading {
+    float *x;                                                     /* [batch,D] */
+    double from_file[PF_BENCH_ROUNDS], to_batch[PF_BENCH_ROUNDS]; /* rows/s */
+} reading;
+
+static PF_MUST_USE pf_status read_once(const pf_bench *b, pf_dataset *d, reading *r, int k)
+{
+    pf_shard *s = NULL;
+    int batch = b->e.train.batch;
+    double since = pf_seconds();
+    PF_TRY(pf_shard_open(d, &b->e.data, 0, 1, b->e.run.seed, &s));
+    double read = pf_seconds();
+    int64_t steps = 1 + (pf_shard_size(s) - 1) / batch;
+    for (int64_t i = 0; i < steps; i++) pf_shard_batch(s, i, batch, r->x);
+    double done = pf_seconds();
+    r->from_file[k] = (double)pf_shard_size(s) / (read - since);
+    r->to_batch[k] = (double)(steps * batch) / (done - read);
+    pf_shard_free(s);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status read_rounds(const pf_bench *b, pf_dataset *d, reading *r, int *n)
+{
+    double begun = pf_seconds();
+    const pf_bench_clock clock = {begun, begun};
+    while (!pf_bench_enough(0.2 * b->budget, &clock, *n)) {
+        PF_TRY(read_once(b, d, r, *n));
+        ++*n;
+    }
+    return PF_OK;
+}
+
+pf_status pf_bench_reader(const pf_bench *b, const char *file)
+{
+    pf_dataset *d = NULL;
+    int n = 0;
+    reading *r = pf_zalloc(sizeof *r);
+    PF_REQUIRE(r, PF_EMEM, "no memory for measurements");
+    r->x =
+        pf_zalloc((size_t)b->e.train.batch * pf_shape_entries(b->space.shape) * sizeof *r->x);
+    pf_status st = r->x ? pf_dataset_open(file, "train", &d)
+                        : pf_raise(PF_EMEM, PF_WHERE, "no memory for a batch");
+    if (!st) st = read_rounds(b, d, r, &n);
+    if (!st) {
+        pf_bench_number from = pf_bench_spread("reader: file to memory", "rows/s", r->from_file,
+                                               n),
+                        to = pf_bench_spread("reader: memory to batch", "rows/s", r->to_batch,
+                                             n);
+        pf_bench_print_number(b, &from);
+        pf_bench_print_number(b, &to);
+    }
+    pf_dataset_close(d);
+    pf_free(r->x);
+    pf_free(r);
+    pf_alloc_trim();
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+}
+
+/* ---- start ---- */
 
 /* Seconds of one `probflow info file`; < 0 when it fails. */
 static double start_once(const char *self, const char *file)

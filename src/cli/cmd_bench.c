@@ -47,13 +47,16 @@ static PF_MUST_USE pf_status read_experiment(job *j)
     return PF_OK;
 }
 
-/* A training split of noise in the shape to be measured: speed does not depend on the values. */
+/* A training split of noise in the shape to be measured: speed does not depend on the values.  It has rows enough to
+ * measure how they are read. */
+enum { NOISE_BYTES = 1 << 22 };
 static PF_MUST_USE pf_status make_data(job *j)
 {
     const pf_space *s = &j->b.space;
     const char *tmp = getenv("TMPDIR");
-    int64_t n = 4 * (int64_t)j->b.e.train.batch;
-    size_t bytes = (size_t)n * pf_shape_entries(s->shape);
+    int64_t n = 4 * (int64_t)j->b.e.train.batch, row = (int64_t)pf_shape_entries(s->shape);
+    if (n < NOISE_BYTES / row) n = NOISE_BYTES / row;
+    size_t bytes = (size_t)(n * row);
     snprintf(j->folder, sizeof j->folder,
              "%.200s/probflow-bench-"
              "XX"
@@ -160,6 +163,7 @@ static PF_MUST_USE pf_status measure_all(job *j)
     PF_TRY(pf_bench_likelihood(&j->b));
     printf("\n");
     PF_TRY(pf_bench_optimiser(&j->b));
+    PF_TRY(pf_bench_reader(&j->b, j->b.e.data.path));
     PF_TRY(pf_bench_startup(&j->b, j->b.e.data.path));
     return PF_OK;
 }
@@ -229,6 +233,7 @@ const pf_command pf_command_bench = {
         "prepared beforehand; in bf16 where training is), over the time of the whole; the two "
         "take turns.  More\n"
         "than 100 % is possible: convolutions of our own do with fewer multiplications.\n"
+        "reader: rows that one thread takes from the file, and puts into batches.\n"
         "compute: share of the time in convolutions, linear maps and attention.\n"
         "MiB: what the process holds in memory, libraries and all; at its peak: the most until "
         "the\n"

@@ -21,6 +21,9 @@ for threads in 1 2; do
     between "$(value '  outside kernels' '% of the step')" 0 100 || fail 'no share outside kernels'
     between "$(value '  idle workers' '% of the step')" 0 100 || fail 'no share of idle workers'
     between "$(value '  memory at its peak' MiB)" "$(value 'training step' MiB)" 1e5 || fail 'a peak below what is held'
+    for what in 'reader: file to memory' 'reader: memory to batch'; do
+        between "$(value "$what" rows/s)" 1 1e12 || fail "no $what"
+    done
     between "$(value 'start of probflow info' ms)" 1 10000 || fail 'no start-up time'
     awk -F, 'NR > 1 && !($3 <= $4 && $4 <= $5) { exit 1 }' "$tmp/b.csv" || { cat "$tmp/b.csv"; fail 'min, median, max out of order'; }
 done
