@@ -37,7 +37,7 @@
  *
  * All in double, of one entry, and Local.
  * Source  Austin et al. 2021, section 3 and appendix A; their published code of images and text
- * Test    test_d3pm, test_d3pm_bound */
+ * Test    test_d3pm, test_d3pm_bound; check_vectors on d3pm.h5 */
 #ifndef PROBFLOW_SRC_METHOD_D3PM_H
 #define PROBFLOW_SRC_METHOD_D3PM_H
 
