@@ -69,7 +69,8 @@ typedef struct pf_method_ops {
     /* Makes the tables.  *self is read-only afterwards and may be shared by threads.  Fails PF_EARG
      * (options or a space that do not fit), PF_EMEM. */
     pf_status (*open)(const void *opt, const pf_space *space, void **self);
-    void (*close)(void *self); /* NULL allowed */
+    void (*close)(void *self);          /* NULL allowed */
+    size_t (*tables)(const void *self); /* bytes of them, to be told; NULL: too few for that */
     /* The ports offered to a network, and the shape of its output. */
     void (*ports)(const void *self, pf_ports *offered);
     size_t (*scratch)(const void *self); /* bytes a sample, a multiple of 8 */

@@ -195,6 +195,11 @@ static void ports(const void *self, pf_ports *offered)
     if (m->opt.head == PF_D3PM_LOGISTIC) offered->out = (pf_shape){s.h, s.w, 2 * s.c};
 }
 
+static size_t tables(const void *self)
+{
+    return pf_d3pm_kernel_bytes(&((const pf_d3pm *)self)->kernel);
+}
+
 static size_t scratch_bytes(const void *self)
 {
     return ((const pf_d3pm *)self)->bytes;
@@ -270,6 +275,7 @@ const pf_method_ops pf_method_d3pm = {
     .acts = acts,
     .open = open,
     .close = close_all,
+    .tables = tables,
     .ports = ports,
     .scratch = scratch_bytes,
     .see = see,

@@ -192,6 +192,9 @@ static void report_memory(const pf_trainer *t)
         mb * state, mb * trees, mb * exchange, mb * plans, mb * prepared, mb * data,
         mb * libraries, mb * ((double)pf_alloc_live() + libraries + checkpoint),
         mb * checkpoint);
+    const pf_method_ops *method = t->net->method.ops;
+    double tables = method->tables ? mb * (double)method->tables(t->net->self) : 0.0;
+    if (tables >= 1.0) pf_log("  of it %.1f for the tables of method %s", tables, method->name);
 }
 
 static void report(const pf_trainer *t)
