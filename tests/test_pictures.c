@@ -179,6 +179,46 @@ static void the_smaller_side_becomes_the_size(void **state)
 
 /* ---- folders and files ---- */
 
+/* Sure pixels stay, others are 1 as often as they say, by seed and place alone. */
+static void binarised_pixels_follow_their_rule(void **state)
+{
+    (void)state;
+    enum { SIDE = 64, ALL = SIDE * SIDE, QUARTER = 51 }; /* chance 51/255 */
+    static unsigned char pixels[ALL], got[3][ALL];
+    const pf_shape s = {SIDE, SIDE, 1};
+    for (int i = 0; i < ALL; i++)
+        pixels[i] = (unsigned char)(i < 2        ? 127 + i
+                                    : i % 3 == 0 ? 0
+                                    : i % 3 == 1 ? 255
+                                                 : QUARTER);
+    put_idx4("grey", 1, s, pixels);
+    becomes("grey", (pf_convert_opt){.binarise = PF_BINARISE_THRESHOLD}, s, got[0]);
+    says("1 where 2 k >= levels, else 0");
+    for (int i = 0; i < ALL; i++) assert_int_equal(got[0][i], pixels[i] >= 128);
+    for (int e = 0; e < 3; e++)
+        becomes("grey", (pf_convert_opt){.binarise = PF_BINARISE_DRAWN, .seed = e / 2}, s,
+                got[e]);
+    says("1 with chance k/(levels - 1), seed 1");
+    assert_memory_equal(got[0], got[1], ALL);
+    assert_memory_not_equal(got[0], got[2], ALL);
+    int n = 0, ones = 0;
+    for (int i = 2; i < ALL; i++) {
+        if (pixels[i] != QUARTER) assert_int_equal(got[0][i], pixels[i] / 255);
+        else ones += got[0][i];
+        n += pixels[i] == QUARTER;
+    }
+    double p = QUARTER / 255.0;
+    assert_true(fabs(ones - n * p) < 4.0 * sqrt(n * p * (1.0 - p))); /* once in 16,000 */
+    pf_dataset *d = NULL;
+    must(pf_dataset_open(in_dir("p.h5"), "train", &d));
+    assert_int_equal(pf_dataset_about(d)->space.levels, 2);
+    pf_dataset_close(d);
+    static const char points[] = "a,b\n1.5,2\n3,4\n";
+    spill(in_dir("points.csv"), (const unsigned char *)points, sizeof points - 1);
+    not_with("points.csv", (pf_convert_opt){.binarise = PF_BINARISE_DRAWN}, "--binarise",
+             "images");
+}
+
 static void pictures_of_a_folder_become_alike(void **state)
 {
     (void)state;
@@ -324,6 +364,7 @@ int main(void)
         cmocka_unit_test(halving_weighs_four_pixels),
         cmocka_unit_test(a_ramp_stays_a_ramp),
         cmocka_unit_test(the_smaller_side_becomes_the_size),
+        cmocka_unit_test(binarised_pixels_follow_their_rule),
         cmocka_unit_test(pictures_of_a_folder_become_alike),
         cmocka_unit_test(options_for_images_are_errors_for_others),
         cmocka_unit_test(jpeg_comes_back_beside_png),

@@ -23,6 +23,12 @@ int pf_split_of_name(const char *name);
 /* "train", "valid" or "test". */
 const char *pf_split_name(int split);
 
+/* How images become black and white, see src/data/binary.c. */
+typedef enum pf_binarise {
+    PF_BINARISE_NO,
+    PF_BINARISE_THRESHOLD,
+    PF_BINARISE_DRAWN
+} pf_binarise;
 /* What becomes of the data on their way; zeroed: as they are. */
 typedef struct pf_convert_opt {
     int channels; /* 1: grey, by Rec. 601; 3: red, green, blue; 0: as they are */
@@ -34,6 +40,8 @@ typedef struct pf_convert_opt {
                                struct; see src/data/picture.c */
     int shrink; /* > 1: pixels become the means of squares of that side, rounded to whole levels; a size
                    it does not divide fails PF_EARG */
+    int binarise; /* pf_binarise: last of all, images get two levels; other data fail PF_EARG */
+    int64_t seed; /* of PF_BINARISE_DRAWN */
     /* Columns of a table of numbers, each a name or, unless it is one, a number from 1; borrowed. */
     const char *label; /* the classes; "none"; NULL: by its name, see src/data/csv.c */
     const char *const

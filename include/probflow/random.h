@@ -27,7 +27,7 @@ typedef enum pf_stream {
     PF_STREAM_PROBE, /* likelihood: sample = image, step = draw * sets + set; slices of scores */
     PF_STREAM_PRIOR,  /* samplers: x at t = 1                                        */
     PF_STREAM_SAMPLE, /* samplers: step = its step                                  */
-    PF_STREAM_DATA,   /* points of a density: sample = point, step = split    */
+    PF_STREAM_DATA,   /* points of a density, bits of images: sample = row, step = split */
     PF_STREAM_TEST,
     PF_STREAM_WITHHOLD, /* training: sample = global number, what is not told of it     */
     PF_STREAM_COIN,     /* of a loss: is a sample told a first answer; step: evaluation */

@@ -115,7 +115,7 @@ const pf_command pf_command_data = {
     .name = "data",
     .usage =
         "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--alpha drop] [--grey | --rgb] [--crop N | "
-        "HxW] [--resize N | HxW] [--shrink K] [--label COLUMN]\n"
+        "HxW] [--resize N | HxW] [--shrink K] [--binarise RULE] [--label COLUMN]\n"
         "         [--condition COLUMN]... [--text as-is|text8|bytes|FILE] [--length L] [--rows "
         "chunks|lines] [--remainder pad|drop] [--quiet]",
     .help =
@@ -181,6 +181,11 @@ const pf_command pf_command_data = {
         "               In this order: CelebA as published is --crop 140 --resize 64\n"
         "  --shrink K   images made smaller: a pixel is the mean of a K x K square, rounded;\n"
         "               K must divide height and width\n"
+        "  --binarise RULE  black and white, last of all.  threshold: 1 of the upper half of "
+        "the levels;\n"
+        "               drawn or drawn:SEED: 1 with the chance k/(levels - 1), once for all by "
+        "the seed, 0 where\n"
+        "               none is said; a row and a split have their own draws\n"
         "  --text RULE  how a text becomes symbols.  as-is: the bytes that occur; text8: blank "
         "and a to z,\n"
         "               capitals made small, digits spelled, all else blank, blanks folded; "

@@ -21,6 +21,23 @@ static PF_MUST_USE pf_status parse_size(const char *flag, const char *text, int 
     return PF_OK;
 }
 
+/* "threshold", "drawn" or "drawn:SEED". */
+static PF_MUST_USE pf_status parse_binarise(const char *text, pf_convert_opt *opt)
+{
+    static const char drawn[] = "drawn";
+    size_t n = sizeof drawn - 1;
+    long seed = 0;
+    int is_drawn = !strncmp(text, drawn, n) && (!text[n] || text[n] == ':');
+    if (!is_drawn && strcmp(text, "threshold"))
+        return pf_usage_error(PF_WHERE,
+                              "--binarise: '%s' is not threshold, drawn or drawn:SEED", text);
+    if (is_drawn && text[n])
+        PF_TRY(pf_arg_int("--binarise drawn:SEED", text + n + 1, 0, 1L << 53, &seed));
+    opt->binarise = is_drawn ? PF_BINARISE_DRAWN : PF_BINARISE_THRESHOLD;
+    opt->seed = seed;
+    return PF_OK;
+}
+
 pf_status pf_convert_args_parse(const pf_convert_args *a, pf_convert_opt *opt)
 {
     *opt = (pf_convert_opt){.label = a->label, .condition = a->condition};
@@ -36,11 +53,12 @@ pf_status pf_convert_args_parse(const pf_convert_args *a, pf_convert_opt *opt)
     if (a->resize) PF_TRY(parse_size("--resize", a->resize, &opt->resize_h, &opt->resize_w));
     if (a->shrink) PF_TRY(pf_arg_int("--shrink", a->shrink, 1, 4096, &shrink));
     opt->shrink = (int)shrink;
+    if (a->binarise) PF_TRY(parse_binarise(a->binarise, opt));
     return PF_OK;
 }
 
 int pf_convert_args_given(const pf_convert_args *a)
 {
-    return a->alpha || a->crop || a->resize || a->shrink || a->label || a->n_condition ||
-           a->grey || a->rgb;
+    return a->alpha || a->crop || a->resize || a->shrink || a->binarise || a->label ||
+           a->n_condition || a->grey || a->rgb;
 }

@@ -66,7 +66,8 @@ enum {
     PF_DONE_GREY = 4,
     PF_DONE_RGB = 8,
     PF_DONE_CROP = 16,
-    PF_DONE_RESIZE = 32
+    PF_DONE_RESIZE = 32,
+    PF_DONE_BINARY = 64
 };
 typedef struct pf_stage pf_stage; /* see picture.c */
 
@@ -106,6 +107,8 @@ PF_MUST_USE pf_status pf_table_rows(pf_table *t, const char *path, int split, in
                                     pf_space space, unsigned char **values);
 void pf_table_flush(pf_table *t);
 void pf_stage_free(pf_stage *g); /* NULL allowed */
+/* binary.c: all rows become black and white as the table's options say.  Fails PF_EARG: they are no images. */
+PF_MUST_USE pf_status pf_table_binarise(pf_table *t);
 /* What happened to the pictures, in words; "" when nothing did. */
 void pf_table_converted(const pf_table *t, char *text, size_t n);
 size_t pf_table_row_bytes(const pf_table *t);
