@@ -210,9 +210,21 @@ static void binarised_pixels_follow_their_rule(void **state)
     double p = QUARTER / 255.0;
     assert_true(fabs(ones - n * p) < 4.0 * sqrt(n * p * (1.0 - p))); /* once in 16,000 */
     pf_dataset *d = NULL;
+    const char *path = in_dir("grey");
+    const pf_convert_opt twice = {.binarise = PF_BINARISE_DRAWN, .copies = 2};
+    must(pf_data_convert(&path, NULL, 1, &twice, in_dir("p.h5")));
+    says("1 with chance k/(levels - 1), seed 0, training images 2 times");
     must(pf_dataset_open(in_dir("p.h5"), "train", &d));
     assert_int_equal(pf_dataset_about(d)->space.levels, 2);
+    must(pf_dataset_images(d, 0, 2, got[1])); /* rows 1 and 2 of got */
     pf_dataset_close(d);
+    assert_memory_equal(got[1], got[0], ALL);
+    int differ = 0;
+    for (int i = 0; i < ALL; i++) {
+        differ += got[1][i] != got[2][i];
+        assert_true(got[1][i] == got[2][i] || pixels[i] % 255);
+    }
+    assert_true(fabs(differ - n * 2 * p * (1 - p)) < 4.0 * sqrt(n * 2 * p * (1 - p)));
     static const char points[] = "a,b\n1.5,2\n3,4\n";
     spill(in_dir("points.csv"), (const unsigned char *)points, sizeof points - 1);
     not_with("points.csv", (pf_convert_opt){.binarise = PF_BINARISE_DRAWN}, "--binarise",

@@ -42,6 +42,7 @@ typedef struct pf_convert_opt {
                    it does not divide fails PF_EARG */
     int binarise; /* pf_binarise: last of all, images get two levels; other data fail PF_EARG */
     int64_t seed; /* of PF_BINARISE_DRAWN */
+    int copies; /* > 1: draws of each training image, all of the first draw before those of the second */
     /* Columns of a table of numbers, each a name or, unless it is one, a number from 1; borrowed. */
     const char *label; /* the classes; "none"; NULL: by its name, see src/data/csv.c */
     const char *const

@@ -21,20 +21,20 @@ static PF_MUST_USE pf_status parse_size(const char *flag, const char *text, int 
     return PF_OK;
 }
 
-/* "threshold", "drawn" or "drawn:SEED". */
+/* "threshold", or "drawn", "drawn:SEED", "drawn:SEED:COPIES". */
 static PF_MUST_USE pf_status parse_binarise(const char *text, pf_convert_opt *opt)
 {
-    static const char drawn[] = "drawn";
-    size_t n = sizeof drawn - 1;
-    long seed = 0;
-    int is_drawn = !strncmp(text, drawn, n) && (!text[n] || text[n] == ':');
-    if (!is_drawn && strcmp(text, "threshold"))
+    long seed = 0, copies = 1;
+    int end = 0, n = sscanf(text, "drawn:%9ld%n:%4ld%n", &seed, &end, &copies, &end);
+    int drawn = !strcmp(text, "drawn") || (n > 0 && !text[end]);
+    if ((!drawn && strcmp(text, "threshold")) || seed < 0 || copies < 1)
         return pf_usage_error(PF_WHERE,
-                              "--binarise: '%s' is not threshold, drawn or drawn:SEED", text);
-    if (is_drawn && text[n])
-        PF_TRY(pf_arg_int("--binarise drawn:SEED", text + n + 1, 0, 1L << 53, &seed));
-    opt->binarise = is_drawn ? PF_BINARISE_DRAWN : PF_BINARISE_THRESHOLD;
+                              "--binarise: '%s' is not threshold, drawn, drawn:SEED or "
+                              "drawn:SEED:COPIES, whole numbers from 0 and from 1",
+                              text);
+    opt->binarise = drawn ? PF_BINARISE_DRAWN : PF_BINARISE_THRESHOLD;
     opt->seed = seed;
+    opt->copies = (int)copies;
     return PF_OK;
 }
 

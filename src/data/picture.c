@@ -289,13 +289,17 @@ void pf_table_converted(const pf_table *t, char *text, size_t n)
 {
     const pf_convert_opt *o = t->opt;
     int k = t->shrink > 1 ? t->shrink : 1;
-    char crop[48], resize[80], binary[64] = "1 where 2 k >= levels, else 0";
+    char crop[48], resize[80], binary[96] = "1 where 2 k >= levels, else 0";
     snprintf(crop, sizeof crop, "crop %dx%d", o ? o->crop_h : 0, o ? o->crop_w : 0);
     snprintf(resize, sizeof resize, "resize %dx%d antialiased bilinear", t->space.shape.h * k,
              t->space.shape.w * k);
+    int copies = o && o->copies > 1 ? o->copies : 1;
     if (o && o->binarise == PF_BINARISE_DRAWN)
         snprintf(binary, sizeof binary, "1 with chance k/(levels - 1), seed %lld",
                  (long long)o->seed);
+    if (copies > 1)
+        snprintf(binary + strlen(binary), sizeof binary - strlen(binary),
+                 ", training images %d times", copies);
     const char *const said[] = {"decoded from JPEG",
                                 "alpha dropped",
                                 "grey (19595 R + 38470 G + 7471 B + 32768) / 65536",
