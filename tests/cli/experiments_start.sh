@@ -15,6 +15,11 @@ for e in text/multinomial text/masked text8/multinomial text8/md4 text8/mdlm; do
         --set train.decay=0 --set train.warmup=0 --set train.eval_images=8 --set model.width=96 --set model.depth=1 || fail "$e does not train"
     [ -e "$run/checkpoint-00000002.h5" ] || fail "$e left no checkpoint"
 done
+"$probflow" data "$root"/tests/data/*.gz "$tmp/bits.h5" --binarise drawn:1:2 --quiet >/dev/null || fail "bits"
+for e in masked d3pm; do
+    "$probflow" train "$root/experiments/mnist-binary/$e.yaml" --run "$tmp/bits-$e" --quiet --set data.path="$tmp/bits.h5" \
+        --set train.steps=2 --set train.batch=8 --set train.decay=0 --set train.warmup=0 --set train.eval_images=8 || fail "bits by $e do not train"
+done
 for e in cifar10-ddpmpp-vp cifar10-ddpmpp-subvp; do
     "$probflow" bench "$root/experiments/$e/$e.yaml" --size 32x32x3 --seconds 1 --set shards=1 \
         --set train.batch=1 --set likelihood.group=1 >"$tmp/out" || fail "$e does not run"
