@@ -1,4 +1,4 @@
-/* Laws of D3PM: its bound against the exact probability, steps, gradients, known entries. */
+/* Laws of D3PM: its bound against the exact probability, steps, heads, gradients, known entries. */
 #include "method/d3pm.h"
 
 #include "categories.h"
@@ -182,6 +182,53 @@ static void an_even_network_scores_log_k_an_entry(void **state)
     }
 }
 
+/* ---- heads ---- */
+
+/* The bins of the distribution telescope, far in the tails too. */
+static void a_logistic_head_cuts_one_distribution_into_levels(void **state)
+{
+    (void)state;
+    enum { WIDE = 256 };
+    const double pairs[][2] = {{0.0, 0.0}, {1.5, -2.0}, {-0.4, 3.0}, {6.0, -3.0}};
+    for (size_t e = 0; e < 4; e++) {
+        double z[WIDE], floored[WIDE], sum = 0.0, w = 2.0 / (WIDE - 1),
+                                       s = exp(pairs[e][1] - 2.0);
+        double mean = tanh(pairs[e][0] + 0.3);
+        pf_d3pm_logistic(WIDE, 0.0, 0.3, pairs[e], z);
+        pf_d3pm_logistic(WIDE, 1e-6, 0.3, pairs[e], floored);
+        for (int k = 0; k < WIDE; k++) {
+            double up = 1.0 / (1.0 + exp(-((k + 0.5) * w - 1.0 - mean) / s));
+            double low = 1.0 / (1.0 + exp(-((k - 0.5) * w - 1.0 - mean) / s));
+            sum += exp(z[k]);
+            assert_near(exp(z[k]), up - low, 1e-14);
+            /* as published, a floor in the second logarithm */
+            assert_near(floored[k], log(up) + log(1.0 - low / up + 1e-6), 1e-9);
+        }
+        double ends = 1.0 / (1.0 + exp(-(1.0 + w / 2 - mean) / s)) -
+                      1.0 / (1.0 + exp((1.0 + w / 2 + mean) / s));
+        assert_near(sum, ends, 1e-13);
+    }
+}
+
+/* However far a network goes astray, costs and gradients are numbers. */
+static void a_logistic_head_is_finite_at_any_scale(void **state)
+{
+    (void)state;
+    enum { WIDE = 256 };
+    const double ends[] = {-1e30, -300.0, -5.0, 300.0, 1e30};
+    for (size_t e = 0; e < 25; e++) {
+        const double hl[2] = {ends[e / 5], ends[e % 5]};
+        for (int f = 0; f < 2; f++) {
+            double z[WIDE], g[WIDE], ghl[2], floor = f ? 1e-6 : 0.0;
+            pf_d3pm_logistic(WIDE, floor, 0.1, hl, z);
+            double nats = pf_cat_cross_entropy(WIDE, (pf_cat_row){.d = z}, 200, 1.0,
+                                               (pf_cat_slope){.d = g});
+            pf_d3pm_logistic_back(WIDE, floor, 0.1, hl, g, ghl);
+            assert_true(isfinite(nats) && nats >= 0.0 && isfinite(ghl[0]) && isfinite(ghl[1]));
+        }
+    }
+}
+
 static void gradients_are_those_of_finite_differences(void **state)
 {
     (void)state;
@@ -213,6 +260,8 @@ int main(void)
         cmocka_unit_test(samples_follow_the_exact_probabilities),
         cmocka_unit_test(an_even_network_scores_log_k_an_entry),
         cmocka_unit_test(gradients_are_those_of_finite_differences),
+        cmocka_unit_test(a_logistic_head_cuts_one_distribution_into_levels),
+        cmocka_unit_test(a_logistic_head_is_finite_at_any_scale),
         cmocka_unit_test(known_entries_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,9 +22,11 @@ typedef struct bins {
     double mean, sharp, width, apart; /* m, 1/s, w, d */
 } bins;
 
+/* A scale beyond exp(-100) and exp(100) is read as these, whose numbers are finite. */
 static bins bins_of(int K, double x, const double hl[2])
 {
-    bins b = {.mean = tanh(hl[0] + x), .sharp = exp(2.0 - hl[1]), .width = 2.0 / (K - 1)};
+    double sharp = exp(fmin(fmax(2.0 - hl[1], -100.0), 100.0));
+    bins b = {.mean = tanh(hl[0] + x), .sharp = sharp, .width = 2.0 / (K - 1)};
     b.apart = b.width * b.sharp;
     return b;
 }
