@@ -232,10 +232,12 @@ static void terms_are_the_divergence_of_both_steps(void **state)
             .kernel = &k, .K = V, .columns = V, .floor = 1e-6, .floor_q = n % 2 ? 1e-6 : 0.0};
         double z[MOST], q[MOST], p[MOST];
         normals(1, MOST, z);
-        for (int i = 1; i < k.is.T; i++)
+        for (int w = 0; w < 2 * (k.is.T - 1); w++)
             for (int32_t e = 0; e < V * V; e++) {
                 const int32_t pair[2] = {e % V, e / V};
+                int i = 1 + w / 2;
                 double seen;
+                m.before = w % 2;
                 pf_d3pm_row(&k, i, pair[1], (pf_d3pm_part){pair[0], 1}, &seen);
                 if (seen == 0.0) continue; /* never seen, so there is no posterior */
                 pf_d3pm_posterior(&m, i, pair, q);
@@ -420,6 +422,7 @@ static void what_does_not_go_together_is_refused(void **state)
         {"mask_logit=yes", "a mask that is a symbol of its own"},
         {"mask=own;mask_logit=yes;head=logistic", "is of method.head=logits"},
         {"kernel=uniform;beta_end=0.5", "are of method.schedule=linear"},
+        {"mask=own;predicts=before", "wants a logit for the mask"},
         {"kernel=gaussian;beta_start=0", "want above 0"}};
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         pf_method m = categories_method("d3pm", bad[k][0]);

@@ -17,6 +17,7 @@
 enum { BY_KIND, NO, YES };
 enum { MASK_BY_KIND, MASK_VALUE, MASK_OWN };
 enum { FIRST_BY_KIND, FIRST_LOGITS, FIRST_POSTERIOR };
+enum { PREDICTS_DATA, PREDICTS_BEFORE };
 enum { BOUND_EXACT, BOUND_PUBLISHED };
 enum { LOSS_MEAN, LOSS_BOUND };
 enum { TIMES_UNIFORM, TIMES_SECOND_MOMENT };
@@ -26,6 +27,7 @@ static const char *const kernels[] = {"absorbing", "uniform", "gaussian", NULL};
 static const char *const schedules[] = {"kernel", "linear", "cosine", "jsd", NULL};
 static const char *const distances[] = {"range", "published", NULL};
 static const char *const masks[] = {"kind", "value", "own", NULL};
+static const char *const predictions[] = {"data", "before", NULL};
 static const char *const heads[] = {"logits", "logistic", NULL};
 static const char *const residuals[] = {"kind", "no", "yes", NULL};
 static const char *const firsts[] = {"kind", "logits", "posterior", NULL};
@@ -45,6 +47,7 @@ static const pf_opt opts[] = {
     PF_OPT_ENUM(pf_d3pm_opt, distance, DISTANCE_RANGE, distances, "of gaussian: range, levels lie in [-1,1]; published, as its code has it, the same of 256 levels alone"),
     PF_OPT_ENUM(pf_d3pm_opt, mask, MASK_BY_KIND, masks, "of absorbing: value, the middle value K/2 of the data, as published of images; own, a symbol of its own; kind: value of levels, own of tokens"),
     PF_OPT(pf_d3pm_opt, mask_logit, PF_BOOL, 0, 0, 1, "the network returns a last logit for a mask of its own"),
+    PF_OPT_ENUM(pf_d3pm_opt, predicts, PREDICTS_DATA, predictions, "what the network says: data, the datum, put through the posterior; before, the step before"),
     PF_OPT_ENUM(pf_d3pm_opt, head, PF_D3PM_LOGITS, heads, "what the network returns: logits of the datum; logistic, of levels, mean and scale of a discretised logistic distribution"),
     PF_OPT_ENUM(pf_d3pm_opt, residual, BY_KIND, residuals, "the symbol seen is one logit ahead: kind: yes of levels, no of tokens, as published"),
     PF_OPT_ENUM(pf_d3pm_opt, first, FIRST_BY_KIND, firsts, "the step to the datum: logits, by the network's softmax; posterior, as the other steps; kind: logits of levels, posterior of tokens, as published"),
@@ -61,7 +64,8 @@ static const pf_opt opts[] = {
 static const pf_acts acts[] = {
     {"bands", "kernel", "uniform|gaussian"}, {"distance", "kernel", "gaussian"},
     {"mask", "kernel", "absorbing"},         {"mask_logit", "kernel", "absorbing"},
-    {"residual", "head", "logits"},          {0}};
+    {"residual", "head", "logits"},          {"first", "predicts", "data"},
+    {"hybrid", "predicts", "data"},          {0}};
 
 /* What see keeps of a sample for loss. */
 typedef struct seen {
@@ -97,6 +101,8 @@ static PF_MUST_USE pf_status check(const pf_d3pm_opt *o, const pf_space *space, 
     PF_REQUIRE(levels || o->head == PF_D3PM_LOGITS, PF_EARG,
                "method.head=logistic is of levels, which stand in order; tokens take logits");
     PF_REQUIRE(levels || o->residual != YES, PF_EARG, "method.residual=yes is of levels");
+    PF_REQUIRE(o->predicts == PREDICTS_DATA || o->mask_logit || V == K, PF_EARG,
+               "method.predicts=before wants a logit for the mask; set method.mask_logit=yes");
     PF_REQUIRE(!o->mask_logit || o->head == PF_D3PM_LOGITS, PF_EARG,
                "method.mask_logit is of method.head=logits");
     return PF_OK;
@@ -145,6 +151,21 @@ static PF_MUST_USE pf_status open_prior(pf_d3pm *m)
     return PF_OK;
 }
 
+static void set_model(pf_d3pm *m, int levels)
+{
+    const pf_d3pm_opt *o = &m->opt;
+    int before = o->predicts == PREDICTS_BEFORE;
+    int posterior = o->first == FIRST_BY_KIND ? !levels : o->first == FIRST_POSTERIOR;
+    m->model = (pf_d3pm_model){.kernel = &m->kernel,
+                               .K = m->cat.K,
+                               .columns = m->cat.K + (o->mask_logit ? 1 : 0),
+                               .first_by_posterior = posterior && !before,
+                               .before = before,
+                               .floor = before ? 0.0 : o->floor,
+                               .floor_q = o->bound == BOUND_PUBLISHED ? o->floor : 0.0,
+                               .hybrid = before ? 0.0 : o->hybrid};
+}
+
 static PF_MUST_USE pf_status open_into(pf_d3pm *m, const pf_space *space)
 {
     const pf_d3pm_opt *o = &m->opt;
@@ -160,14 +181,7 @@ static PF_MUST_USE pf_status open_into(pf_d3pm *m, const pf_space *space)
     m->residual =
         o->head == PF_D3PM_LOGITS && (o->residual == BY_KIND ? levels : o->residual == YES);
     m->bytes = (sizeof(seen) + 2 * m->cat.D * sizeof(int32_t) + 7) / 8 * 8;
-    m->model = (pf_d3pm_model){
-        .kernel = &m->kernel,
-        .K = m->cat.K,
-        .columns = m->cat.K + (o->mask_logit ? 1 : 0),
-        .first_by_posterior = o->first == FIRST_BY_KIND ? !levels : o->first == FIRST_POSTERIOR,
-        .floor = o->floor,
-        .floor_q = o->bound == BOUND_PUBLISHED ? o->floor : 0.0,
-        .hybrid = o->hybrid};
+    set_model(m, levels);
     PF_TRY(open_prior(m));
     return PF_OK;
 }
@@ -236,7 +250,7 @@ static double row_loss(const pf_d3pm *m, const seen *r, const float *net, double
         const int32_t pair[2] = {r->x[m->cat.D + j], r->x[j]};
         if (pair[1] >= 0) {
             pf_d3pm_cost cost = pf_d3pm_entry(m, r->i, j, pair, net, each, gout);
-            sum += cost.term + m->opt.hybrid * cost.cross;
+            sum += cost.term + m->model.hybrid * cost.cross;
             *prior += m->prior[pair[1]];
         } else if (gout) memset(gout + j * out, 0, out * sizeof *gout);
     }

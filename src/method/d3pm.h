@@ -15,6 +15,7 @@
  *
  *     model      p(x_(i-1) = k | x_i)       ~  (sum_j p_j C_(i-1)[j,k] + e) (Q_i[k,x_i] + e),     e 1e-6 as published
  *     posterior  q(x_(i-1) = k | x_i, x_0)  ~  (C_(i-1)[x_0,k] + e') (Q_i[k,x_i] + e')
+ *     before     p(x_(i-1) | x_i) is the network's softmax itself, where its logits are said to be of the step before
  *     i = 0      p itself (logits, published for images), or by the model's line (posterior, published for text),
  *                of symbols that data have
  *
@@ -108,11 +109,11 @@ int pf_d3pm_noised(const pf_d3pm_kernel *k, int i, int x, double u);
 /* ---- terms ---- */
 
 typedef struct pf_d3pm_model {
-    const pf_d3pm_kernel *kernel; /* borrowed */
-    int K, columns;               /* symbols of data, logits */
-    int first_by_posterior;
-    double floor, floor_q; /* e, e' */
-    double hybrid;         /* how much of a cross entropy gradients have */
+    const pf_d3pm_kernel *kernel;   /* borrowed */
+    int K, columns;                 /* symbols of data, logits */
+    int first_by_posterior, before; /* before: logits, of all symbols, are of x_(i-1) */
+    double floor, floor_q;          /* e, e' */
+    double hybrid;                  /* how much of a cross entropy gradients have */
 } pf_d3pm_model;
 
 /* Logarithms, up to a factor, of q(x_(i-1) | x_i = xt, x_0 = x) and of p(x_(i-1) | x_i = xt) [V]; z [columns] the logits. */
@@ -135,8 +136,8 @@ typedef enum pf_d3pm_head { PF_D3PM_LOGITS, PF_D3PM_LOGISTIC } pf_d3pm_head;
 typedef enum pf_d3pm_last { PF_D3PM_DRAWN, PF_D3PM_LIKELIEST } pf_d3pm_last;
 
 typedef struct pf_d3pm_opt {
-    int steps, kernel, schedule, bands, distance, mask, mask_logit, head, residual, first,
-        bound, loss, times, last;
+    int steps, kernel, schedule, bands, distance, mask, mask_logit, predicts, head, residual,
+        first, bound, loss, times, last;
     double beta_start, beta_end, floor, hybrid;
 } pf_d3pm_opt;
 

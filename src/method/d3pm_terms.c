@@ -87,9 +87,10 @@ void pf_d3pm_reverse(const pf_d3pm_model *m, int i, int xt, pf_cat_row z, double
     const asked a = ask(m, i, xt, -1, z);
     int V = m->kernel->is.V;
     piece r;
-    for (int k = 0; !i && !m->first_by_posterior && k < V; k++)
-        log_p[k] = k < m->K ? pf_cat_logit(z, (size_t)k) : -INFINITY;
-    if (!i && !m->first_by_posterior) return;
+    int itself = m->before || (!i && !m->first_by_posterior), n = i ? m->columns : m->K;
+    for (int k = 0; itself && k < V; k++)
+        log_p[k] = k < n ? pf_cat_logit(z, (size_t)k) : -INFINITY;
+    if (itself) return;
     for (int from = 0; from < V; from += PF_D3PM_WIDE) {
         pf_d3pm_part part = part_from(m, from);
         fill(&a, part, &r);
@@ -147,6 +148,26 @@ static void put_slopes(const asked *a, const sums *s, piece *r, double scale, pf
     }
 }
 
+/* KL to the softmax itself. */
+static pf_d3pm_cost term_before(const asked *a, double scale, pf_cat_slope g)
+{
+    const pf_d3pm_model *m = a->m;
+    double u[PF_D3PM_WIDE], c[PF_D3PM_WIDE], U = 0.0, logs = 0.0;
+    for (int pass = 0; pass < 1 + pf_cat_wants(g); pass++)
+        for (int from = 0; from < m->kernel->is.V; from += PF_D3PM_WIDE) {
+            pf_d3pm_part part = part_from(m, from);
+            pf_d3pm_column(m->kernel, a->i, a->xt, part, c);
+            fill_posterior(a, part, u, c);
+            for (int j = 0; j < part.n; j++) {
+                double log_p = pf_cat_logit(a->z, (size_t)(from + j)) - a->sum;
+                if (pass) pf_cat_put(g, (size_t)(from + j), scale * (exp(log_p) - u[j] / U));
+                else if (u[j] > 0.0) logs += u[j] * (log(u[j]) - log_p);
+                if (!pass) U += u[j];
+            }
+        }
+    return (pf_d3pm_cost){logs / U - log(U), a->sum - pf_cat_logit(a->z, (size_t)a->x)};
+}
+
 /* L_0 of the softmax of the symbols that data have. */
 static pf_d3pm_cost first_by_logits(const pf_d3pm_model *m, int x, pf_cat_row z, double scale,
                                     pf_cat_slope g)
@@ -171,6 +192,7 @@ pf_d3pm_cost pf_d3pm_term(const pf_d3pm_model *m, int i, const int32_t xt_and_x[
 {
     if (!i && !m->first_by_posterior) return first_by_logits(m, xt_and_x[1], z, scale, g);
     const asked a = ask(m, i, xt_and_x[0], xt_and_x[1], z);
+    if (m->before) return term_before(&a, scale, g);
     sums s = {0};
     piece r;
     for (int from = 0; from < m->kernel->is.V; from += PF_D3PM_WIDE) {
