@@ -118,6 +118,7 @@ static const char *const models[] = {
     "steps=4;floor=0;first=posterior",
     "steps=4;mask=own",
     "steps=4;mask=own;first=posterior;mask_logit=yes;residual=no",
+    "steps=4;mask=own;mask_logit=yes",
     "steps=4;kernel=uniform",
     "steps=4;predicts=before;residual=no",
     "steps=4;mask=own;mask_logit=yes;predicts=before;residual=no",
