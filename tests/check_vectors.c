@@ -3,6 +3,7 @@
  * The kind of a file is the longest stem of the table below in its name.  A GROUP, a path or a shell pattern,
  * takes a part of it; several may follow each other.  What falls short and what nothing computed is printed,
  * and last "N passed, M failed".  Status 0: nothing failed and something passed. */
+#include "vectors/argmax.h"
 #include "vectors/d3pm.h"
 #include "vectors/gauss.h"
 #include "vectors/masked.h"
@@ -42,6 +43,7 @@ static const vectors_kind *const kinds[] = {
     &vectors_md4,
     &vectors_mdlm,
     &vectors_d3pm,
+    &vectors_argmax,
 };
 
 static const vectors_kind *kind_of(const char *path)

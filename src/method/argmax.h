@@ -1,0 +1,83 @@
+/* Argmax flows (Hoogeboom et al. 2021): a category is the argmax of continuous numbers, whose density is a flow.
+ *
+ *     p(x) = integral of p(v) over the cell of x,     x = argmax v
+ *     log p(x) >= E_q [ log p(v) - log q(v | x) ],    q(v | x) a density on the cell of x
+ *
+ * Three maps from numbers u, or uniform ones, onto a cell, each with the density that comes of it:
+ *
+ *     product    symbol k is B = ceil(log2 K) bits, the most significant first; bit b is 1 where v_b > 0
+ *                v_b = softplus(u_b) (2 bit_b - 1),       log |dv/du| = sum_b log sigmoid(u_b)
+ *     softplus   v_x = u_x,  v_i = u_x - softplus(u_x - u_i),   log |dv/du| = sum_(i != x) log sigmoid(u_x - u_i)
+ *     gumbel     top ~ Gumbel(log sum_i exp phi_i),  v_x = top,
+ *                v_i = phi_i - log(exp(phi_i - top) - log w_i),   w uniform,
+ *                log q(v | x) = sum_i log Gumbel(v_i; phi_i) - log softmax(phi)_x
+ *
+ * log q(v | x) = log q(u) - log |dv/du| of the first two.  Of product 2^B - K codes are no symbol; what the flow gives
+ * to their cells is lost for good.
+ *
+ * All in double and Local.
+ * Source  Hoogeboom et al. 2021, sections 3 and 4 and appendix A; their published code (argmax_product.py)
+ * Test    test_argmax; check_vectors on argmax.h5 */
+#ifndef PROBFLOW_SRC_METHOD_ARGMAX_H
+#define PROBFLOW_SRC_METHOD_ARGMAX_H
+
+#include <stddef.h>
+
+/* ---- cells ---- */
+
+enum { PF_ARGMAX_BITS_MAX = 30 };
+
+/* ceil(log2 K), K > 1. */
+int pf_argmax_bits(int K);
+/* +1 or -1: bit b of code k among B. */
+static inline double pf_argmax_sign(int B, int k, int b)
+{
+    return k >> (B - 1 - b) & 1 ? 1.0 : -1.0;
+}
+/* The code whose cell v [B] lies in; it may be K or more, and then is no symbol. */
+int pf_argmax_code(int B, const double *v);
+
+/* log(1 + exp u), its inverse for v > 0, and log sigmoid, to the last bits everywhere. */
+double pf_softplus_f64(double u);
+double pf_softplus_inverse(double v);
+double pf_log_sigmoid(double u);
+
+/* v from u for a symbol; log |dv/du|.  Of product v may be u. */
+double pf_argmax_product(int B, int k, const double *u, double *v);  /* u, v [B] */
+double pf_argmax_softplus(int K, int x, const double *u, double *v); /* u, v [K] */
+/* u from v that lies in its cell. */
+void pf_argmax_product_inverse(int B, const double *v, double *u);
+void pf_argmax_softplus_inverse(int K, int x, const double *v, double *u);
+/* v [K] for symbol x from w [K] in (0,1); log q(v | x).  And w from v. */
+double pf_argmax_gumbel(int K, int x, const double *phi, const double *w, double *v);
+void pf_argmax_gumbel_inverse(int K, int x, const double *phi, const double *v, double *w);
+/* sum_i log Gumbel(v_i; phi_i) */
+double pf_argmax_log_gumbels(int K, const double *phi, const double *v);
+
+/* ---- normal densities of B numbers each ---- */
+
+/* One entry's encoder, u = mean + exp(log_std) noise, and the density of v, N(loc, exp(log_scale)). */
+typedef struct pf_argmax_normal {
+    const double *at, *log_std; /* [B] */
+} pf_argmax_normal;
+typedef struct pf_argmax_slope { /* sums of gradients [B], added to; NULL: unwanted */
+    double *mean, *log_std, *loc, *log_scale;
+} pf_argmax_slope;
+
+/* log q(v | x) of an entry of symbol k from its noise [B], and its v [B]. */
+double pf_argmax_encode(int B, int k, pf_argmax_normal q, const double *noise, double *v);
+/* log p(v) under N. */
+double pf_argmax_log_density(int B, pf_argmax_normal p, const double *v);
+/* scale times the gradient of log p(v) - log q(v | x) of that entry, the noise held. */
+void pf_argmax_elbo_slope(int B, int k, pf_argmax_normal q, pf_argmax_normal p,
+                          const double *noise, double scale, pf_argmax_slope g);
+/* The bound of several draws, log mean_j exp w_j, w [draws] their log p(v) - log q(v | x); share [draws] (NULL:
+ * unwanted) = d bound / d w_j.
+ * Source  Burda et al. 2016 */
+double pf_argmax_bound(int draws, const double *w, double *share);
+/* log P(code k) of v ~ N: the probability of an orthant. */
+double pf_argmax_log_orthant(int B, int k, pf_argmax_normal p);
+/* P(code >= K): what the 2^B - K codes that are no symbol have; a sum of products, without cancellation. */
+double pf_argmax_unused(int B, int K, pf_argmax_normal p);
+
+#endif
