@@ -66,11 +66,48 @@ static void what_is_not_offered_is_named(void **state)
     assert_string_equal(pf_error_message(), "method sde does not take tokens");
 }
 
+/* The model on twice x, and that on it again: ((2 x + cond) + cond). */
+static pf_node twice(const void *self, const pf_model *m, pf_graph *g, const pf_ports *offered)
+{
+    pf_ports inner = *offered;
+    (void)self;
+    pf_offer_node(g, &inner, "x", pf_affine(g, pf_offered(g, offered, "x"), 2.0, 0.0));
+    pf_offer_node(g, &inner, "x", m->ops->build(&m->opt, g, &inner));
+    return m->ops->build(&m->opt, g, &inner);
+}
+
+static void a_method_builds_around_its_model(void **state)
+{
+    (void)state;
+    pf_method m = method();
+    pf_method_ops around = *m.ops;
+    const pf_model model = {.ops = &adder};
+    double x[4] = {0.5, -1, 2, 0}, s[4], t = 0.3, mean, std;
+    float none[1] = {0};
+    pf_net *n = NULL;
+    pf_score f;
+    around.build = twice;
+    m.ops = &around;
+    read_port = "log_snr";
+    must(pf_net_create(&model, &m, &plain, &n));
+    must(pf_net_set_params(n, none));
+    must(pf_net_score(n, &(pf_view_opt){.batch = 1}, &f));
+    must(f.eval(f.self, 1, &t, x, s));
+    pf_sde_marginal(n->sde, t, &mean, &std);
+    for (int i = 0; i < 4; i++) {
+        double want = -(2.0 * x[i] + 4.0 * log(mean / std)) / std;
+        assert_near(s[i], want, 1e-6 * (1.0 + fabs(want)));
+    }
+    pf_score_free(&f);
+    pf_net_free(n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_reads_the_input_it_asks_for),
         cmocka_unit_test(what_is_not_offered_is_named),
+        cmocka_unit_test(a_method_builds_around_its_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

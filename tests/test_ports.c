@@ -69,6 +69,68 @@ static void what_is_not_offered_is_named(void **state)
           "the network reads an input x; offered is nothing");
 }
 
+/* y = w x + b of whatever is offered as x. */
+static pf_node small(pf_graph *g, const pf_ports *o)
+{
+    return pf_linear(g, "map", pf_offered(g, o, "x"), o->out.c, 1.0);
+}
+
+static void a_name_may_be_what_a_node_returns(void **state)
+{
+    (void)state;
+    pf_ports o = {.n = 1, .port = {{.name = "x", .shape = {2, 2, 3}}}};
+    pf_graph *g = empty();
+    pf_node x = pf_offered(g, &o, "x"), half = pf_affine(g, x, 0.5, 0.0);
+    pf_offer_node(g, &o, "x", half);
+    pf_offer_node(g, &o, "also", x);
+    assert_int_equal(o.n, 2);
+    assert_int_equal(pf_offered(g, &o, "x").id, half.id);
+    assert_int_equal(pf_offered(g, &o, "also").id, x.id);
+    assert_true(o.port[1].shape.c == 3 && !o.port[1].integer);
+    assert_int_equal(pf_graph_ports(g), 1); /* what is bound is no input */
+    while (o.n < PF_PORTS_MAX) pf_offer_node(g, &o, pf_namef(g, "n%d", o.n), x);
+    pf_offer_node(g, &o, "last", x);
+    fails(g, half, PF_EARG, "last is offered, but a network is offered at most 8 inputs");
+}
+
+static void a_network_is_built_twice_under_two_prefixes(void **state)
+{
+    (void)state;
+    pf_ports o = {.n = 1, .port = {{.name = "x", .shape = {1, 1, 3}}}, .out = {1, 1, 3}};
+    pf_graph *g = empty();
+    float x[3] = {1.0f, -2.0f, 0.5f}, y[3], p[64];
+    for (int k = 0; k < 2; k++) {
+        pf_graph_prefix(g, k ? "second." : "first.");
+        pf_offer_node(g, &o, "x", small(g, &o));
+    }
+    must(pf_graph_finish(g, o.node[0]));
+    assert_int_equal(pf_graph_param_count(g), 4);
+    assert_string_equal(pf_graph_params(g)[0].name, "first.map.weight");
+    assert_string_equal(pf_graph_params(g)[3].name, "second.map.bias");
+    assert_true(pf_graph_param_floats(g) <= 64);
+    memset(p, 0, sizeof p);
+    for (int i = 0; i < 3; i++) {
+        p[pf_graph_params(g)[0].offset + 4 * (size_t)i] = 2.0f;  /* twice x */
+        p[pf_graph_params(g)[2].offset + 4 * (size_t)i] = -1.0f; /* minus that, */
+        p[pf_graph_params(g)[3].offset + (size_t)i] = 1.0f;      /* plus 1 */
+    }
+    pf_plan *plan;
+    pf_run run = {.in = {x}};
+    must(pf_plan_create(g, &(pf_plan_opt){.batch = 1}, &plan));
+    must(pf_plan_set_params(plan, p));
+    must(pf_plan_forward(plan, &run, y));
+    for (int i = 0; i < 3; i++) assert_near((double)y[i], 1.0 - 2.0 * (double)x[i], 0.0);
+    pf_plan_free(plan);
+    pf_graph_free(g);
+    g = empty();
+    pf_graph_prefix(
+        g, "12345678901234567890123456789012345678901234567890123456789012345678901234567890"
+           "1234567890123456");
+    fails(g,
+          pf_offered(g, &(pf_ports){.n = 1, .port = {{.name = "x", .shape = {1, 1, 1}}}}, "x"),
+          PF_EARG, "is too long");
+}
+
 static void integers_are_no_floats(void **state)
 {
     (void)state;
@@ -357,6 +419,8 @@ int main(void)
         cmocka_unit_test(a_name_is_one_input),
         cmocka_unit_test(inputs_have_names_and_are_few),
         cmocka_unit_test(what_is_not_offered_is_named),
+        cmocka_unit_test(a_name_may_be_what_a_node_returns),
+        cmocka_unit_test(a_network_is_built_twice_under_two_prefixes),
         cmocka_unit_test(integers_are_no_floats),
         cmocka_unit_test(a_label_is_an_input_of_one_integer),
         cmocka_unit_test(a_label_picks_its_row_and_none_is_zero),

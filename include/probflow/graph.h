@@ -32,6 +32,9 @@ typedef struct pf_ports { /* what is offered to a network, and what is asked of 
     int n;
     pf_port port[PF_PORTS_MAX];
     pf_shape out; /* of a sample's output */
+    /* Bit i: port i is what node[i] of the graph under construction returns, and no input of it. */
+    unsigned bound;
+    pf_node node[PF_PORTS_MAX];
 } pf_ports;
 
 typedef enum pf_init {
@@ -82,9 +85,16 @@ const char *pf_namef(pf_graph *g, const char *fmt, ...) __attribute__((format(pr
  *         more than PF_PORTS_MAX.
  * Test    a_name_is_one_input */
 pf_node pf_port_node(pf_graph *g, const pf_port *p);
-/* pf_port_node of the port with this name among those offered.  Fails (the graph) naming it and what is
- * offered. */
+/* pf_port_node of the port with this name among those offered, or the node that it is bound to.  Fails (the graph) naming
+ * it and what is offered. */
 pf_node pf_offered(pf_graph *g, const pf_ports *o, const char *name);
+/* Offers the node x under a name (borrowed), which may stand among the offered already.  So a network is built into a
+ * graph on what other operators return.  Fails (the graph) when there are more than PF_PORTS_MAX.
+ * Test    a_name_may_be_what_a_node_returns */
+void pf_offer_node(pf_graph *g, pf_ports *o, const char *name, pf_node x);
+/* Names of parameters made from now on begin with this, "" with nothing: so a network is built several times in one
+ * graph.  Test  a_network_is_built_twice_under_two_prefixes */
+void pf_graph_prefix(pf_graph *g, const char *prefix);
 /* The inputs that the network asked for, in that order.  The index of an input is its place in pf_run.in,
  * its bit in pf_plan_opt.want_in and the place of its gradient; -1: the network does not read it. */
 int pf_graph_ports(const pf_graph *g);

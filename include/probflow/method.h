@@ -22,7 +22,8 @@
 #include <probflow/times.h>
 #include <probflow/view.h>
 
-typedef struct pf_net pf_net; /* probflow/net.h */
+typedef struct pf_net pf_net;     /* probflow/net.h */
+typedef struct pf_model pf_model; /* probflow/model.h */
 
 typedef enum pf_clip {
     PF_CLIP_METHOD,
@@ -73,6 +74,10 @@ typedef struct pf_method_ops {
     size_t (*tables)(const void *self); /* bytes of them, to be told; NULL: too few for that */
     /* The ports offered to a network, and the shape of its output. */
     void (*ports)(const void *self, pf_ports *offered);
+    /* The graph, where the model is a part of it: it builds m on ports of its own, once or more often under prefixes, and
+     * returns what see and loss are of, offered->out.  NULL: the graph is the model's.
+     * Test  a_method_builds_around_its_model */
+    pf_node (*build)(const void *self, const pf_model *m, pf_graph *g, const pf_ports *offered);
     size_t (*scratch)(const void *self); /* bytes a sample, a multiple of 8 */
     /* Draws, and fills in[i] ([B] of port i; NULL where the network does not read it) and scratch. */
     void (*see)(const void *self, const pf_batch *b, void *scratch, void *const *in);

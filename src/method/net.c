@@ -22,7 +22,9 @@ static PF_MUST_USE pf_status build_graph(pf_net *n)
 {
     PF_TRY(pf_graph_create(&n->graph));
     PF_TRY(offer(n));
-    pf_node y = n->model.ops->build(&n->model.opt, n->graph, &n->offered);
+    const pf_method_ops *m = n->method.ops;
+    pf_node y = m->build ? m->build(n->self, &n->model, n->graph, &n->offered)
+                         : n->model.ops->build(&n->model.opt, n->graph, &n->offered);
     PF_TRY(pf_graph_finish(n->graph, y));
 
     PF_REQUIRE(pf_graph_port(n->graph, "x") >= 0 || pf_graph_port(n->graph, "tokens") >= 0,

@@ -136,6 +136,12 @@ size_t pf_graph_param_floats(const pf_graph *g)
     return g->floats;
 }
 
+void pf_graph_prefix(pf_graph *g, const char *prefix)
+{
+    if (snprintf(g->prefix, sizeof g->prefix, "%s", prefix) >= PF_NAME_MAX)
+        pf_graph_fail(g, PF_EARG, "the prefix %s... is too long", g->prefix);
+}
+
 const char *pf_namef(pf_graph *g, const char *fmt, ...)
 {
     pf_gname *n = pf_zalloc(sizeof *n);
@@ -216,8 +222,8 @@ void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param 
     }
     pf_param *v = &g->param[g->n_param];
     *v = *p;
-    int len = snprintf(v->name, sizeof v->name, "%s%s%s", n->name, suffix ? "." : "",
-                       suffix ? suffix : "");
+    int len = snprintf(v->name, sizeof v->name, "%s%s%s%s", g->prefix, n->name,
+                       suffix ? "." : "", suffix ? suffix : "");
     if (len >= PF_NAME_MAX || find_view(g, v->name) >= 0) {
         pf_graph_fail(g, PF_EARG, "the parameter name %s is %s", v->name,
                       len >= PF_NAME_MAX ? "too long" : "used twice");

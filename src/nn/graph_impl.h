@@ -29,6 +29,7 @@ struct pf_graph {
     pf_param *param;
     int n_param, cap_param;
     size_t floats; /* parameter block with padding */
+    char prefix[PF_NAME_MAX]; /* of the names of parameters */
     pf_gname *names;
     pf_port port[PF_PORTS_MAX]; /* names are those of `names` */
     int port_node[PF_PORTS_MAX], n_port;

@@ -49,10 +49,28 @@ pf_node pf_offered(pf_graph *g, const pf_ports *o, const char *name)
     char all[256] = "nothing";
     size_t at = 0;
     for (int i = 0; i < o->n; i++) {
-        if (strcmp(o->port[i].name, name) == 0) return pf_port_node(g, &o->port[i]);
+        if (strcmp(o->port[i].name, name) == 0)
+            return o->bound >> i & 1 ? o->node[i] : pf_port_node(g, &o->port[i]);
         if (at < sizeof all)
             at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", i ? ", " : "",
                                    o->port[i].name);
     }
     return pf_graph_fail(g, PF_EARG, "the network reads an input %s; offered is %s", name, all);
+}
+
+void pf_offer_node(pf_graph *g, pf_ports *o, const char *name, pf_node x)
+{
+    int i = 0;
+    while (i < o->n && strcmp(o->port[i].name, name)) i++;
+    if (i == PF_PORTS_MAX) {
+        pf_graph_fail(g, PF_EARG, "%s is offered, but a network is offered at most %d inputs",
+                      name, PF_PORTS_MAX);
+        return;
+    }
+    o->port[i] = (pf_port){.name = name,
+                           .shape = pf_graph_shape(g, x),
+                           .integer = x.id >= 0 && g->node[x.id].integer};
+    o->node[i] = x;
+    o->bound |= 1u << i;
+    if (i == o->n) o->n++;
 }
