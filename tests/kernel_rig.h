@@ -174,6 +174,37 @@ static inline void describe_rotary(int v, pf_site *s)
     s->attr = (pf_attr){.turned = turned[v], .heads = heads[v], .a = 100.0};
 }
 
+/* A bit, two or three; some symbols are not there. */
+static inline void describe_bits(int v, pf_site *s)
+{
+    int B = s->in[0].c > 1 ? s->in[0].c / 2 : 1;
+    s->in[0].c = 2 * B;
+    s->n_in = 3;
+    s->in[1] = shape(s->in[0].h, s->in[0].w, B);
+    s->in[2] = shape(s->in[0].h, s->in[0].w, 1);
+    s->out.c = B + 1;
+}
+
+static inline void describe_turn(int v, pf_site *s)
+{
+    s->n_in = 2;
+    s->in[1] = shape(s->in[0].h, s->in[0].w, 1);
+    s->attr.step = v % 2 ? 1 : -1;
+}
+
+static inline void describe_invertible(int v, pf_site *s)
+{
+    s->out.c++;
+    s->n_param = 1;
+    s->param_size[0] = (size_t)s->in[0].c * (size_t)s->in[0].c;
+}
+
+static inline void describe_normal_nats(int v, pf_site *s)
+{
+    s->out.c = 1;
+    two_params(s, (size_t)s->in[0].c, (size_t)s->in[0].c);
+}
+
 /* The second and third input of those that have them. */
 static inline void more_inputs(pf_site *s)
 {
@@ -208,10 +239,11 @@ static inline void more_inputs(pf_site *s)
     s->n_in = 2;
 }
 
-/* The input of attention that says which keys are there; -1: none. */
+/* The input of integers that says what is there; -1: none. */
 static inline int padding_of(const pf_site *s)
 {
     int attends = s->op == PF_OP_ATTENTION || s->op == PF_OP_LINEAR_ATTENTION;
+    if (s->op == PF_OP_BITS || s->op == PF_OP_TURN) return s->n_in - 1;
     return attends && s->n_in % 2 == 0 ? s->n_in - 1 : -1;
 }
 
@@ -281,6 +313,10 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_POSITIONS) describe_positions(v, s);
     if (op == PF_OP_ROTARY) describe_rotary(v, s);
     if (op == PF_OP_LINEAR_ATTENTION) describe_linear_attention(v, s);
+    if (op == PF_OP_BITS) describe_bits(v, s);
+    if (op == PF_OP_TURN) describe_turn(v, s);
+    if (op == PF_OP_INVERTIBLE) describe_invertible(v, s);
+    if (op == PF_OP_NORMAL_NATS) describe_normal_nats(v, s);
     if (op == PF_OP_SCALE_BY) s->n_param = 1, s->param_size[0] = 1;
     for (int k = 0; k < s->n_in; k++)
         s->want_dx[k] = (pf_op_slopes(op) >> k & 1) && k != padding_of(s);
@@ -310,6 +346,12 @@ static inline void keep_apart(float *x, size_t n)
     for (size_t i = 0; i < n; i++) x[i] = 0.05f * (float)(i * 7919 % n) - 1.0f;
 }
 
+/* Far from a matrix without an inverse. */
+static inline void lift_diagonal(rig *r)
+{
+    for (int i = 0, c = r->site.in[0].c; i < c; i++) r->param[0][i * (c + 1)] += 3.0f;
+}
+
 static inline void places(rig *r, int v)
 {
     const float place[BATCH] = {v % 2 ? 1.75f : 0.25f, 2.0f, 0.25f};
@@ -331,6 +373,7 @@ static inline void padding(rig *r, float *in)
     for (size_t i = 0; i < n * (size_t)r->site.B; i++) {
         size_t b = i / n, l = i % n;
         int32_t label = (b == 1 && l >= n - n / 3) || (b == 2 && l == n / 2) ? -1 : 3;
+        if (r->site.op == PF_OP_BITS && label > 0) label = (int32_t)(l % (size_t)r->site.out.c);
         memcpy(in + i, &label, sizeof label);
     }
 }
@@ -354,6 +397,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_POOL) keep_apart(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_EMBED_BETWEEN) places(r, s->index - 7);
     if (s->op == PF_OP_RELU || s->op == PF_OP_LEAKY_RELU) leave_zero(r->in[0], in_size(r, 0));
+    if (s->op == PF_OP_INVERTIBLE) lift_diagonal(r);
     if (s->op == PF_OP_EMBED) labels(r, s->index - 7);
     if (padding_of(s) >= 0) padding(r, r->in[padding_of(s)]);
     r->out = floats(out_size(r));

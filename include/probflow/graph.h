@@ -44,7 +44,8 @@ typedef enum pf_init {
     PF_INIT_LEVELS, /* [C,L] 1/L; training puts the frequencies of the levels in its data there */
     PF_INIT_NEAR_ONE, /* N(1, scale^2) */
     PF_INIT_GAINS,    /* [..,3c] the first 2c of each row N(1, scale^2), the rest 0 */
-    PF_INIT_FAN_IN /* U(+-scale / sqrt(fan_in)), the bias too: torch.nn's linear maps and convolutions */
+    PF_INIT_FAN_IN, /* U(+-scale / sqrt(fan_in)), the bias too: torch.nn's linear maps and convolutions */
+    PF_INIT_ROTATION /* [c,c] a random orthogonal matrix, as likely as any other */
 } pf_init;
 
 typedef struct pf_param { /* a named view into the flat block */
@@ -289,6 +290,30 @@ pf_node pf_attend(pf_graph *g, pf_node q, pf_node k, pf_node v, const pf_attend_
  * Test    linear_attention_is_two_softmaxes, linear_attention_agrees */
 pf_node pf_attend_linear(pf_graph *g, pf_node q, pf_node k, pf_node v, int heads,
                          pf_node padding);
+
+/* ---- of flows of categories ---- */
+
+enum { PF_BITS_MAX = 30, PF_INVERTIBLE_MAX = 64 };
+
+/* Numbers in the cell of a symbol of B bits (method argmax): of params [h,w,2B], means and then log standard deviations
+ * of u, of normal noise [h,w,B] and of symbols, integers [h,w,1],
+ *     u = mean + std noise,   v_b = softplus(u_b) (2 bit_b - 1),   bit 0 the most significant
+ * to [h,w,B+1]: v, and the log density of v in nats.  All 0 where a symbol is below 0.  Only params have a derivative.
+ * Fails   (the graph) when shapes do not fit; (forward) PF_EARG naming a symbol of 2^B or more.
+ * Source  Hoogeboom et al. 2021, section 4 (binary product argmax surjection).
+ * Test    bits_are_cells_with_their_density */
+pf_node pf_bit_cells(pf_graph *g, pf_node params, pf_node noise, pf_node symbols);
+/* The positions of x before the first whose integer [h,w,1] is below 0, in their order or from the last to the first, and 0
+ * at all others.  Test  a_row_turns_within_what_is_there */
+typedef enum pf_way { PF_WAY_ON, PF_WAY_BACK } pf_way;
+pf_node pf_turn(pf_graph *g, pf_node x, pf_node padding, pf_way way);
+/* [h,w,c] to [h,w,c+1]: W x of each position with the trained matrix NAME.weight [c,c], which begins as a rotation, and
+ * then log |det W|.  Fails  (the graph) above PF_INVERTIBLE_MAX channels; (forward) PF_ENUMERIC: W has no inverse.
+ * Source  Kingma and Dhariwal 2018, section 3.2.  Test  an_invertible_map_knows_its_volume */
+pf_node pf_invertible(pf_graph *g, const char *name, pf_node x);
+/* -log N(x; loc, exp(log_scale)) of a position, summed over its channels, in nats, [h,w,1]; NAME.loc and NAME.log_scale
+ * [1,c,1] begin as 0.  Test  normal_nats_are_those_of_the_density */
+pf_node pf_normal_nats(pf_graph *g, const char *name, pf_node x);
 
 /* The values v and m of the next six are [1,1,1] and have no derivative: a plan that is asked for a
  * gradient along one of them fails. */

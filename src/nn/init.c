@@ -50,6 +50,24 @@ static void fill_gains(const pf_draw *d, const pf_param *v, float *out)
         if (i % row >= row / 3 * 2) out[i] = 0.0f;
 }
 
+/* Normal rows, each without what lies along the rows before it, of length 1.  Twice, so that rounding leaves nothing. */
+static void fill_rotation(const pf_draw *d, const pf_param *v, float *out)
+{
+    size_t n = (size_t)v->dim[0];
+    fill_normal(d, v, 0.0, out);
+    for (size_t k = 0; k < 2 * n * n; k++) {
+        size_t i = k / (2 * n), j = k % n; /* row i against row j */
+        double along = 0.0, length = 0.0;
+        for (size_t l = 0; l < n; l++) {
+            along += (double)out[i * n + l] * out[j * n + l];
+            length += (double)out[i * n + l] * out[i * n + l];
+        }
+        for (size_t l = 0; j < i && l < n; l++) out[i * n + l] -= (float)along * out[j * n + l];
+        for (size_t l = 0; j == i && l < n; l++)
+            out[i * n + l] = (float)(out[i * n + l] / sqrt(length));
+    }
+}
+
 void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
 {
     memset(params, 0, g->floats * sizeof *params); /* the padding stays 0 for good */
@@ -62,6 +80,7 @@ void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
         else if (v->init == PF_INIT_NORMAL) fill_normal(&d, v, 0.0, out);
         else if (v->init == PF_INIT_NEAR_ONE) fill_normal(&d, v, 1.0, out);
         else if (v->init == PF_INIT_GAINS) fill_gains(&d, v, out);
+        else if (v->init == PF_INIT_ROTATION) fill_rotation(&d, v, out);
         else
             for (size_t i = 0; i < v->size; i++) out[i] = (float)v->scale;
     }

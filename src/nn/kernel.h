@@ -34,7 +34,7 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int heads, order;                   /* ATTENTION: heads, 0: one; of one input, its order */
     int mask, window;                   /* ATTENTION: pf_mask; WINDOW; POSITIONS: window */
     int turned;                         /* ROTARY: the channels that are turned */
-    int first, step;                    /* PICK */
+    int first, step;                    /* PICK; TURN: step, -1 backwards */
     int rms;                            /* LAYER_NORM */
     int curve;                          /* GELU: pf_gelu_kind */
     int cosine_first;                   /* POSITIONAL: the published order of U-Nets */

@@ -50,6 +50,10 @@ const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
     [PF_OP_SCALE_BY] = ROW(scale_by),
     [PF_OP_POSITIONS] = ROW(positions),
     [PF_OP_ROTARY] = ROW(rotary),
+    [PF_OP_BITS] = ROW(bits),
+    [PF_OP_TURN] = ROW(turn),
+    [PF_OP_INVERTIBLE] = ROW(invertible, .scratch = pf_ref_invertible_scratch),
+    [PF_OP_NORMAL_NATS] = ROW(normal_nats),
     [PF_OP_LINEAR_ATTENTION] = ROW(linear_attention, .scratch = pf_ref_linear_attention_scratch),
 };
 /* clang-format on */
