@@ -7,6 +7,7 @@
 #include "vectors/d3pm.h"
 #include "vectors/gauss.h"
 #include "vectors/masked.h"
+#include "vectors/mixture_cdf.h"
 #include "vectors/multinomial.h"
 #include "vectors/ncsn.h"
 #include "vectors/network.h"

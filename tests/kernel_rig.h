@@ -205,6 +205,16 @@ static inline void describe_normal_nats(int v, pf_site *s)
     two_params(s, (size_t)s->in[0].c, (size_t)s->in[0].c);
 }
 
+/* Two logistics or one. */
+static inline void describe_mixture_cdf(int v, pf_site *s)
+{
+    int c = s->in[0].c, M = v % 2 ? 1 : 2;
+    s->n_in = 2;
+    s->in[1] = shape(s->in[0].h, s->in[0].w, c * (2 + 3 * M));
+    s->out.c = 2 * c;
+    two_params(s, (size_t)c, (size_t)(c * M));
+}
+
 /* The second and third input of those that have them. */
 static inline void more_inputs(pf_site *s)
 {
@@ -317,6 +327,7 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_TURN) describe_turn(v, s);
     if (op == PF_OP_INVERTIBLE) describe_invertible(v, s);
     if (op == PF_OP_NORMAL_NATS) describe_normal_nats(v, s);
+    if (op == PF_OP_MIXTURE_CDF) describe_mixture_cdf(v, s);
     if (op == PF_OP_SCALE_BY) s->n_param = 1, s->param_size[0] = 1;
     for (int k = 0; k < s->n_in; k++)
         s->want_dx[k] = (pf_op_slopes(op) >> k & 1) && k != padding_of(s);
@@ -350,6 +361,16 @@ static inline void keep_apart(float *x, size_t n)
 static inline void lift_diagonal(rig *r)
 {
     for (int i = 0, c = r->site.in[0].c; i < c; i++) r->param[0][i * (c + 1)] += 3.0f;
+}
+
+/* Scales that differences follow, and whose bounds are away from their kink at 0. */
+static inline void calm(rig *r)
+{
+    for (size_t i = 0; i < in_size(r, 1); i++) r->in[1][i] *= 0.5f;
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < r->site.param_size[k]; i++) r->param[k][i] *= 0.3f;
+        leave_zero(r->param[k], r->site.param_size[k]);
+    }
 }
 
 static inline void places(rig *r, int v)
@@ -398,6 +419,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_EMBED_BETWEEN) places(r, s->index - 7);
     if (s->op == PF_OP_RELU || s->op == PF_OP_LEAKY_RELU) leave_zero(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_INVERTIBLE) lift_diagonal(r);
+    if (s->op == PF_OP_MIXTURE_CDF) calm(r);
     if (s->op == PF_OP_EMBED) labels(r, s->index - 7);
     if (padding_of(s) >= 0) padding(r, r->in[padding_of(s)]);
     r->out = floats(out_size(r));

@@ -315,6 +315,16 @@ pf_node pf_invertible(pf_graph *g, const char *name, pf_node x);
  * [1,c,1] begin as 0.  Test  normal_nats_are_those_of_the_density */
 pf_node pf_normal_nats(pf_graph *g, const char *name, pf_node x);
 
+/* ---- of autoregressive networks and flows ---- */
+
+/* Each number of z [h,w,c] mapped by a mixture of logistics (mixture_cdf.h): [h,w,2c], y of all numbers and then the logs
+ * ldj of their slopes.  params [h,w,c(2+3M)] holds of each number t, raw s, M logits, M means, M raw scales.
+ * NAME.scaling_factor [c] and NAME.mixture_scaling_factor [c,M] begin as 0.  Computed in double.
+ * Fails   (the graph) when shapes do not fit; above PF_MIXTURE_CDF_MAX logistics.
+ * Source  Lippe and Gavves 2021, published code of argmax flows (AutoregressiveMixtureCDFCoupling).
+ * Test    a_mixture_maps_each_number_by_its_own_parameters */
+pf_node pf_mixture_map(pf_graph *g, const char *name, pf_node z, pf_node params, int mixtures);
+
 /* The values v and m of the next six are [1,1,1] and have no derivative: a plan that is asked for a
  * gradient along one of them fails. */
 /* [sin(v w_i), cos(v w_i)], w_i = exp(-i ln(10000)/(n/2-1)), n features. */

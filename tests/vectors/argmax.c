@@ -1,5 +1,6 @@
 /* argmax: codes, bounds with their gradients from stored noise, exact probabilities, both maps of one-hot argmax. */
 #include "argmax.h"
+#include "mixture_cdf.h"
 
 #include "method/argmax.h"
 
@@ -237,6 +238,7 @@ static pf_status check(vectors *v)
     PF_TRY(check_normal(v));
     PF_TRY(check_onehot(v, 0));
     PF_TRY(check_onehot(v, 1));
+    if (vectors_find(v, "mixture_cdf/z")) PF_TRY(vectors_check_mixture_cdf(v));
     return PF_OK;
 }
 
@@ -244,5 +246,8 @@ const vectors_kind vectors_argmax = {
     .stem = "argmax",
     .inputs = (const char *const[]){"x", "noise", "encoder", "prior", "softplus_threshold/u",
                                     "softplus_threshold/x", "gumbel_threshold/phi",
-                                    "gumbel_threshold/uniform", "gumbel_threshold/x", NULL},
+                                    "gumbel_threshold/uniform", "gumbel_threshold/x",
+                                    "mixture_cdf/z", "mixture_cdf/network", "mixture_cdf/probe",
+                                    "mixture_cdf/scaling_factor",
+                                    "mixture_cdf/mixture_scaling_factor", NULL},
     .check = check};

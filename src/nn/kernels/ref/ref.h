@@ -50,6 +50,7 @@ PF_REF_KERNEL(bits);
 PF_REF_KERNEL(turn);
 PF_REF_KERNEL(invertible);
 PF_REF_KERNEL(normal_nats);
+PF_REF_KERNEL(mixture_cdf);
 pf_status pf_ref_input(void *ctx, const pf_call *c);
 pf_status pf_ref_positional(void *ctx, const pf_call *c);
 pf_status pf_ref_fourier(void *ctx, const pf_call *c);
@@ -63,6 +64,7 @@ size_t pf_ref_pool_saved(const pf_site *s, void *ctx);
 size_t pf_ref_layer_norm_saved(const pf_site *s, void *ctx);
 size_t pf_ref_linear_attention_scratch(const pf_site *s, void *ctx);
 size_t pf_ref_invertible_scratch(const pf_site *s, void *ctx);
+size_t pf_ref_mixture_cdf_scratch(const pf_site *s, void *ctx);
 size_t pf_ref_attention_scratch(const pf_site *s, void *ctx);
 size_t pf_ref_divide_saved(const pf_site *s, void *ctx);
 /* One entry u = x/m under noise v: y and dy/du; w [n] */
