@@ -115,6 +115,27 @@ static void an_indefinite_matrix_is_refused_in_words(void **state)
     assert_non_null(strstr(pf_error_message(), "not positive definite"));
 }
 
+static void an_inverse_undoes_its_matrix(void **state)
+{
+    (void)state;
+    double a[N * N], left[N * N], inverse[N * N], one[N * N];
+    fill(9, N * N, a);
+    a[0] = 0.0; /* the first pivot is not on the diagonal */
+    memcpy(left, a, sizeof a);
+    double volume = pf_linalg_invert(N, left, inverse);
+    pf_gemm g = {.m = N, .n = N, .k = N, .alpha = 1.0};
+    pf_linalg_gemm(&g, a, inverse, one);
+    for (int i = 0; i < N * N; i++)
+        assert_true(fabs(one[i] - (i % (N + 1) == 0)) < 100 * TOL); /* times its condition */
+    memcpy(left, inverse, sizeof left);
+    assert_true(fabs(pf_linalg_invert(N, left, NULL) + volume) < 100 * TOL);
+    const double turn[4] = {0.0, -2.0, 3.0, 0.0}, none[4] = {1.0, 2.0, 2.0, 4.0};
+    memcpy(left, turn, sizeof turn);
+    assert_true(fabs(pf_linalg_invert(2, left, NULL) - log(6.0)) < 1e-15);
+    memcpy(left, none, sizeof none);
+    assert_true(pf_linalg_invert(2, left, NULL) == -INFINITY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +144,7 @@ int main(void)
         cmocka_unit_test(cholesky_factor_times_its_transpose_is_the_matrix),
         cmocka_unit_test(solving_with_the_factor_undoes_multiplying_by_it),
         cmocka_unit_test(an_indefinite_matrix_is_refused_in_words),
+        cmocka_unit_test(an_inverse_undoes_its_matrix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,9 @@ typedef struct pf_model_ops {
      * of its marginal; and that mean factor, mean; all but x [1,1,1].  The output is offered->out.  Parameter
      * names are published ones. */
     pf_node (*build)(const void *opt, pf_graph *g, const pf_ports *offered);
+    /* Networks; 1: each number of the output's position l that belongs to channel c of the port x (of as many parts as x has
+     * channels) depends on those numbers of x alone that come before, by position and then by channel.  NULL: 0. */
+    int (*causal)(const void *opt);
     /* Networks; NULL where every option has a use.  Takes what images of this shape have no use for out
      * of options that were left to their defaults; given: they were not, PF_EARG names what is useless. */
     pf_status (*settle)(void *opt, pf_shape s, int given);

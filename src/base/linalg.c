@@ -64,3 +64,32 @@ void pf_linalg_gemm(const pf_gemm *g, const double *a, const double *b, double *
                 g->tb ? CblasTrans : CblasNoTrans, g->m, g->n, g->k, g->alpha, a,
                 g->ta ? g->m : g->k, b, g->tb ? g->k : g->n, g->beta, c, g->n);
 }
+
+double pf_linalg_invert(int n, double *a, double *inverse)
+{
+    double sum = 0.0;
+    for (int i = 0; inverse && i < n * n; i++) inverse[i] = i % (n + 1) == 0;
+    for (int k = 0; k < n; k++) {
+        int best = k;
+        for (int i = k; i < n; i++)
+            if (fabs(a[i * n + k]) > fabs(a[best * n + k])) best = i;
+        double pivot = a[best * n + k];
+        if (pivot == 0.0) return -INFINITY;
+        sum += log(fabs(pivot));
+        for (int half = 0; half < 1 + !!inverse; half++) {
+            double *m = half ? inverse : a;
+            for (int j = 0; j < n; j++) {
+                double row = m[best * n + j] / pivot;
+                m[best * n + j] = m[k * n + j];
+                m[k * n + j] = row;
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            double times = i == k ? 0.0 : a[i * n + k];
+            for (int j = 0; j < n; j++) a[i * n + j] -= times * a[k * n + j];
+            for (int j = 0; inverse && j < n; j++)
+                inverse[i * n + j] -= times * inverse[k * n + j];
+        }
+    }
+    return sum;
+}

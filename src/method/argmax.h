@@ -15,13 +15,15 @@
  * log q(v | x) = log q(u) - log |dv/du| of the first two.  Of product 2^B - K codes are no symbol; what the flow gives
  * to their cells is lost for good.
  *
- * All in double and Local.
+ * The pieces are in double and Local.
  * Source  Hoogeboom et al. 2021, sections 3 and 4 and appendix A; their published code (argmax_product.py)
  * Test    test_argmax; check_vectors on argmax.h5 */
 #ifndef PROBFLOW_SRC_METHOD_ARGMAX_H
 #define PROBFLOW_SRC_METHOD_ARGMAX_H
 
-#include <stddef.h>
+#include <probflow/net.h>
+
+#include "method/categorical.h"
 
 /* ---- cells ---- */
 
@@ -79,5 +81,69 @@ double pf_argmax_bound(int draws, const double *w, double *share);
 double pf_argmax_log_orthant(int B, int k, pf_argmax_normal p);
 /* P(code >= K): what the 2^B - K codes that are no symbol have; a sum of products, without cancellation. */
 double pf_argmax_unused(int B, int K, pf_argmax_normal p);
+
+/* ---- the method ---- */
+
+extern const pf_method_ops pf_method_argmax;
+
+typedef enum pf_argmax_kind { PF_ARGMAX_AUTOREGRESSIVE, PF_ARGMAX_COUPLING } pf_argmax_kind;
+typedef enum pf_argmax_unused_rule { PF_ARGMAX_REDRAW, PF_ARGMAX_LAST } pf_argmax_unused_rule;
+typedef struct pf_argmax_opt {
+    int flow, steps, mixtures, turn, channels;
+    int encoder, context, context_layers, context_width;
+    double context_dropout;
+    int draws, unused;
+} pf_argmax_opt;
+enum { PF_ARGMAX_CHANNELS_STAY, PF_ARGMAX_CHANNELS_MIX };
+enum { PF_ARGMAX_PERCEPTRON };
+
+/* What open makes.  Of the B numbers of an entry a step sees `kept` and maps `moved`: all B and B of an autoregressive flow,
+ * the first half and the others of a coupling. */
+typedef struct pf_argmax {
+    pf_argmax_opt opt;
+    pf_cat cat;
+    int B, kept, moved;
+    int columns;  /* of the network's output */
+    size_t bytes; /* of a sample's scratch */
+} pf_argmax;
+
+/* Ports: symbols, their noise, and a place for what other methods tell of noise, which is 0. */
+enum { PF_ARGMAX_TOKENS, PF_ARGMAX_NOISE, PF_ARGMAX_COND, PF_ARGMAX_PORTS };
+
+/* The whole bound as a graph, {1,D,columns}: of each entry log q(v | x), the nats of what the flow makes of v under its
+ * base density, and what is taken from these, the logs of the volumes of the steps.  See pf_method_ops.build. */
+pf_node pf_argmax_build(const void *self, const pf_model *m, pf_graph *g,
+                        const pf_ports *offered);
+/* Does column c count against the bound (1) or for it (-1)? */
+static inline double pf_argmax_side(int c)
+{
+    return c < 2 ? 1.0 : -1.0;
+}
+/* How often transforms came before that of the mixture in a step, and the published number of that of step k. */
+int pf_argmax_number(const pf_argmax *a, int k);
+/* Symbols of sample s of a batch and its normal noise to the ports; the number of entries that are no padding. */
+int pf_argmax_show(const pf_argmax *a, const pf_batch *b, int s, const pf_draw *d,
+                   void *const *in);
+/* Minus the bound of a row's first n entries, nats, from the network's output of it. */
+double pf_argmax_nats(const pf_argmax *a, int n, const float *net);
+/* What the model is offered in a step, among it x: {1,D,kept}, as a port; and what it shall return. */
+pf_ports pf_argmax_offer(const pf_argmax *a, const pf_ports *offered);
+
+/* The chain of a trained network, of one step; see pf_method_ops.chain.  Term 0 is minus the bound of method.draws draws,
+ * the prior costs nothing. */
+PF_MUST_USE pf_status pf_argmax_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out);
+
+/* ---- from v to u and back: the flow the other way ---- */
+
+typedef struct pf_argmax_inverse pf_argmax_inverse;
+/* For rows of full length, at most `batch` of them.  Owned.  Fails PF_EMEM, and as a network's creation does. */
+PF_MUST_USE pf_status pf_argmax_inverse_create(const pf_net *n, const pf_view_opt *o,
+                                               pf_argmax_inverse **out);
+void pf_argmax_inverse_free(pf_argmax_inverse *v); /* NULL allowed */
+/* Numbers y [B,D,bits] of the base density, normal ones of draw `again` of each sample of b; and v [B,D,bits] from them, in
+ * place, under what is known of the samples.  Fails PF_ENUMERIC: a number is not finite; as a plan does. */
+PF_MUST_USE pf_status pf_argmax_base(pf_argmax_inverse *v, const pf_batch *b, uint32_t again,
+                                     double *y);
+PF_MUST_USE pf_status pf_argmax_undo(pf_argmax_inverse *v, const pf_batch *b, double *x);
 
 #endif

@@ -7,13 +7,19 @@
 
 extern const pf_method_ops pf_method_sde_ops, pf_method_ddpm, pf_method_classifier,
     pf_method_ncsn, pf_method_sohl2015, pf_method_sohl2015_binomial, pf_method_multinomial,
-    pf_method_masked, pf_method_d3pm;
+    pf_method_masked, pf_method_d3pm, pf_method_argmax;
 
-const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops,     &pf_method_ddpm,
-                                           &pf_method_classifier,  &pf_method_ncsn,
-                                           &pf_method_sohl2015,    &pf_method_sohl2015_binomial,
-                                           &pf_method_multinomial, &pf_method_masked,
-                                           &pf_method_d3pm,        NULL};
+const pf_method_ops *const pf_methods[] = {&pf_method_sde_ops,
+                                           &pf_method_ddpm,
+                                           &pf_method_classifier,
+                                           &pf_method_ncsn,
+                                           &pf_method_sohl2015,
+                                           &pf_method_sohl2015_binomial,
+                                           &pf_method_multinomial,
+                                           &pf_method_masked,
+                                           &pf_method_d3pm,
+                                           &pf_method_argmax,
+                                           NULL};
 
 const char *const pf_clip_words[] = {"method", "no", "yes", NULL};
 

@@ -57,11 +57,13 @@ static pf_node told(const mlp *c, pf_graph *g, const pf_ports *offered, pf_node 
     return pf_add_scale(g, e, pf_linear(g, "condition", y, c->width, 1.0), 1.0);
 }
 
-/* One-hots stand beside tokens. */
+/* One-hots stand beside tokens, numbers of a row beside what says where it ends. */
 static int of_categories(const pf_ports *offered)
 {
     for (int i = 0; i < offered->n; i++)
-        if (!strcmp(offered->port[i].name, "tokens")) return 1;
+        if (!strcmp(offered->port[i].name, "tokens") ||
+            !strcmp(offered->port[i].name, "padding"))
+            return 1;
     return 0;
 }
 

@@ -9,7 +9,8 @@
  *                   local_heads see windows of positions, the others are linear attention
  *
  * Reads tokens and cond, the noise: sigma or a time of the masked method, 4000 i/T of the multinomial one.  Where a token
- * is below 0 there is nothing to attend to.  Parameters have the published names, and begin as published.
+ * is below 0 there is nothing to attend to.  In place of tokens, where there are none, the numbers x of a row, of which
+ * `in`, a linear map, takes the place of the table, and padding, which is below 0 where the row has ended.  Parameters have the published names, and begin as published.
  * Source: Sahoo et al. 2024 and published code (models/dit.py); Hoogeboom et al. 2021 and published code
  *         (text_diffusion/layers/transformer.py) with linear-attention-transformer of January 2021. */
 #include <probflow/model.h>
@@ -49,8 +50,9 @@ static const pf_opt opts[] = {
 typedef struct net { /* under construction */
     const transformer *c;
     pf_graph *g;
-    pf_node tokens, e; /* e [1,1,..] what is known of the noise */
-    int classes;       /* of the tokens */
+    pf_node x, padding; /* tokens, or numbers and where they end */
+    pf_node e;          /* [1,1,..] what is known of the noise */
+    int classes;        /* of the tokens; 0: x are numbers */
 } net;
 
 typedef enum map_kind { WITH_BIAS, NO_BIAS, ZERO } map_kind;
@@ -96,7 +98,7 @@ static pf_node dit_layer(net *n, int layer, pf_node h)
     pf_graph *g = n->g;
     int w = n->c->width;
     const char *b = pf_namef(g, "blocks.%d", layer);
-    pf_attend_opt how = {.heads = n->c->heads, .padding = n->tokens, .rotary = rotary_base};
+    pf_attend_opt how = {.heads = n->c->heads, .padding = n->padding, .rotary = rotary_base};
     pf_node e[PARTS];
     pf_node all = map(n, pf_namef(g, "%s.adaLN_modulation", b), n->e, PARTS * w, ZERO);
     for (int k = 0; k < PARTS; k++) e[k] = part(n, all, k, PARTS);
@@ -119,7 +121,9 @@ static pf_node dit_layer(net *n, int layer, pf_node h)
 static pf_node dit(net *n, pf_node cond, int columns)
 {
     pf_graph *g = n->g;
-    pf_node h = pf_embed_table(g, "vocab_embed.embedding", n->tokens, n->classes, n->c->width);
+    pf_node h = n->classes
+                    ? pf_embed_table(g, "vocab_embed.embedding", n->x, n->classes, n->c->width)
+                    : map(n, "in", n->x, n->c->width, WITH_BIAS);
     pf_node e =
         map(n, "sigma_map.mlp.0", pf_timestep(g, cond, FEATURES), n->c->cond_width, WITH_BIAS);
     e = map(n, "sigma_map.mlp.2", pf_silu(g, e), n->c->cond_width, WITH_BIAS);
@@ -140,7 +144,7 @@ static int head_width_of(const transformer *c)
 
 static int window_of(const net *n)
 {
-    pf_shape s = pf_graph_shape(n->g, n->tokens);
+    pf_shape s = pf_graph_shape(n->g, n->padding);
     return n->c->window < s.h * s.w ? n->c->window : s.h * s.w;
 }
 
@@ -150,7 +154,7 @@ static pf_node by_heads(net *n, const pf_node x[3])
     pf_graph *g = n->g;
     int d = head_width_of(n->c), local = n->c->local_heads, linear = n->c->heads - local;
     pf_attend_opt how = {
-        .heads = local, .mask = PF_MASK_WINDOW, .window = window_of(n), .padding = n->tokens};
+        .heads = local, .mask = PF_MASK_WINDOW, .window = window_of(n), .padding = n->padding};
     pf_node a[3] = {x[0], x[1], x[2]}, b[3] = {x[0], x[1], x[2]};
     for (int k = 0; k < 3 && local && linear; k++) {
         a[k] = pf_pick(g, x[k], 0, 1, local * d);
@@ -158,7 +162,7 @@ static pf_node by_heads(net *n, const pf_node x[3])
     }
     pf_node seen = local ? pf_attend(g, a[0], a[1], a[2], &how) : PF_NONE;
     if (!linear) return seen;
-    pf_node all = pf_attend_linear(g, b[0], b[1], b[2], linear, n->tokens);
+    pf_node all = pf_attend_linear(g, b[0], b[1], b[2], linear, n->padding);
     return local ? pf_concat(g, seen, all) : all;
 }
 
@@ -188,7 +192,8 @@ static pf_node multinomial(net *n, pf_node cond, int columns)
     int w = n->c->width, layers = n->c->blocks * n->c->depth;
     pf_node e = map(n, "mlp.0", pf_positional(g, cond, w), 4 * w, WITH_BIAS);
     n->e = map(n, "mlp.2", pf_softplus(g, e), layers * w, WITH_BIAS);
-    pf_node in = pf_embed(g, "first", n->tokens, n->classes, w), h = PF_NONE;
+    pf_node h = PF_NONE, in = n->classes ? pf_embed(g, "first", n->x, n->classes, w)
+                                         : map(n, "in", n->x, w, WITH_BIAS);
     in = pf_add_positions(g, in, "axial_pos_emb.weights_0", "axial_pos_emb.weights_1",
                           window_of(n));
 
@@ -205,21 +210,31 @@ static pf_node multinomial(net *n, pf_node cond, int columns)
 
 /* ---- both ---- */
 
-static int classes_of(const pf_ports *offered, const char *name)
+static const pf_port *port_of(const pf_ports *offered, const char *name)
 {
     for (int i = 0; i < offered->n; i++)
-        if (!strcmp(offered->port[i].name, name)) return offered->port[i].classes;
-    return 0;
+        if (!strcmp(offered->port[i].name, name)) return &offered->port[i];
+    return NULL;
+}
+
+/* Tokens, or numbers where those are what is offered with an end of rows. */
+static void take_row(net *n, const pf_ports *offered)
+{
+    const pf_port *tokens = port_of(offered, "tokens");
+    int numbers = !tokens && port_of(offered, "padding");
+    n->x = pf_offered(n->g, offered, numbers ? "x" : "tokens");
+    n->padding = numbers ? pf_offered(n->g, offered, "padding") : n->x;
+    n->classes = tokens ? tokens->classes : 0;
 }
 
 static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
 {
     const transformer *c = self;
-    net n = {.c = c, .g = g, .tokens = pf_offered(g, offered, "tokens")};
+    net n = {.c = c, .g = g};
+    take_row(&n, offered);
     pf_node cond = pf_offered(g, offered, "cond");
-    pf_shape s = pf_graph_shape(g, n.tokens);
+    pf_shape s = pf_graph_shape(g, n.padding);
 
-    n.classes = classes_of(offered, "tokens");
     if (s.c > 1)
         return pf_graph_fail(
             g, PF_ESHAPE,

@@ -10,6 +10,8 @@
  * Source: Hoogeboom et al. 2021, section 4; Kingma and Dhariwal 2018, section 3.2 (invertible maps). */
 #include "nn/kernels/ref/ref.h"
 
+#include <probflow/linalg.h>
+
 #include <math.h>
 #include <string.h>
 
@@ -125,36 +127,6 @@ pf_status pf_ref_turn_back(void *ctx, const pf_call *c)
 
 /* ---- invertible ---- */
 
-/* a [n,n] becomes the identity and inverse [n,n] its inverse (NULL: not wanted); log |det a|, -inf where there is none. */
-static double eliminate(int n, double *a, double *inverse)
-{
-    double sum = 0.0;
-    for (int i = 0; inverse && i < n * n; i++) inverse[i] = i % (n + 1) == 0;
-    for (int k = 0; k < n; k++) {
-        int best = k;
-        for (int i = k; i < n; i++)
-            if (fabs(a[i * n + k]) > fabs(a[best * n + k])) best = i;
-        double pivot = a[best * n + k];
-        if (pivot == 0.0) return -INFINITY;
-        sum += log(fabs(pivot));
-        for (int half = 0; half < 1 + !!inverse; half++) {
-            double *m = half ? inverse : a;
-            for (int j = 0; j < n; j++) {
-                double row = m[best * n + j] / pivot;
-                m[best * n + j] = m[k * n + j];
-                m[k * n + j] = row;
-            }
-        }
-        for (int i = 0; i < n; i++) {
-            double times = i == k ? 0.0 : a[i * n + k];
-            for (int j = 0; j < n; j++) a[i * n + j] -= times * a[k * n + j];
-            for (int j = 0; inverse && j < n; j++)
-                inverse[i * n + j] -= times * inverse[k * n + j];
-        }
-    }
-    return sum;
-}
-
 /* Three matrices of doubles. */
 size_t pf_ref_invertible_scratch(const pf_site *s, void *ctx)
 {
@@ -172,7 +144,7 @@ pf_status pf_ref_invertible(void *ctx, const pf_call *c)
     int n = s->in[0].c;
     double *a = (double *)c->scratch;
     copy_weight(c, a);
-    double volume = eliminate(n, a, NULL);
+    double volume = pf_linalg_invert(n, a, NULL);
     PF_REQUIRE(isfinite(volume), PF_ENUMERIC,
                "operator %s (invertible): its matrix has no inverse", s->name);
     for (size_t p = 0; p < (size_t)s->B * positions_of(s); p++) {
@@ -194,7 +166,7 @@ static void add_volume(const pf_call *c, double volume, double *dw)
     int n = c->site->in[0].c;
     double *a = (double *)c->scratch + n * n, *inverse = a + n * n;
     copy_weight(c, a);
-    eliminate(n, a, inverse);
+    pf_linalg_invert(n, a, inverse);
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j++) dw[i * n + j] += volume * inverse[j * n + i];
 }

@@ -1,0 +1,194 @@
+/* The chain of a trained argmax flow: its bound as the one term that counts, its samples as one step.
+ *
+ * Noise of draw j of a bound of n draws is f(seed, EVAL_NOISE, image, draw n + j).  A state is v [D,B], whose signs are the
+ * bits of its symbols; the base density's normal numbers of a sample are f(seed, PRIOR, sample, again), again = 0 at first
+ * and one more for each time the row has to be drawn anew. */
+#include "method/argmax.h"
+#include "method/pass.h"
+
+#include <probflow/memory.h>
+
+#include <math.h>
+
+enum { TRIES = 64 }; /* that a row is drawn, where some codes are no symbol */
+
+typedef struct chain {
+    pf_pass pass;
+    const pf_argmax *a;
+    pf_view_opt view;
+    pf_argmax_inverse *inverse; /* made by the first sample */
+    double *w;                  /* [batch,draws] */
+    double *again;              /* [batch,D,B] rows drawn anew; NULL until then */
+    int64_t calls;
+} chain;
+
+static size_t state_of(const pf_argmax *a)
+{
+    return a->cat.D * (size_t)a->B;
+}
+
+/* ---- the bound ---- */
+
+static PF_MUST_USE pf_status find_draw(chain *c, const pf_batch *b, int j, int *length)
+{
+    const pf_argmax *a = c->a;
+    size_t row = a->cat.D * (size_t)a->columns;
+    uint32_t step = b->step * (uint32_t)a->opt.draws + (uint32_t)j;
+    for (int s = 0; s < b->B; s++) {
+        const pf_draw d = {b->seed, PF_STREAM_EVAL_NOISE, b->sample[s], step};
+        length[s] = pf_argmax_show(a, b, s, &d, c->pass.in);
+    }
+    PF_TRY(pf_pass_run(&c->pass, b));
+    c->calls++;
+    for (int s = 0; s < b->B; s++)
+        c->w[s * a->opt.draws + j] =
+            -pf_argmax_nats(a, length[s], c->pass.out + (size_t)s * row);
+    return PF_OK;
+}
+
+static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
+{
+    chain *c = self;
+    int bounds = 0, draws = c->a->opt.draws;
+    PF_TRY(pf_pass_fits(&c->pass, b));
+    for (int s = 0; s < b->B; s++) bounds |= i[s] == 0;
+    int *length = pf_zalloc((size_t)b->B * sizeof *length);
+    PF_REQUIRE(length, PF_EMEM, "no memory for %d bounds", b->B);
+    pf_status st = PF_OK;
+    for (int j = 0; bounds && j < draws && !st; j++) st = find_draw(c, b, j, length);
+    pf_free(length);
+    if (st) return pf_trail(st, PF_WHERE);
+    for (int s = 0; s < b->B; s++)
+        nats[s] = i[s] ? 0.0 : -pf_argmax_bound(draws, c->w + s * draws, NULL);
+    return PF_OK;
+}
+
+/* ---- samples ---- */
+
+static PF_MUST_USE pf_status need_inverse(chain *c)
+{
+    if (c->inverse) return PF_OK;
+    PF_TRY(pf_argmax_inverse_create(c->pass.net, &c->view, &c->inverse));
+    return PF_OK;
+}
+
+static pf_status prior(void *self, const pf_batch *b, double *x)
+{
+    chain *c = self;
+    PF_TRY(pf_pass_fits(&c->pass, b));
+    PF_TRY(need_inverse(c));
+    PF_TRY(pf_argmax_base(c->inverse, b, 0, x));
+    return PF_OK;
+}
+
+/* Codes of row s that are no symbol. */
+static int unused_of(const chain *c, const double *x, int s)
+{
+    const pf_argmax *a = c->a;
+    int n = 0;
+    for (size_t j = 0; j < a->cat.D; j++)
+        n += pf_argmax_code(a->B, x + ((size_t)s * a->cat.D + j) * (size_t)a->B) >= a->cat.K;
+    return n;
+}
+
+/* Rows with codes that are no symbol, drawn once more from other numbers; how many there are. */
+static PF_MUST_USE pf_status draw_again(chain *c, const pf_batch *b, int again, double *x,
+                                        int *left)
+{
+    size_t n = state_of(c->a);
+    *left = 0;
+    for (int s = 0; s < b->B; s++) *left += unused_of(c, x, s) > 0;
+    if (!*left) return PF_OK;
+    if (!c->again) c->again = pf_zalloc((size_t)c->pass.batch * n * sizeof *c->again);
+    PF_REQUIRE(c->again, PF_EMEM, "no memory for %d rows that are drawn again", c->pass.batch);
+    PF_TRY(pf_argmax_base(c->inverse, b, (uint32_t)again, c->again));
+    PF_TRY(pf_argmax_undo(c->inverse, b, c->again));
+    for (int s = 0; s < b->B; s++) {
+        size_t at = (size_t)s * n;
+        if (!unused_of(c, x, s)) continue;
+        for (size_t k = 0; k < n; k++) x[at + k] = c->again[at + k];
+    }
+    return PF_OK;
+}
+
+static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, double *x,
+                      double *x0)
+{
+    chain *c = self;
+    const pf_argmax *a = c->a;
+    int left = 0;
+    (void)i;
+    PF_TRY(pf_pass_moves(&c->pass, how, 0));
+    PF_TRY(pf_pass_fits(&c->pass, b));
+    PF_TRY(need_inverse(c));
+    PF_TRY(pf_argmax_undo(c->inverse, b, x));
+    for (int again = 1; a->opt.unused == PF_ARGMAX_REDRAW && again < TRIES; again++) {
+        PF_TRY(draw_again(c, b, again, x, &left));
+        if (!left) break;
+    }
+    for (int s = 0; left && s < b->B; s++)
+        PF_REQUIRE(
+            !unused_of(c, x, s), PF_ENUMERIC,
+            "sample %lld, drawn %d times, still has codes that are none of the %d symbols; "
+            "train for longer, or set method.unused=last",
+            (long long)b->sample[s], TRIES, a->cat.K);
+    for (size_t k = 0; x0 && k < (size_t)b->B * state_of(a); k++) x0[k] = x[k];
+    return PF_OK;
+}
+
+static pf_status datum(void *self, int B, const double *x, double *out)
+{
+    const pf_argmax *a = ((chain *)self)->a;
+    for (size_t j = 0; j < (size_t)B * a->cat.D; j++) {
+        int k = pf_argmax_code(a->B, x + j * (size_t)a->B);
+        out[j] = pf_cat_place(&a->cat, k < a->cat.K ? k : a->cat.K - 1);
+    }
+    return PF_OK;
+}
+
+static void release(void *self)
+{
+    chain *c = self;
+    if (!c) return;
+    pf_pass_free(&c->pass);
+    pf_argmax_inverse_free(c->inverse);
+    pf_free(c->w);
+    pf_free(c->again);
+    pf_free(c);
+}
+
+static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt *o)
+{
+    PF_TRY(pf_pass_takes(n, o));
+    c->a = n->self;
+    c->view = *o;
+    c->view.with = NULL;
+    c->w = pf_zalloc((size_t)o->batch * (size_t)c->a->opt.draws * sizeof *c->w);
+    PF_REQUIRE(c->w, PF_EMEM, "no memory for a chain of %d samples", o->batch);
+    PF_TRY(pf_pass_create(&c->pass, n, o, 0, o->with ? &((const chain *)o->with)->pass : NULL));
+    return PF_OK;
+}
+
+pf_status pf_argmax_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
+{
+    chain *c = pf_zalloc(sizeof *c);
+    PF_REQUIRE(c, PF_EMEM, "no memory for a chain");
+    pf_status st = create(c, n, o);
+    if (st) {
+        release(c);
+        return pf_trail(st, PF_WHERE);
+    }
+    *out = (pf_chain){.self = c,
+                      .dim = (int)c->a->cat.D,
+                      .steps = 1,
+                      .whole = 1,
+                      .batch = o->batch,
+                      .state = state_of(c->a),
+                      .calls = &c->calls,
+                      .term = term,
+                      .prior = prior,
+                      .step = step,
+                      .datum = datum,
+                      .free = release};
+    return PF_OK;
+}
