@@ -23,7 +23,7 @@
 #include <cmocka.h>
 
 static const double tolerance = 2e-5, floor_of_scale = 1e-3, floor_of_cancelling = 2.0;
-enum { TRIALS = 12, MAX_BATCH = 3 };
+enum { TRIALS = 12, MAX_BATCH = 3, SAMPLES_MAX = 32 };
 
 typedef struct buffers { /* one side of the comparison */
     void *ctx;
@@ -33,7 +33,7 @@ typedef struct buffers { /* one side of the comparison */
 typedef struct bench {
     pf_site site;
     pf_run run;
-    uint64_t sample[MAX_BATCH];
+    uint64_t sample[SAMPLES_MAX];
     float *in[PF_MAX_INPUTS], *param[PF_MAX_PARAMS], *gout;
     const pf_row *row[2]; /* fast, ref */
     buffers side[2];

@@ -205,6 +205,36 @@ static inline void describe_normal_nats(int v, pf_site *s)
     two_params(s, (size_t)s->in[0].c, (size_t)s->in[0].c);
 }
 
+/* Degrees that let some channels see all, some one and some none. */
+static inline void describe_masked_linear(int v, pf_site *s)
+{
+    static const int in[8] = {1, 0, 3, 2, 2, 5, 4, 0}, out[5] = {2, 9, 0, -1, 3};
+    s->out.c = v == 2 ? 1 : 5;
+    s->attr = (pf_attr){.in_degree = in, .out_degree = out, .same = v % 2};
+    two_params(s, (size_t)(s->out.c * s->in[0].c), (size_t)s->out.c);
+}
+
+/* Forwards, backwards with padding. */
+static inline void describe_lstm(int v, pf_site *s)
+{
+    static const int hidden[VARIANTS] = {3, 5, 2, 1};
+    size_t h = (size_t)hidden[v], c = (size_t)s->in[0].c;
+    const size_t size[] = {4 * h * c, 4 * h * h, 4 * h, 4 * h};
+    s->attr.reverse = v % 2;
+    s->n_in = 1 + v % 2;
+    s->in[1] = shape(s->out.h, s->out.w, 1);
+    s->out.c = hidden[v];
+    s->n_param = 4;
+    memcpy(s->param_size, size, sizeof size);
+}
+
+static inline void describe_places(pf_site *s)
+{
+    const int width = 3;
+    s->out.c += width;
+    two_params(s, (size_t)(2 * width * (s->out.h * s->out.w + 2)), (size_t)width);
+}
+
 /* Two logistics or one. */
 static inline void describe_mixture_cdf(int v, pf_site *s)
 {
@@ -252,7 +282,8 @@ static inline void more_inputs(pf_site *s)
 /* The input of integers that says what is there; -1: none. */
 static inline int padding_of(const pf_site *s)
 {
-    int attends = s->op == PF_OP_ATTENTION || s->op == PF_OP_LINEAR_ATTENTION;
+    int attends =
+        s->op == PF_OP_ATTENTION || s->op == PF_OP_LINEAR_ATTENTION || s->op == PF_OP_LSTM;
     if (s->op == PF_OP_BITS || s->op == PF_OP_TURN) return s->n_in - 1;
     return attends && s->n_in % 2 == 0 ? s->n_in - 1 : -1;
 }
@@ -276,7 +307,7 @@ static inline void describe(pf_op op, int v, pf_site *s)
         two_params(s, (size_t)s->out.c * in[v].c, s->out.c);
         if (v == 3) s->n_param = 1;
     }
-    if (op == PF_OP_DROPOUT) s->attr.rate = 0.4;
+    if (op == PF_OP_DROPOUT) s->attr = (pf_attr){.rate = 0.4, .positions = v == 3};
     if (op == PF_OP_UP2) s->out = twice;
     if (op == PF_OP_DOWN2) s->in[0] = twice;
     if (op == PF_OP_CONCAT) s->out.c += s->in[1].c;
@@ -327,6 +358,9 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_TURN) describe_turn(v, s);
     if (op == PF_OP_INVERTIBLE) describe_invertible(v, s);
     if (op == PF_OP_NORMAL_NATS) describe_normal_nats(v, s);
+    if (op == PF_OP_MASKED_LINEAR) describe_masked_linear(v, s);
+    if (op == PF_OP_LSTM) describe_lstm(v, s);
+    if (op == PF_OP_PLACES) describe_places(s);
     if (op == PF_OP_MIXTURE_CDF) describe_mixture_cdf(v, s);
     if (op == PF_OP_SCALE_BY) s->n_param = 1, s->param_size[0] = 1;
     for (int k = 0; k < s->n_in; k++)
@@ -420,6 +454,8 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_RELU || s->op == PF_OP_LEAKY_RELU) leave_zero(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_INVERTIBLE) lift_diagonal(r);
     if (s->op == PF_OP_MIXTURE_CDF) calm(r);
+    for (int k = 0; s->op == PF_OP_LSTM && k < 4; k++) /* differences forget the steps before */
+        for (size_t i = 0; i < s->param_size[k]; i++) r->param[k][i] *= 0.4f;
     if (s->op == PF_OP_EMBED) labels(r, s->index - 7);
     if (padding_of(s) >= 0) padding(r, r->in[padding_of(s)]);
     r->out = floats(out_size(r));

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 4, PF_MAX_PARAMS = 3, PF_PORTS_MAX = 8 };
+enum { PF_NAME_MAX = 96, PF_MAX_INPUTS = 4, PF_MAX_PARAMS = 4, PF_PORTS_MAX = 8 };
 
 typedef struct pf_graph pf_graph;
 typedef struct pf_node {
@@ -316,6 +316,48 @@ pf_node pf_invertible(pf_graph *g, const char *name, pf_node x);
 pf_node pf_normal_nats(pf_graph *g, const char *name, pf_node x);
 
 /* ---- of autoregressive networks and flows ---- */
+
+typedef struct pf_masked_opt {
+    const char *name; /* parameters NAME.weight [cout,cin] and NAME.bias [cout] */
+    int cout;
+    const int *in, *out; /* [cin], [cout] degrees; copied */
+    int same;            /* 1: an output sees the inputs of its own degree alone */
+} pf_masked_opt;
+/* pf_linear whose output o sees the inputs of degrees up to its own, or of its own degree: y = (m w) x + b, m_oi = 1
+ * where in[i] <= out[o], or in[i] == out[o], else 0.  Entries of the weight under the mask count for nothing, whatever
+ * they are, and have gradient 0.  Begins as torch.nn's linear maps.
+ * Source  Germain et al. 2015 (MADE).
+ * Test    a_masked_map_is_the_map_of_the_masked_weight, masked_maps_agree */
+pf_node pf_masked_linear(pf_graph *g, pf_node x, const pf_masked_opt *o);
+/* Position l is x at l - 1, the first is 0.  Test  a_shift_hides_each_position_from_itself */
+pf_node pf_shift(pf_graph *g, pf_node x);
+/* x and then, at each of its L positions, `width` channels that tell it from both ends: NAME.bias plus the columns l and
+ * most + L-1-l of NAME.weight [width, 2 most].  Begins as torch.nn's linear maps.
+ * Fails   (the graph) where there are more than `most` positions.
+ * Source  Lippe and Gavves 2021, published code (TimeConcat).  Test  places_count_from_both_ends */
+pf_node pf_concat_places(pf_graph *g, const char *name, pf_node x, int most, int width);
+/* Dropout of whole positions, which are not scaled where they stay: x or 0.
+ * Source  Lippe and Gavves 2021, published code (InputDropout).  Test  whole_positions_are_dropped */
+pf_node pf_dropout_positions(pf_graph *g, pf_node x, double rate);
+
+typedef struct pf_lstm_opt {
+    const char *name;
+    int layer;   /* k in the names of the parameters */
+    int hidden;  /* h, channels of the output */
+    int reverse; /* 1: from the last position to the first; parameters end in _reverse */
+    pf_node
+        padding; /* integers [h,w,1]: where below 0 there is nothing; PF_NONE: all is there */
+} pf_lstm_opt;
+/* One direction of one layer of an LSTM over the positions of x [h,w,c] in order, [h,w,hidden]:
+ *     (i, f, g, o) = W x_l + b + U h_{l-1} + d,   c_l = sigmoid(f) c_{l-1} + sigmoid(i) tanh(g),
+ *     h_l = sigmoid(o) tanh(c_l),   c and h begin as 0,
+ * W = NAME.weight_ih_lk [4h,c], U = NAME.weight_hh_lk [4h,h], b = NAME.bias_ih_lk, d = NAME.bias_hh_lk [4h]; all begin as
+ * U(+-hidden^-1/2).  Where there is nothing the state stays and the output is 0.
+ * Memory  beyond the output: 6 hidden floats a position where these are at most 2^23 of a plan, the gates being kept; else
+ *         hidden floats a position and the cells at about sqrt(L) of them, from which gates are computed again.
+ * Source  Hochreiter and Schmidhuber 1997, Gers et al. 2000; names and order as in torch.nn.LSTM.
+ * Test    an_lstm_is_its_recurrence, padding_leaves_the_state_alone, lstms_agree, long_lstms_agree */
+pf_node pf_lstm(pf_graph *g, pf_node x, const pf_lstm_opt *o);
 
 /* Each number of z [h,w,c] mapped by a mixture of logistics (mixture_cdf.h): [h,w,2c], y of all numbers and then the logs
  * ldj of their slopes.  params [h,w,c(2+3M)] holds of each number t, raw s, M logits, M means, M raw scales.

@@ -61,6 +61,11 @@ void pf_graph_free(pf_graph *g)
         pf_free(g->names);
         g->names = next;
     }
+    while (g->ints) {
+        pf_gints *next = g->ints->next;
+        pf_free(g->ints);
+        g->ints = next;
+    }
     pf_free(g->node);
     pf_free(g->param);
     pf_free(g);
@@ -157,6 +162,21 @@ const char *pf_namef(pf_graph *g, const char *fmt, ...)
     va_end(ap);
     if (len >= PF_NAME_MAX) pf_graph_fail(g, PF_EARG, "the name %s... is too long", n->text);
     return n->text;
+}
+
+const int *pf_graph_ints(pf_graph *g, const int *v, int n)
+{
+    if (g->failed) return NULL;
+    pf_gints *k = pf_zalloc(sizeof *k + (size_t)n * sizeof *v);
+    if (!k) {
+        pf_graph_fail(g, PF_EMEM, "no memory for %d numbers", n);
+        return NULL;
+    }
+    k->next = g->ints;
+    k->n = n;
+    memcpy(k->at, v, (size_t)n * sizeof *v);
+    g->ints = k;
+    return k->at;
 }
 
 int pf_graph_begin(pf_graph *g, pf_gnode *n, pf_op op, const char *name)

@@ -23,6 +23,11 @@ typedef struct pf_gname {
     char text[PF_NAME_MAX];
 } pf_gname;
 
+typedef struct pf_gints {
+    struct pf_gints *next;
+    int n, at[];
+} pf_gints;
+
 struct pf_graph {
     pf_gnode *node;
     int n_node, cap_node;
@@ -31,6 +36,7 @@ struct pf_graph {
     size_t floats; /* parameter block with padding */
     char prefix[PF_NAME_MAX]; /* of the names of parameters */
     pf_gname *names;
+    pf_gints *ints;             /* that attributes point to */
     pf_port port[PF_PORTS_MAX]; /* names are those of `names` */
     int port_node[PF_PORTS_MAX], n_port;
     int sequence; /* 1: it embeds positions */
@@ -56,6 +62,8 @@ int pf_graph_unary(pf_graph *g, pf_gnode *n, pf_op op, const char *name, pf_node
 /* Adds the view NAME.suffix, or NAME itself where suffix is NULL, described by p (dims, init); offset and size
  * are set here. */
 void pf_graph_view(pf_graph *g, pf_gnode *n, const char *suffix, const pf_param *p);
+/* A copy that the graph owns; NULL: it has failed. */
+const int *pf_graph_ints(pf_graph *g, const int *v, int n);
 /* Stores the finished operator. */
 pf_node pf_graph_push(pf_graph *g, const pf_gnode *n);
 /* Fails with PF_ESHAPE and "operator NAME (op): ..." */

@@ -96,8 +96,10 @@ static double keys_seen(const pf_gnode *n)
 double pf_graph_node_flops(const pf_graph *g, const pf_gnode *n)
 {
     double pixels = (double)n->shape.h * n->shape.w;
-    if (n->op == PF_OP_CONV || n->op == PF_OP_LINEAR)
+    if (n->op == PF_OP_CONV || n->op == PF_OP_LINEAR || n->op == PF_OP_MASKED_LINEAR)
         return 2.0 * pixels * (double)g->param[n->param[0]].size;
+    if (n->op == PF_OP_LSTM)
+        return 2.0 * pixels * (double)(g->param[n->param[0]].size + g->param[n->param[1]].size);
     if (n->op == PF_OP_ATTENTION) return 4.0 * pixels * keys_seen(n) * n->shape.c;
     if (n->op == PF_OP_LINEAR_ATTENTION)
         return 4.0 * pixels * n->shape.c * (n->shape.c / n->attr.heads);

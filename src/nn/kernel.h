@@ -40,9 +40,13 @@ typedef struct pf_attr {                /* each operator reads its own fields */
     int cosine_first;                   /* POSITIONAL: the published order of U-Nets */
     int in_out;                         /* LINEAR: 1 = weight is [in,out] */
     int sequence; /* LINEAR: 1 = in a network that embeds positions; ATTENTION of pf_attend */
-    double eps, rate; /* norms eps; GROUP_NORM, DROPOUT rate */
-    int levels, grid; /* LEVELS */
-    int pool;         /* POOL: pf_pool */
+    double eps, rate;                  /* norms eps; GROUP_NORM, DROPOUT rate */
+    int levels, grid;                  /* LEVELS */
+    const int *in_degree, *out_degree; /* MASKED_LINEAR: of each input and output channel */
+    int same; /* MASKED_LINEAR: 1 = degrees are equal, 0: the input's is at most the output's */
+    int positions; /* DROPOUT: 1 = whole positions, not scaled */
+    int reverse;   /* LSTM: 1 = from the last position to the first */
+    int pool;      /* POOL: pf_pool */
     double a,
         b; /* AFFINE a x + b; SINE a, b in turns; ADD_SCALE a; FIR gain a; LEAKY_RELU a; ROTARY base a */
 } pf_attr;
@@ -55,7 +59,7 @@ typedef struct pf_site {
     int index;        /* node number in the graph: distinguishes dropout sites */
     int B, n_in, n_param;
     pf_shape in[PF_MAX_INPUTS], out;
-    /* floats; weight first, bias second; INSTANCE_NORM: alpha, gamma, beta */
+    /* floats; weight first, bias second; INSTANCE_NORM: alpha, gamma, beta; LSTM: W, U, b, d */
     size_t param_size[PF_MAX_PARAMS];
     pf_precision precision;
     int want_dx[PF_MAX_INPUTS]; /* which input gradients will ever be asked for */
@@ -133,6 +137,12 @@ int pf_op_slopes(pf_op op);
  * run->sample[b].  So no two sites, samples or steps share a number. */
 enum { PF_DROPOUT_SAMPLE_BITS = 40 };
 void pf_dropout_mask(const pf_call *c, int b, double rate, size_t first, size_t n, float *mask);
+
+/* 1 where output channel o of a masked map sees input channel i. */
+static inline int pf_sees(const pf_attr *a, int o, int i)
+{
+    return a->same ? a->in_degree[i] == a->out_degree[o] : a->in_degree[i] <= a->out_degree[o];
+}
 
 static inline size_t pf_shape_size(pf_shape s)
 {

@@ -33,6 +33,7 @@ static const pf_kernel kernels[] = {
     {PF_OP_POSITIONS, &pf_fused_positions},
     {PF_OP_EMBED, &pf_fused_embed},
     {PF_OP_ROTARY, &pf_fused_rotary},
+    {PF_OP_LSTM, &pf_fused_lstm},
     {0, NULL},
 };
 

@@ -341,7 +341,14 @@ const pf_row pf_fused_divide = {.backend = "fused",
                                 .saved = divide_saved,
                                 .forward = divide_forward,
                                 .backward = divide_backward};
+/* Those of positions stay with ref: a number for each of them. */
+static int dropout_applies(const pf_site *s)
+{
+    return !s->attr.positions;
+}
+
 const pf_row pf_fused_dropout = {.backend = "fused",
+                                 .applies = dropout_applies,
                                  .saved = dropout_saved,
                                  .scratch = dropout_scratch,
                                  .forward = dropout_forward,

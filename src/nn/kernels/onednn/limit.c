@@ -18,7 +18,8 @@ typedef enum role { WARM, COLD, OWN, OUT } role;
 
 typedef struct product {
     dnn_op *op;
-    int n; /* arguments */
+    int times; /* one after the other, as the steps of a recurrence */
+    int n;     /* arguments */
     role role[DNN_MAX_ARGS];
     size_t bytes[DNN_MAX_ARGS];
     void *own[DNN_MAX_ARGS];
@@ -40,7 +41,7 @@ static void add(pf_limit *l, dnn_op *op, int n, const role *role, double flops)
 {
     PF_ASSERT(l->n < l->room);
     product *p = &l->all[l->n++];
-    *p = (product){.op = op, .n = n};
+    *p = (product){.op = op, .times = 1, .n = n};
     for (int i = 0; i < n; i++) {
         p->role[i] = role[i];
         p->bytes[i] = (dnn_op_bytes(op, i) + LINE - 1) / LINE * LINE;
@@ -114,11 +115,50 @@ static PF_MUST_USE pf_status add_linear_attention(pf_limit *l, const pf_site *s,
     return PF_OK;
 }
 
+/* The products of an LSTM: that of all inputs, and one after the other those of its steps. */
+static PF_MUST_USE pf_status add_steps(pf_limit *l, int steps, const dnn_matmul_shape *m)
+{
+    static const role roles[] = {WARM, OWN, OUT};
+    double before = l->flops;
+    PF_TRY(add_matmul(l, *m, roles));
+    l->all[l->n - 1].times = steps;
+    l->flops += (l->flops - before) * (steps - 1);
+    return PF_OK;
+}
+
+static PF_MUST_USE pf_status add_lstm(pf_limit *l, const pf_site *s, int backward)
+{
+    static const role kept[] = {COLD, WARM, OUT};
+    int L = s->out.h * s->out.w, h = s->out.c, in = s->in[0].c, rows = s->B * L;
+    const dnn_matmul_shape inputs = {1, rows, 4 * h, in, 0, 1, 1.0f},
+                           step = {1, s->B, 4 * h, h, 0, 1, 1.0f},
+                           dx = {1, rows, in, 4 * h, 0, 0, 1.0f},
+                           back = {1, s->B, h, 4 * h, 0, 0, 1.0f},
+                           dw = {1, 4 * h, in, rows, 1, 0, 1.0f},
+                           du = {1, 4 * h, h, rows, 1, 0, 1.0f};
+    if (!backward) {
+        PF_TRY(add_steps(l, 1, &inputs));
+        return add_steps(l, L, &step);
+    }
+    if (!s->want_dx[0] && !s->want_dp) return PF_OK;
+    PF_TRY(add_steps(l, L, &back));
+    if (s->want_dx[0]) PF_TRY(add_steps(l, 1, &dx));
+    if (!s->want_dp) return PF_OK;
+    PF_TRY(add_matmul(l, dw, kept));
+    return add_matmul(l, du, kept);
+}
+
+static int is_map(const pf_site *s)
+{
+    return s->op == PF_OP_CONV || s->op == PF_OP_LINEAR || s->op == PF_OP_MASKED_LINEAR;
+}
+
 static PF_MUST_USE pf_status add_forward(pf_limit *l, const pf_site *s)
 {
     if (s->op == PF_OP_ATTENTION) return add_attention(l, s, 0, 1);
     if (s->op == PF_OP_LINEAR_ATTENTION) return add_linear_attention(l, s, 0);
-    if (s->op == PF_OP_CONV || s->op == PF_OP_LINEAR) return add_conv(l, DNN_CONV_FORWARD, s);
+    if (s->op == PF_OP_LSTM) return add_lstm(l, s, 0);
+    if (is_map(s)) return add_conv(l, DNN_CONV_FORWARD, s);
     return PF_OK;
 }
 
@@ -133,7 +173,8 @@ static PF_MUST_USE pf_status add_backward(pf_limit *l, const pf_site *s)
         return PF_OK;
     }
     if (s->op == PF_OP_LINEAR_ATTENTION) return add_linear_attention(l, s, 1);
-    if (s->op != PF_OP_CONV && s->op != PF_OP_LINEAR) return PF_OK;
+    if (s->op == PF_OP_LSTM) return add_lstm(l, s, 1);
+    if (!is_map(s)) return PF_OK;
     if (s->want_dx[0]) PF_TRY(add_conv(l, DNN_CONV_DATA, s));
     if (s->want_dp) PF_TRY(add_conv(l, DNN_CONV_WEIGHTS, s));
     return PF_OK;
@@ -245,7 +286,7 @@ pf_status pf_limit_run(pf_limit *l)
             ptr[i] = r == OWN ? p->own[i] : l->room_of[r] + at[r];
             at[r] += p->bytes[i];
         }
-        PF_TRY(dnn_run(l->lib, p->op, ptr, l->scratch));
+        for (int i = 0; i < p->times; i++) PF_TRY(dnn_run(l->lib, p->op, ptr, l->scratch));
     }
     return PF_OK;
 }

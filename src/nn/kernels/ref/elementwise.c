@@ -143,12 +143,30 @@ pf_status pf_ref_reshape_back(void *ctx, const pf_call *c)
     return PF_OK;
 }
 
+/* Whole positions, by a draw each. */
+static void drop_positions(const pf_call *c, const float *from, float *to)
+{
+    size_t ch = (size_t)c->site->out.c, n = pf_shape_size(c->site->out) / ch;
+    for (int b = 0; b < c->site->B; b++)
+        for (size_t l = 0; l < n; l++) {
+            size_t at = ((size_t)b * n + l) * ch;
+            float mask;
+            pf_dropout_mask(c, b, c->site->attr.rate, l, 1, &mask);
+            if (mask != 0.0f) copy(ch, from + at, to + at);
+            else memset(to + at, 0, ch * sizeof *to);
+        }
+}
+
 /* to = mask * from, the mask drawn in pieces. */
 static void drop(const pf_call *c, const float *from, float *to)
 {
     enum { CHUNK = 256 };
     float mask[CHUNK];
     size_t size = pf_shape_size(c->site->out);
+    if (c->site->attr.positions) {
+        drop_positions(c, from, to);
+        return;
+    }
     for (int b = 0; b < c->site->B; b++)
         for (size_t at = 0; at < size; at += CHUNK) {
             size_t n = size - at < CHUNK ? size - at : CHUNK;

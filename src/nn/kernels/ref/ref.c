@@ -54,6 +54,10 @@ const pf_row *const pf_ref_rows[PF_OP_COUNT] = {
     [PF_OP_TURN] = ROW(turn),
     [PF_OP_INVERTIBLE] = ROW(invertible, .scratch = pf_ref_invertible_scratch),
     [PF_OP_NORMAL_NATS] = ROW(normal_nats),
+    [PF_OP_MASKED_LINEAR] = ROW(masked_linear),
+    [PF_OP_SHIFT] = ROW(shift),
+    [PF_OP_PLACES] = ROW(places),
+    [PF_OP_LSTM] = ROW(lstm, .saved = pf_ref_lstm_saved, .scratch = pf_ref_lstm_scratch),
     [PF_OP_MIXTURE_CDF] = ROW(mixture_cdf, .scratch = pf_ref_mixture_cdf_scratch),
     [PF_OP_LINEAR_ATTENTION] = ROW(linear_attention, .scratch = pf_ref_linear_attention_scratch),
 };
