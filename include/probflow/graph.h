@@ -317,18 +317,18 @@ pf_node pf_normal_nats(pf_graph *g, const char *name, pf_node x);
 
 /* ---- of autoregressive networks and flows ---- */
 
-typedef struct pf_masked_opt {
+typedef struct pf_masked_map_opt {
     const char *name; /* parameters NAME.weight [cout,cin] and NAME.bias [cout] */
     int cout;
     const int *in, *out; /* [cin], [cout] degrees; copied */
     int same;            /* 1: an output sees the inputs of its own degree alone */
-} pf_masked_opt;
+} pf_masked_map_opt;
 /* pf_linear whose output o sees the inputs of degrees up to its own, or of its own degree: y = (m w) x + b, m_oi = 1
  * where in[i] <= out[o], or in[i] == out[o], else 0.  Entries of the weight under the mask count for nothing, whatever
  * they are, and have gradient 0.  Begins as torch.nn's linear maps.
  * Source  Germain et al. 2015 (MADE).
  * Test    a_masked_map_is_the_map_of_the_masked_weight, masked_maps_agree */
-pf_node pf_masked_linear(pf_graph *g, pf_node x, const pf_masked_opt *o);
+pf_node pf_masked_linear(pf_graph *g, pf_node x, const pf_masked_map_opt *o);
 /* Position l is x at l - 1, the first is 0.  Test  a_shift_hides_each_position_from_itself */
 pf_node pf_shift(pf_graph *g, pf_node x);
 /* x and then, at each of its L positions, `width` channels that tell it from both ends: NAME.bias plus the columns l and

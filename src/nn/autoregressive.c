@@ -15,7 +15,7 @@ static void add_view(pf_graph *g, pf_gnode *n, const char *suffix, pf_param p, i
     pf_graph_view(g, n, suffix, &p);
 }
 
-pf_node pf_masked_linear(pf_graph *g, pf_node x, const pf_masked_opt *o)
+pf_node pf_masked_linear(pf_graph *g, pf_node x, const pf_masked_map_opt *o)
 {
     pf_gnode n;
     if (!pf_graph_unary(g, &n, PF_OP_MASKED_LINEAR, o->name, x)) return PF_NONE;
@@ -46,6 +46,7 @@ pf_node pf_concat_places(pf_graph *g, const char *name, pf_node x, int most, int
         return pf_graph_fail_at(g, &n, "%d positions, want at most %d, told by %d channels",
                                 n.shape.h * n.shape.w, most, width);
     n.shape.c += width;
+    g->sequence = 1;
     add_view(g, &n, "weight", (pf_param){.rank = 2, .dim = {width, 2 * most}}, 2 * most);
     add_view(g, &n, "bias", (pf_param){.rank = 1, .dim = {width}}, 2 * most);
     return pf_graph_push(g, &n);
@@ -84,6 +85,7 @@ pf_node pf_lstm(pf_graph *g, pf_node x, const pf_lstm_opt *o)
     if (h < 1 || h > 1 << 20) return pf_graph_fail_at(g, &n, "%d hidden channels", h);
     const int columns[] = {n.shape.c, h, 1, 1};
     n.attr.reverse = o->reverse;
+    g->sequence = 1;
     n.shape.c = h;
     for (int k = 0; k < 4; k++) {
         pf_param p = {.rank = k < 2 ? 2 : 1, .dim = {4 * h, k < 2 ? columns[k] : 0}};

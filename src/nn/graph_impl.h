@@ -39,7 +39,7 @@ struct pf_graph {
     pf_gints *ints;             /* that attributes point to */
     pf_port port[PF_PORTS_MAX]; /* names are those of `names` */
     int port_node[PF_PORTS_MAX], n_port;
-    int sequence; /* 1: it embeds positions */
+    int sequence; /* 1: it embeds positions, or steps through them */
     int output;   /* -1: not yet */
     pf_status failed;
     char message[512];
