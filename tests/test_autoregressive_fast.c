@@ -64,6 +64,49 @@ static void long_lstms_agree(void **state)
     }
 }
 
+/* Scales of a network's size: of far larger ones a rounding of a float is a part in a hundred of the slopes. */
+static void mixtures_agree(void **state)
+{
+    (void)state;
+    static const int logistics[] = {1, 2, 7, 8, 27, 256};
+    for (int i = 0; i < TRIALS; i++) {
+        pf_shape in = {pick(1, 3), pick(1, 9), pick(1, 5)};
+        int M = logistics[i % 6];
+        bench t = site(PF_OP_MIXTURE_CDF, 2, in, (pf_shape){in.h, in.w, 2 * in.c});
+        t.site.in[1].c = in.c * (2 + 3 * M);
+        t.site.n_param = 2;
+        t.site.param_size[0] = (size_t)in.c;
+        t.site.param_size[1] = (size_t)(in.c * M);
+        begin(&t);
+        for (int k = 0; k < 2; k++)
+            for (size_t j = 0; j < t.site.param_size[k]; j++) t.param[k][j] *= 0.5f;
+        check_begun(&t);
+    }
+}
+
+/* Far from all means, where a distribution function has no digits left below 1. */
+static void mixtures_keep_their_tails(void **state)
+{
+    (void)state;
+    enum { N = 401 };
+    pf_shape one = {1, N, 1};
+    bench t = site(PF_OP_MIXTURE_CDF, 2, one, (pf_shape){1, N, 2});
+    t.site.B = 1;
+    t.site.in[1].c = 2 + 3 * 3;
+    t.site.n_param = 2;
+    t.site.param_size[0] = 1;
+    t.site.param_size[1] = 3;
+    begin(&t);
+    for (int i = 0; i < N; i++) t.in[0][i] = (float)(i - N / 2);
+    forward(&t);
+    for (int i = 0; i < 2 * N; i++) {
+        double fast = (double)t.side[0].out[i], ref = (double)t.side[1].out[i];
+        if (!(fabs(fast - ref) <= 2e-7 * fabs(ref) + 1e-6))
+            fail_msg("%d: %g, not %g", i, fast, ref);
+    }
+    end(&t);
+}
+
 static void masked_maps_agree(void **state)
 {
     (void)state;
@@ -107,6 +150,8 @@ int main(void)
         drawing_test(lstms_agree),
         drawing_test(long_lstms_agree),
         drawing_test(masked_maps_agree),
+        drawing_test(mixtures_agree),
+        drawing_test(mixtures_keep_their_tails),
         drawing_test(an_lstm_of_4096_steps_fits_in_64_megabytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

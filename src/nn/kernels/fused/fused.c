@@ -34,6 +34,7 @@ static const pf_kernel kernels[] = {
     {PF_OP_EMBED, &pf_fused_embed},
     {PF_OP_ROTARY, &pf_fused_rotary},
     {PF_OP_LSTM, &pf_fused_lstm},
+    {PF_OP_MIXTURE_CDF, &pf_fused_mixture},
     {0, NULL},
 };
 

@@ -38,6 +38,7 @@
 #define pf_fused_rotary      PF_CLONED(pf_fused_rotary)
 #define pf_fused_attend      PF_CLONED(pf_fused_attend)
 #define pf_fused_lstm        PF_CLONED(pf_fused_lstm)
+#define pf_fused_mixture     PF_CLONED(pf_fused_mixture)
 #define pf_fused_undrop      PF_CLONED(pf_fused_undrop)
 #define pf_fused_sum_rows    PF_CLONED(pf_fused_sum_rows)
 
@@ -53,7 +54,7 @@ extern const pf_row pf_fused_gelu, pf_fused_softplus, pf_fused_layer_norm;
 extern const pf_row pf_fused_pick, pf_fused_modulate, pf_fused_gate, pf_fused_scale_by;
 extern const pf_row pf_fused_attend; /* pf_attend */
 extern const pf_row pf_fused_positions, pf_fused_embed, pf_fused_rotary;
-extern const pf_row pf_fused_lstm;
+extern const pf_row pf_fused_lstm, pf_fused_mixture;
 extern const pf_row pf_fused_concat, pf_fused_up2, pf_fused_down2, pf_fused_fir;
 
 /* d [n] = g where byte is 1, times keep; 0 elsewhere */
