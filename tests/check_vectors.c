@@ -45,6 +45,7 @@ static const vectors_kind *const kinds[] = {
     &vectors_mdlm,
     &vectors_d3pm,
     &vectors_argmax,
+    &vectors_lstm,
 };
 
 static const vectors_kind *kind_of(const char *path)

@@ -41,10 +41,14 @@ typedef struct pf_published {
  *   LinearAttentionTransformerEmbedding       factor rezero.alpha
  *   mdlm.models.dit.DIT                       vocab_size, and of the section model of its configuration hidden_size, n_heads,
  *                                             cond_dim, n_blocks, length, ..., and time_conditioning
+ *   argmax_flows.model.CategoricalNF.         the arguments of the constructor: c_in, c_out, hidden_size, max_seq_len,
+ *   networks.autoregressive_layers.           num_layers, num_mixtures, ...; the network of one step of the flow, whose
+ *   AutoregressiveLSTMModel                   output are the parameters of its mixtures
  * Keys that are not given keep their authors' defaults; sizes and channels are required.
  * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
  * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options,
- *         refinenets_are_read_from_their_configuration, transformers_are_read_from_their_arguments */
+ *         refinenets_are_read_from_their_configuration, transformers_are_read_from_their_arguments,
+ *         recurrent_networks_are_read_from_their_arguments */
 PF_MUST_USE pf_status pf_published_options(const char *json, pf_published *out);
 
 /* Named arrays as they lie in a file. */

@@ -4,14 +4,20 @@
 #include <string.h>
 
 extern const pf_model_ops pf_model_ddpmpp, pf_model_unet, pf_model_encoder, pf_model_refinenet,
-    pf_model_transformer, pf_model_multiscale, pf_model_mlp, pf_model_gaussian,
+    pf_model_transformer, pf_model_lstm, pf_model_multiscale, pf_model_mlp, pf_model_gaussian,
     pf_model_mixture;
 
-const pf_model_ops *const pf_models[] = {&pf_model_ddpmpp,      &pf_model_unet,
-                                         &pf_model_encoder,     &pf_model_refinenet,
-                                         &pf_model_transformer, &pf_model_multiscale,
-                                         &pf_model_mlp,         &pf_model_gaussian,
-                                         &pf_model_mixture,     NULL};
+const pf_model_ops *const pf_models[] = {&pf_model_ddpmpp,
+                                         &pf_model_unet,
+                                         &pf_model_encoder,
+                                         &pf_model_refinenet,
+                                         &pf_model_transformer,
+                                         &pf_model_lstm,
+                                         &pf_model_multiscale,
+                                         &pf_model_mlp,
+                                         &pf_model_gaussian,
+                                         &pf_model_mixture,
+                                         NULL};
 
 pf_status pf_model_init(const char *name, pf_model *out)
 {

@@ -395,6 +395,45 @@ static pf_status dit_rest(described *d)
     return set_row(d, o.length, o.vocab_size - 1, o.vocab_size);
 }
 
+/* ---- argmax_flows: the network of one step of its autoregressive flow ---- */
+
+typedef struct argmax {
+    int c_in, c_out, num_mixtures, max_seq_len, direction;
+    char buffers[PF_STR_MAX];
+} argmax;
+
+/* clang-format off */
+static const pf_opt argmax_opts[] = {
+    PF_OPT(argmax, c_in, PF_INT, 0, 2, 65536, "channels of a position"),
+    PF_OPT(argmax, c_out, PF_INT, 0, 2, 1e7, "numbers a position"),
+    PF_OPT(argmax, num_mixtures, PF_INT, 0, 1, 65536, "logistics, where c_out is c_in (2 + 3 num_mixtures)"),
+    PF_OPT(argmax, max_seq_len, PF_INT, 0, 1, 1e6, "positions"),
+    PF_OPT(argmax, direction, PF_INT, 0, 0, 0, "1: from the end of a row, as no published network reads it"),
+    PF_OPT_STR(argmax, buffers, "", "their tensors that follow from the options"),
+    { 0 }
+};
+static const key argmax_keys[] = {
+    {"hidden_size", "width", NULL}, {"num_layers", "depth", "1"}, {"dp_rate", "dropout", "0"},
+    {"input_dp_rate", "input_dropout", "0"}, {"max_seq_len", "places", NULL}, {0}
+};
+/* clang-format on */
+
+static pf_status argmax_rest(described *d)
+{
+    static const char *const names[] = {"c_in", "c_out", "hidden_size", "max_seq_len", NULL};
+    argmax o;
+    PF_TRY(need(d, names));
+    PF_TRY(pf_config_section(d->c, "", argmax_opts, &o));
+    PF_REQUIRE(!o.num_mixtures || (double)o.c_out == o.c_in * (2.0 + 3.0 * o.num_mixtures),
+               PF_EFORMAT, "net.c_out is %d, want c_in (2 + 3 num_mixtures), %.0f", o.c_out,
+               o.c_in * (2.0 + 3.0 * o.num_mixtures));
+    if (!d->to->shape.h) d->to->shape = (pf_shape){1, o.max_seq_len, o.c_in};
+    PF_REQUIRE(d->to->shape.c == o.c_in, PF_EFORMAT,
+               "the network's channels are %d, and positions have %d", o.c_in, d->to->shape.c);
+    d->to->out = (pf_shape){1, d->to->shape.w, o.c_out};
+    return set(d, "variant", "features");
+}
+
 /* ---- all of them ---- */
 
 static const char *const guided_null[] = {"num_classes", NULL};
@@ -414,6 +453,7 @@ static const family families[] = {
     {"ncsnv2.models.ncsnv2.NCSNv2Deepest", "refinenet", ncsn_keys, ncsn_rest, no_null},
     {"multinomial_diffusion.text_diffusion.layers.transformer.LinearAttentionTransformerEmbedding", "transformer", multinomial_keys, multinomial_rest, multinomial_null},
     {"mdlm.models.dit.DIT", "transformer", dit_keys, dit_rest, no_null},
+    {"argmax_flows.model.CategoricalNF.networks.autoregressive_layers.AutoregressiveLSTMModel", "lstm", argmax_keys, argmax_rest, no_null},
 };
 /* clang-format on */
 enum { FAMILIES = sizeof families / sizeof *families };

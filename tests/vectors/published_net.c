@@ -2,12 +2,17 @@
  *     offset[p] + amplitude[p] (2 u - 1),   u = (splitmix64(seed + p 2^32 + i) >> 11) 2^-53
  * Networks of NCSN see 2x - 1 and give twice our score; what is compared is on their scale.  Networks of tokens see whole
  * numbers, along which there is no gradient; those of a chain are told 4000 i/T.
+ * Rows of channels have no t.  A masked map's weight is multiplied by its mask at use, yet its published gradient is that of
+ * the whole matrix: so the network is held as it is, all but those gradients, and then with its masks gone and the
+ * entries under them 0.
  * Output, gradient along the image and statistics of the parameters' gradients on every backend. */
 #include "published_net.h"
 
 #include <probflow/memory.h>
 #include <probflow/plan.h>
 #include <probflow/published.h>
+
+#include "nn/graph_impl.h"
 
 #include <hdf5.h>
 #include <math.h>
@@ -38,6 +43,16 @@ typedef struct job {
 static int of_tokens(const job *j)
 {
     return j->x->rank == 2;
+}
+
+static int of_channels(const job *j)
+{
+    return j->x->rank == 3;
+}
+
+static size_t batch_of(const job *j)
+{
+    return (size_t)j->x->dim[0];
 }
 
 static PF_MUST_USE pf_status read_names(job *j)
@@ -72,11 +87,12 @@ static PF_MUST_USE pf_status find_arrays(job *j)
     j->stats = vectors_find(v, "grad_stats");
     j->offset = vectors_find(v, "offset");
     j->amplitude = vectors_find(v, "amplitude");
-    PF_REQUIRE(
-        j->x && j->t && j->probe && j->output && j->stats && j->offset && j->amplitude &&
-            j->probe->size == j->output->size &&
-            (of_tokens(j) ? !j->vjp : j->x->rank == 4 && j->vjp && j->vjp->size == j->x->size),
-        PF_EFORMAT, "%s lacks an array", v->path);
+    PF_REQUIRE(j->x && j->probe && j->output && j->stats && j->offset && j->amplitude &&
+                   (j->t == NULL) == of_channels(j) && j->probe->size == j->output->size &&
+                   (of_tokens(j) ? !j->vjp
+                                 : (j->x->rank == 4 || of_channels(j)) && j->vjp &&
+                                       j->vjp->size == j->x->size),
+               PF_EFORMAT, "%s lacks an array", v->path);
     PF_TRY(read_names(j));
     size_t n = (size_t)j->n;
     PF_REQUIRE(j->stats->size == 2 * n && j->offset->size == n && j->amplitude->size == n,
@@ -107,8 +123,9 @@ static PF_MUST_USE pf_status build(job *j)
     const int64_t *d = j->x->dim;
     char *json = vectors_attr(j->v, "options");
     PF_REQUIRE(json, PF_EFORMAT, "%s has no options", j->v->path);
-    j->is.shape = of_tokens(j) ? (pf_shape){1, 1, (int)d[1]}
-                               : (pf_shape){(int)d[1], (int)d[2], (int)d[3]};
+    j->is.shape = of_tokens(j)     ? (pf_shape){1, 1, (int)d[1]}
+                  : of_channels(j) ? (pf_shape){1, (int)d[1], (int)d[2]}
+                                   : (pf_shape){(int)d[1], (int)d[2], (int)d[3]};
     pf_status st = pf_published_options(json, &j->is);
     pf_free(json);
     if (st) return pf_trail(st, PF_WHERE);
@@ -117,7 +134,8 @@ static PF_MUST_USE pf_status build(job *j)
     const pf_model *m = &j->is.model;
     PF_TRY(pf_graph_finish(j->g, m->ops->build(&m->opt, j->g, &offered)));
     PF_REQUIRE((size_t)d[0] * pf_shape_entries(j->is.out) == j->output->size &&
-                   (size_t)d[0] == j->t->size && !j->y == (pf_graph_port(j->g, "label") < 0),
+                   (!j->t || batch_of(j) == j->t->size) &&
+                   !j->y == (pf_graph_port(j->g, "label") < 0),
                PF_EFORMAT, "%s: the output of its options has another shape", j->v->path);
     return PF_OK;
 }
@@ -178,26 +196,28 @@ static double sigma_of(const pf_published_levels *l, double label)
 
 static PF_MUST_USE pf_status allocate(job *j)
 {
-    size_t floats = pf_graph_param_floats(j->g), x = j->x->size, y = j->output->size;
+    size_t floats = pf_graph_param_floats(j->g), x = j->x->size, y = j->output->size,
+           B = batch_of(j);
     j->view = pf_zalloc((size_t)j->n * sizeof *j->view);
     j->params = pf_zalloc(2 * floats * sizeof *j->params);
-    j->in = pf_zalloc((3 * x + 2 * y + 3 * j->t->size) * sizeof *j->in);
+    j->in = pf_zalloc((3 * x + 2 * y + 3 * B) * sizeof *j->in);
     PF_REQUIRE(j->view && j->params && j->in, PF_EMEM, "no memory for %zu values", floats);
     j->grad = j->params + floats;
     j->gin = j->in + x;
     j->out = j->gin + x;
     j->gout = j->out + y;
     j->cond = j->gout + y;
-    j->sigma = j->cond + j->t->size;
-    j->label = (int32_t *)(j->sigma + j->t->size);
-    j->tokens = j->label + j->t->size;
+    j->sigma = j->cond + B;
+    j->label = (int32_t *)(j->sigma + B);
+    j->tokens = j->label + B;
     double a = slope_of(j), k = score_scale_of(j);
     for (size_t i = 0; i < x; i++) j->in[i] = (float)(a * j->x->v[i] + 1.0 - a);
     for (size_t i = 0; i < x; i++) j->tokens[i] = (int32_t)j->x->v[i];
     for (size_t i = 0; i < y; i++) j->gout[i] = (float)(k * j->probe->v[i]);
-    for (size_t b = 0; b < j->t->size; b++) {
-        j->cond[b] = (float)(j->is.steps ? 4000.0 * j->t->v[b] / j->is.steps : j->t->v[b]);
-        j->sigma[b] = (float)(2.0 * sigma_of(&j->is.levels, j->t->v[b]));
+    for (size_t b = 0; b < B; b++) {
+        double at = j->t ? j->t->v[b] : 0.0;
+        j->cond[b] = (float)(j->is.steps ? 4000.0 * at / j->is.steps : at);
+        j->sigma[b] = (float)(2.0 * sigma_of(&j->is.levels, at));
         if (j->y) j->label[b] = (int32_t)j->y->v[b];
     }
     return PF_OK;
@@ -214,6 +234,32 @@ static double distance(const float *a, const vectors_array *want)
     return d / m;
 }
 
+/* Whether a view is the weight of a masked map. */
+static int is_masked(const job *j, int view)
+{
+    for (int i = 0; i < j->g->n_node; i++)
+        if (j->g->node[i].op == PF_OP_MASKED_LINEAR && j->g->node[i].param[0] == view) return 1;
+    return 0;
+}
+
+/* Masked maps become maps whose weights are 0 under the mask; how many there were. */
+static int take_masks_away(job *j)
+{
+    int n = 0;
+    for (int i = 0; i < j->g->n_node; i++) {
+        pf_gnode *k = &j->g->node[i];
+        if (k->op != PF_OP_MASKED_LINEAR) continue;
+        const pf_param *w = &j->g->param[k->param[0]];
+        for (int o = 0; o < w->dim[0]; o++)
+            for (int c = 0; c < w->dim[1]; c++)
+                if (!pf_sees(&k->attr, o, c))
+                    j->params[w->offset + (size_t)(o * w->dim[1] + c)] = 0.0f;
+        k->op = PF_OP_LINEAR;
+        n++;
+    }
+    return n;
+}
+
 /* A parameter whose norm is below 1e-6 of the largest is zero by symmetry: its norm stays as small. */
 static void hold_gradients(job *j)
 {
@@ -221,6 +267,7 @@ static void hold_gradients(job *j)
     for (int p = 0; p < j->n; p++) most = fmax(most, j->stats->v[2 * p + 1]);
     for (int p = 0; p < j->n; p++) {
         const pf_param *k = &pf_graph_params(j->g)[j->view[p]];
+        if (is_masked(j, j->view[p])) continue;
         double sum = 0.0, square = 0.0, want = j->stats->v[2 * p + 1];
         for (size_t i = 0; i < k->size; i++) {
             double g = (double)j->grad[k->offset + i];
@@ -259,14 +306,10 @@ static PF_MUST_USE pf_status run(job *j, pf_plan *plan)
     return PF_OK;
 }
 
-static PF_MUST_USE pf_status check_parts(job *j)
+static PF_MUST_USE pf_status run_backends(job *j)
 {
-    PF_TRY(find_arrays(j));
-    PF_TRY(build(j));
-    PF_TRY(allocate(j));
-    PF_TRY(make_weights(j));
     for (int i = 0; i < 2; i++) {
-        pf_plan_opt o = {.batch = (int)j->t->size,
+        pf_plan_opt o = {.batch = (int)batch_of(j),
                          .want_in = of_tokens(j) ? 0 : 1u << pf_graph_port(j->g, "x"),
                          .want_params = 1,
                          .backend = backends[i]};
@@ -277,6 +320,16 @@ static PF_MUST_USE pf_status check_parts(job *j)
         if (st) return pf_trail(st, PF_WHERE);
     }
     return PF_OK;
+}
+
+static PF_MUST_USE pf_status check_parts(job *j)
+{
+    PF_TRY(find_arrays(j));
+    PF_TRY(build(j));
+    PF_TRY(allocate(j));
+    PF_TRY(make_weights(j));
+    PF_TRY(run_backends(j));
+    return take_masks_away(j) ? run_backends(j) : PF_OK;
 }
 
 static PF_MUST_USE pf_status check(vectors *v, const tolerances *allowed)
@@ -327,6 +380,11 @@ static pf_status check_dit(vectors *v)
     return check(v, &(tolerances){.output = 2e-6, .norm = 1e-5, .sum = 1e-5});
 }
 
+static pf_status check_lstm(vectors *v)
+{
+    return check(v, &(tolerances){2e-6, 5e-6, 1e-5, 1e-5});
+}
+
 static const char *const inputs[] = {
     "amplitude", "offset", "names", "shapes", "module_names", "module_stats", "probe", "x", "t",
     "y",         "labels", "sigma", NULL};
@@ -343,3 +401,5 @@ const vectors_kind vectors_ncsnv2_net = {
 const vectors_kind vectors_transformer = {
     .stem = "net_multinomial_transformer", .inputs = inputs, .check = check_transformer};
 const vectors_kind vectors_dit = {.stem = "net_mdlm_dit", .inputs = inputs, .check = check_dit};
+const vectors_kind vectors_lstm = {
+    .stem = "net_argmax_lstm", .inputs = inputs, .check = check_lstm};

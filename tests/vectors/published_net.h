@@ -5,6 +5,6 @@
 #include "vectors.h"
 
 extern const vectors_kind vectors_improved_unet, vectors_guided_unet, vectors_guided_classifier,
-    vectors_ncsn_net, vectors_ncsnv2_net, vectors_transformer, vectors_dit;
+    vectors_ncsn_net, vectors_ncsnv2_net, vectors_transformer, vectors_dit, vectors_lstm;
 
 #endif
