@@ -74,17 +74,26 @@ static inline void flow_reopen(flow *f, int batch)
     must(pf_net_chain(f->net, &view, &f->chain));
 }
 
-/* coupling: of a perceptron; else autoregressive, of `before`. */
-static inline void flow_open(flow *f, int coupling, const char *settings, pf_space space,
-                             int batch)
+/* Kinds of flows: with bit 0 couplings, else autoregressive; with bit 1 by LSTMs, else by a perceptron, by `before`. */
+enum { COUPLES = 1, RECURRENT = 2, KINDS = 4 };
+
+static inline pf_model flow_model(int kind)
+{
+    if (kind & RECURRENT)
+        return model("lstm", kind & COUPLES ? "variant=coupling;width=8;depth=1"
+                                            : "variant=features;width=8;depth=1");
+    return kind & COUPLES ? model("mlp", "width=8;depth=1;embed=8")
+                          : (pf_model){.ops = &before};
+}
+
+static inline void flow_open(flow *f, int kind, const char *settings, pf_space space, int batch)
 {
     char all[512];
     snprintf(all, sizeof all,
-             "mixtures=2;context=4;context_width=8;context_layers=1;flow=%s%s%s",
-             coupling ? "coupling" : "autoregressive", *settings ? ";" : "", settings);
+             "mixtures=2;context=4;context_width=8;encoder=perceptron;flow=%s%s%s",
+             kind & COUPLES ? "coupling" : "autoregressive", *settings ? ";" : "", settings);
     pf_method m = categories_method("argmax", all);
-    pf_model net =
-        coupling ? model("mlp", "width=8;depth=1;embed=8") : (pf_model){.ops = &before};
+    pf_model net = flow_model(kind);
     *f = (flow){.space = space};
     must(pf_net_create(&net, &m, &f->space, &f->net));
     f->params = random_params(f->net);
@@ -93,6 +102,9 @@ static inline void flow_open(flow *f, int coupling, const char *settings, pf_spa
         pf_draw d = {.seed = 12, .stream = PF_STREAM_TEST, .sample = (uint64_t)i};
         for (size_t j = 0; j < v->size && strstr(v->name, "nn."); j++)
             f->params[v->offset + j] = (float)(pf_draw_uniform_f64(&d, j) - 0.5);
+        /* away from 0, where the bound of a scale has a kink */
+        for (size_t j = 0; j < v->size && strstr(v->name, "scaling_factor"); j++)
+            f->params[v->offset + j] = j % 2 ? 0.3f : -0.2f;
     }
     cut_taps(f);
     flow_reopen(f, batch);

@@ -7,6 +7,7 @@
 
 #include "nn/kernel.h"
 #include "checks.h"
+#include "kernel_flows.h"
 
 enum { VARIANTS = 4, BATCH = 3 };
 
@@ -174,37 +175,6 @@ static inline void describe_rotary(int v, pf_site *s)
     s->attr = (pf_attr){.turned = turned[v], .heads = heads[v], .a = 100.0};
 }
 
-/* A bit, two or three; some symbols are not there. */
-static inline void describe_bits(int v, pf_site *s)
-{
-    int B = s->in[0].c > 1 ? s->in[0].c / 2 : 1;
-    s->in[0].c = 2 * B;
-    s->n_in = 3;
-    s->in[1] = shape(s->in[0].h, s->in[0].w, B);
-    s->in[2] = shape(s->in[0].h, s->in[0].w, 1);
-    s->out.c = B + 1;
-}
-
-static inline void describe_turn(int v, pf_site *s)
-{
-    s->n_in = 2;
-    s->in[1] = shape(s->in[0].h, s->in[0].w, 1);
-    s->attr.step = v % 2 ? 1 : -1;
-}
-
-static inline void describe_invertible(int v, pf_site *s)
-{
-    s->out.c++;
-    s->n_param = 1;
-    s->param_size[0] = (size_t)s->in[0].c * (size_t)s->in[0].c;
-}
-
-static inline void describe_normal_nats(int v, pf_site *s)
-{
-    s->out.c = 1;
-    two_params(s, (size_t)s->in[0].c, (size_t)s->in[0].c);
-}
-
 /* Degrees that let some channels see all, some one and some none. */
 static inline void describe_masked_linear(int v, pf_site *s)
 {
@@ -356,8 +326,8 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_LINEAR_ATTENTION) describe_linear_attention(v, s);
     if (op == PF_OP_BITS) describe_bits(v, s);
     if (op == PF_OP_TURN) describe_turn(v, s);
-    if (op == PF_OP_INVERTIBLE) describe_invertible(v, s);
-    if (op == PF_OP_NORMAL_NATS) describe_normal_nats(v, s);
+    if (op == PF_OP_INVERTIBLE) describe_invertible(s);
+    if (op == PF_OP_NORMAL_NATS) describe_normal_nats(s);
     if (op == PF_OP_MASKED_LINEAR) describe_masked_linear(v, s);
     if (op == PF_OP_LSTM) describe_lstm(v, s);
     if (op == PF_OP_PLACES) describe_places(s);
@@ -389,12 +359,6 @@ static inline void leave_zero(float *x, size_t n)
 static inline void keep_apart(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) x[i] = 0.05f * (float)(i * 7919 % n) - 1.0f;
-}
-
-/* Far from a matrix without an inverse. */
-static inline void lift_diagonal(rig *r)
-{
-    for (int i = 0, c = r->site.in[0].c; i < c; i++) r->param[0][i * (c + 1)] += 3.0f;
 }
 
 /* Scales that differences follow, and whose bounds are away from their kink at 0. */
@@ -452,7 +416,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_POOL) keep_apart(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_EMBED_BETWEEN) places(r, s->index - 7);
     if (s->op == PF_OP_RELU || s->op == PF_OP_LEAKY_RELU) leave_zero(r->in[0], in_size(r, 0));
-    if (s->op == PF_OP_INVERTIBLE) lift_diagonal(r);
+    if (s->op == PF_OP_INVERTIBLE) lift_diagonal(r->param[0], s->in[0].c);
     if (s->op == PF_OP_MIXTURE_CDF) calm(r);
     for (int k = 0; s->op == PF_OP_LSTM && k < 4; k++) /* differences forget the steps before */
         for (size_t i = 0; i < s->param_size[k]; i++) r->param[k][i] *= 0.4f;

@@ -85,6 +85,8 @@ typedef struct pf_chain {
     /* Calls of the network so far, where a step or term need not make one; NULL: each step makes one, each term but the
      * prior `passes`. */
     const int64_t *calls;
+    /* Samples so far whose first draw held what is no datum, as codes of no symbol; NULL: there are none ever. */
+    const int64_t *unfit;
     int batch;    /* largest B of one call */
     size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
     /* Where bounds are published as K, bits a datum on a scale of the method's own: nats of -log p that K leaves out,

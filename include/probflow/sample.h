@@ -52,6 +52,7 @@ typedef struct pf_drawing {
     int previews;         /* how many, at equal distances, the last of them the sample itself */
     double *preview;      /* [previews,B,D] is filled; NULL: none */
     int64_t *evaluations; /* += network calls */
+    int64_t *unfit;       /* += samples whose first draw was no datum; see pf_chain */
 } pf_drawing;
 
 typedef struct pf_sampler_ops {
@@ -97,7 +98,7 @@ typedef struct pf_sampling {
     double *code;    /* [n,D] the codes of `from`; owned */
     double *bound;   /* [n] bits/dim; owned */
     double *preview; /* [n,previews,D] what was expected of each on the way; owned */
-    double evaluations;
+    double evaluations, unfit;
 } pf_sampling;
 /* Collective.  Sample i is the same whatever n, the number of ranks and of threads (samplers that choose
  * their steps: for the same batch of 32).  To be freed also after a failure.

@@ -15,7 +15,7 @@
 
 static const char *const flows[] = {"autoregressive", "coupling", NULL};
 static const char *const channel_words[] = {"stay", "mix", NULL};
-static const char *const encoders[] = {"perceptron", NULL};
+static const char *const encoders[] = {"lstm", "perceptron", NULL};
 static const char *const unused_words[] = {"redraw", "last", NULL};
 
 /* clang-format off */
@@ -25,10 +25,10 @@ static const pf_opt opts[] = {
     PF_OPT(pf_argmax_opt, mixtures, PF_INT, 27, 1, 256, "logistics of which a step's distribution functions are mixed"),
     PF_OPT(pf_argmax_opt, turn, PF_BOOL, 1, 0, 1, "between two steps rows are turned around"),
     PF_OPT_ENUM(pf_argmax_opt, channels, PF_ARGMAX_CHANNELS_STAY, channel_words, "between two steps the bits of an entry stay; or mix, by an invertible matrix"),
-    PF_OPT_ENUM(pf_argmax_opt, encoder, PF_ARGMAX_PERCEPTRON, encoders, "what the encoder knows of a symbol: perceptron, itself alone"),
+    PF_OPT_ENUM(pf_argmax_opt, encoder, PF_ARGMAX_LSTM, encoders, "what the encoder knows of a symbol: lstm, those around it, in both directions; perceptron, itself alone"),
     PF_OPT(pf_argmax_opt, context, PF_INT, 128, 1, 65536, "features that the encoder draws by"),
-    PF_OPT(pf_argmax_opt, context_layers, PF_INT, 1, 0, 64, "layers of the encoder's network"),
-    PF_OPT(pf_argmax_opt, context_width, PF_INT, 512, 1, 65536, "channels of these layers"),
+    PF_OPT(pf_argmax_opt, context_layers, PF_INT, 1, 0, 64, "layers of the encoder's network, of lstm one at least"),
+    PF_OPT(pf_argmax_opt, context_width, PF_INT, 512, 1, 65536, "channels of these layers, of lstm in each direction"),
     PF_OPT(pf_argmax_opt, context_dropout, PF_F64, 0.0, 0.0, 0.99, "share of channels dropped in training before each layer of encoder perceptron"),
     PF_OPT(pf_argmax_opt, draws, PF_INT, 1, 1, 4096, "of an evaluation: draws of which a bound is the logarithm of their mean"),
     PF_OPT_ENUM(pf_argmax_opt, unused, PF_ARGMAX_REDRAW, unused_words, "samples with codes that are no symbol: redraw, the row is drawn again; last, the last symbol takes the place of the code"),
@@ -54,6 +54,8 @@ static PF_MUST_USE pf_status open_into(pf_argmax *a, const pf_space *space)
     PF_REQUIRE(!coupling || a->B > 1, PF_EARG,
                "method.flow=coupling parts the bits of a symbol, and %d symbols have one",
                a->cat.K);
+    PF_REQUIRE(a->opt.encoder != PF_ARGMAX_LSTM || a->opt.context_layers > 0, PF_EARG,
+               "method.context_layers is 0, want 1 at least for method.encoder=lstm");
     a->kept = coupling ? a->B / 2 : a->B;
     a->moved = coupling ? a->B - a->kept : a->B;
     int mixes = a->opt.channels == PF_ARGMAX_CHANNELS_MIX;
@@ -144,6 +146,8 @@ static void loss(const void *self, const pf_batch *b, const void *scratch, const
 /* How a trained network is evaluated and sampled. */
 static const char *const free_keys[] = {"draws", "unused", NULL};
 
+static const pf_acts acts[] = {{"context_dropout", "encoder", "perceptron"}, {0}};
+
 const pf_method_ops pf_method_argmax = {
     .name = "argmax",
     .help = "flows whose signs are the bits of categories (Hoogeboom et al. 2021)",
@@ -152,6 +156,7 @@ const pf_method_ops pf_method_argmax = {
     .kinds = 1u << PF_TOKENS | 1u << PF_LEVELS,
     .grids = 1u << PF_GRID_PUBLISHED,
     .free_keys = free_keys,
+    .acts = acts,
     .open = open,
     .close = close_all,
     .ports = ports,

@@ -95,7 +95,7 @@ typedef struct pf_argmax_opt {
     int draws, unused;
 } pf_argmax_opt;
 enum { PF_ARGMAX_CHANNELS_STAY, PF_ARGMAX_CHANNELS_MIX };
-enum { PF_ARGMAX_PERCEPTRON };
+enum { PF_ARGMAX_LSTM, PF_ARGMAX_PERCEPTRON };
 
 /* What open makes.  Of the B numbers of an entry a step sees `kept` and maps `moved`: all B and B of an autoregressive flow,
  * the first half and the others of a coupling. */
@@ -119,7 +119,7 @@ static inline double pf_argmax_side(int c)
 {
     return c < 2 ? 1.0 : -1.0;
 }
-/* How often transforms came before that of the mixture in a step, and the published number of that of step k. */
+/* The published number of the transform that is the mixture of step k. */
 int pf_argmax_number(const pf_argmax *a, int k);
 /* Symbols of sample s of a batch and its normal noise to the ports; the number of entries that are no padding. */
 int pf_argmax_show(const pf_argmax *a, const pf_batch *b, int s, const pf_draw *d,
@@ -136,9 +136,9 @@ PF_MUST_USE pf_status pf_argmax_chain(const pf_net *n, const pf_view_opt *o, pf_
 /* ---- from v to u and back: the flow the other way ---- */
 
 typedef struct pf_argmax_inverse pf_argmax_inverse;
-/* For rows of full length, at most `batch` of them.  Owned.  Fails PF_EMEM, and as a network's creation does. */
+/* For rows of full length, at most `batch` of them; *calls counts passes of networks.  Owned.  Fails PF_EMEM, and as a network's creation does. */
 PF_MUST_USE pf_status pf_argmax_inverse_create(const pf_net *n, const pf_view_opt *o,
-                                               pf_argmax_inverse **out);
+                                               int64_t *calls, pf_argmax_inverse **out);
 void pf_argmax_inverse_free(pf_argmax_inverse *v); /* NULL allowed */
 /* Numbers y [B,D,bits] of the base density, normal ones of draw `again` of each sample of b; and v [B,D,bits] from them, in
  * place, under what is known of the samples.  Fails PF_ENUMERIC: a number is not finite; as a plan does. */

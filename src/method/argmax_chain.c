@@ -19,7 +19,7 @@ typedef struct chain {
     pf_argmax_inverse *inverse; /* made by the first sample */
     double *w;                  /* [batch,draws] */
     double *again;              /* [batch,D,B] rows drawn anew; NULL until then */
-    int64_t calls;
+    int64_t calls, unfit;
 } chain;
 
 static size_t state_of(const pf_argmax *a)
@@ -68,7 +68,7 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
 static PF_MUST_USE pf_status need_inverse(chain *c)
 {
     if (c->inverse) return PF_OK;
-    PF_TRY(pf_argmax_inverse_create(c->pass.net, &c->view, &c->inverse));
+    PF_TRY(pf_argmax_inverse_create(c->pass.net, &c->view, &c->calls, &c->inverse));
     return PF_OK;
 }
 
@@ -122,6 +122,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
     PF_TRY(pf_pass_fits(&c->pass, b));
     PF_TRY(need_inverse(c));
     PF_TRY(pf_argmax_undo(c->inverse, b, x));
+    for (int s = 0; s < b->B; s++) c->unfit += unused_of(c, x, s) > 0;
     for (int again = 1; a->opt.unused == PF_ARGMAX_REDRAW && again < TRIES; again++) {
         PF_TRY(draw_again(c, b, again, x, &left));
         if (!left) break;
@@ -185,6 +186,7 @@ pf_status pf_argmax_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
                       .batch = o->batch,
                       .state = state_of(c->a),
                       .calls = &c->calls,
+                      .unfit = &c->unfit,
                       .term = term,
                       .prior = prior,
                       .step = step,

@@ -50,11 +50,29 @@ static pf_node by_perceptron(const pf_argmax *a, pf_graph *g, pf_node tokens)
     return map(g, pf_namef(g, "context_init.%d", 2 + 3 * o->context_layers), h, o->context, 0);
 }
 
+static pf_node by_lstm(const pf_argmax *a, pf_graph *g, pf_node tokens)
+{
+    const pf_argmax_opt *o = &a->opt;
+    pf_lstm_opt l = {.name = "context_init.3", .hidden = o->context_width, .padding = tokens};
+    pf_node h = pf_embed(g, "context_init.1", tokens, a->cat.K, o->context_width);
+    for (int i = 0; i < o->context_layers; i++) {
+        pf_node way[2];
+        l.layer = i;
+        for (int back = 0; back < 2; back++) {
+            l.reverse = back;
+            way[back] = pf_lstm(g, h, &l);
+        }
+        h = pf_concat(g, way[0], way[1]);
+    }
+    return map(g, "context_init.4", h, o->context, 0);
+}
+
 /* Means and log standard deviations of u, [1,D,2B]. */
 static pf_node encode(const pf_argmax *a, pf_graph *g, pf_node tokens)
 {
     pf_graph_prefix(g, pf_namef(g, "%s.", encoder_name));
-    pf_node h = by_perceptron(a, g, tokens);
+    pf_node h =
+        a->opt.encoder == PF_ARGMAX_LSTM ? by_lstm(a, g, tokens) : by_perceptron(a, g, tokens);
     h = map(g, "base_dist.net", h, 2 * a->B, 1);
     pf_graph_prefix(g, "");
     return h;
@@ -116,17 +134,15 @@ static void add_between(flow *f, int k)
     f->v = pf_pick(g, y, 0, 1, a->B);
 }
 
-static pf_node refuse(const pf_argmax *a, const pf_model *m, pf_graph *g)
+static void check_model(const pf_argmax *a, const pf_model *m, pf_graph *g)
 {
     int causal = m->ops->causal && m->ops->causal(&m->opt);
     if (a->opt.flow == PF_ARGMAX_AUTOREGRESSIVE && !causal)
-        return pf_graph_fail(
-            g, PF_EARG,
-            "method.flow=autoregressive wants a model each of whose outputs sees "
-            "only what comes before, as model lstm, and model %s sees all; "
-            "set method.flow=coupling",
-            m->ops->name);
-    return PF_NONE;
+        pf_graph_fail(g, PF_EARG,
+                      "method.flow=autoregressive wants a model each of whose outputs sees "
+                      "only what comes before, as model lstm, and model %s sees all; "
+                      "set method.flow=coupling",
+                      m->ops->name);
 }
 
 pf_node pf_argmax_build(const void *self, const pf_model *m, pf_graph *g,
@@ -134,7 +150,7 @@ pf_node pf_argmax_build(const void *self, const pf_model *m, pf_graph *g,
 {
     const pf_argmax *a = self;
     flow f = {.a = a, .model = m, .g = g, .offered = offered, .volumes = PF_NONE};
-    (void)refuse(a, m, g);
+    check_model(a, m, g);
     f.tokens = pf_offered(g, offered, "tokens");
     pf_node noise = pf_offered(g, offered, "noise");
     pf_node cells = pf_bit_cells(g, encode(a, g, f.tokens), noise, f.tokens);

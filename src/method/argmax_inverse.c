@@ -36,7 +36,8 @@ struct pf_argmax_inverse {
     double loc[PF_ARGMAX_BITS_MAX], scale[PF_ARGMAX_BITS_MAX]; /* of the base density */
     float *noise;                                              /* [D,B] */
     double *row, *y;                                           /* [D,B]; [batch,D,B] */
-    int *done; /* [batch] numbers that are final */
+    int64_t *calls; /* += passes of a network; borrowed */
+    int *done;      /* [batch] numbers that are final */
 };
 
 /* ---- making ---- */
@@ -166,13 +167,14 @@ void pf_argmax_inverse_free(pf_argmax_inverse *v)
     pf_free(v);
 }
 
-pf_status pf_argmax_inverse_create(const pf_net *n, const pf_view_opt *o,
+pf_status pf_argmax_inverse_create(const pf_net *n, const pf_view_opt *o, int64_t *calls,
                                    pf_argmax_inverse **out)
 {
     pf_argmax_inverse *v = pf_zalloc(sizeof *v);
     PF_REQUIRE(v, PF_EMEM, "no memory for a flow");
     v->net = n;
     v->a = n->self;
+    v->calls = calls;
     pf_status st = open_into(v, o);
     if (st) {
         pf_argmax_inverse_free(v);
@@ -197,9 +199,10 @@ pf_status pf_argmax_base(pf_argmax_inverse *v, const pf_batch *b, uint32_t again
 }
 
 /* What the step's network sees of x, the first `kept` numbers of each entry. */
-static PF_MUST_USE pf_status look(const pf_argmax *a, back *p, const pf_batch *b,
+static PF_MUST_USE pf_status look(const pf_argmax_inverse *v, back *p, const pf_batch *b,
                                   const double *x)
 {
+    const pf_argmax *a = v->a;
     const pf_ports *o = &p->net.offered;
     size_t D = a->cat.D, kept = (size_t)a->kept, B = (size_t)a->B;
     for (int i = 0; i < o->n; i++) {
@@ -209,6 +212,7 @@ static PF_MUST_USE pf_status look(const pf_argmax *a, back *p, const pf_batch *b
             for (size_t c = 0; c < kept; c++) to[e * kept + c] = (float)x[e * B + c];
     }
     PF_TRY(pf_pass_run(&p->pass, b));
+    ++*v->calls;
     return PF_OK;
 }
 
@@ -234,7 +238,7 @@ static PF_MUST_USE pf_status undo_autoregressive(pf_argmax_inverse *v, back *p,
     memset(x, 0, (size_t)b->B * n * sizeof *x);
     for (int s = 0; s < b->B; s++) v->done[s] = 0;
     while (open) {
-        PF_TRY(look(a, p, b, x));
+        PF_TRY(look(v, p, b, x));
         open = 0;
         for (int s = 0; s < b->B; s++) {
             size_t from = (size_t)v->done[s], first = n;
@@ -257,7 +261,7 @@ static PF_MUST_USE pf_status undo_coupling(pf_argmax_inverse *v, back *p, const 
 {
     const pf_argmax *a = v->a;
     size_t B = (size_t)a->B, kept = (size_t)a->kept;
-    PF_TRY(look(a, p, b, x));
+    PF_TRY(look(v, p, b, x));
     for (size_t e = 0; e < (size_t)b->B * a->cat.D; e++)
         for (size_t c = 0; c < (size_t)a->moved; c++) {
             double *at = x + e * B + kept + c;

@@ -7,17 +7,20 @@
  *                    autoregressive flow, out.c / C of each channel
  *     bidirectional  embed tokens -> ( h + noise -> LSTM forwards | LSTM backwards ) x depth -> linear
  *                    noise: two linear maps of its features, the second one to all positions; a denoiser of tokens
+ *     coupling       x -> gelu, gelu of linear maps -> with the place from both ends -> LSTM forwards | LSTM backwards, x depth
+ *                    -> gelu linear -> linear: the parameters of a coupling, of numbers x of a row that padding ends
  *
  * features reads x and is no denoiser: it never sees position l itself.  bidirectional reads tokens and cond; where a token
- * is below 0 there is nothing.  Parameters of features have the published names and begin as published.
- * Source: Lippe and Gavves 2021; Hoogeboom et al. 2021 and published code of argmax flows (LSTMFeatureModel); Schuster and
+ * is below 0 there is nothing.  Parameters of features and coupling have the published names and begin as published.
+ * Source: Lippe and Gavves 2021; Hoogeboom et al. 2021 and published code of argmax flows (AutoregressiveLSTMModel,
+ *         CouplingLSTMModel); Schuster and
  *         Paliwal 1997 (both directions). */
 #include <probflow/memory.h>
 #include <probflow/model.h>
 
 #include <string.h>
 
-enum { BIDIRECTIONAL, FEATURES };
+enum { BIDIRECTIONAL, FEATURES, COUPLING };
 enum { NOISE = 256 }; /* features of the noise, in variant bidirectional */
 
 typedef struct lstm {
@@ -25,14 +28,14 @@ typedef struct lstm {
     double dropout, input_dropout;
 } lstm;
 
-static const char *const variants[] = {"bidirectional", "features", NULL};
+static const char *const variants[] = {"bidirectional", "features", "coupling", NULL};
 
 /* clang-format off */
 static const pf_opt opts[] = {
-    PF_OPT_ENUM(lstm, variant, BIDIRECTIONAL, variants, "bidirectional, a denoiser of tokens; or features, of autoregressive flows"),
+    PF_OPT_ENUM(lstm, variant, BIDIRECTIONAL, variants, "bidirectional, a denoiser of tokens; features, of autoregressive flows; coupling, of flows of couplings"),
     PF_OPT(lstm, width, PF_INT, 512, 8, 65536, "channels of a layer; of bidirectional an even number, half of them in each direction"),
     PF_OPT(lstm, depth, PF_INT, 2, 1, 64, "layers"),
-    PF_OPT(lstm, places, PF_INT, 0, 0, 1000000, "features: positions of the longest row, 0: as many as there are"),
+    PF_OPT(lstm, places, PF_INT, 0, 0, 1000000, "features, coupling: positions of the longest row, 0: as many as there are"),
     PF_OPT(lstm, dropout, PF_F64, 0.0, 0.0, 0.99, "share of channels dropped in training after the layers"),
     PF_OPT(lstm, input_dropout, PF_F64, 0.0, 0.0, 0.99, "share of positions whose input is dropped in training"),
     { 0 }
@@ -128,8 +131,8 @@ static pf_node by_channel(const net *n, pf_node x, pf_node f)
     return masked(n, "out_layer.hidden_to_out", a, hiddens, outs, 1);
 }
 
-/* The network on a node, with names that begin with its prefix. */
-static pf_node features_on(const net *n, pf_node x)
+/* Numbers and where they are. */
+static pf_node placed(const net *n, pf_node x)
 {
     pf_graph *g = n->g;
     pf_shape s = pf_graph_shape(g, x);
@@ -137,9 +140,16 @@ static pf_node features_on(const net *n, pf_node x)
     pf_node h = gelu(n, map(n, "input_embed.0", x, w / 2));
     h = gelu(n, map(n, "input_embed.2", h, w / 2 - place));
     if (n->c->input_dropout > 0.0) h = pf_dropout_positions(g, h, n->c->input_dropout);
-    h = pf_concat_places(g, named(n, "time_concat.time_embed_layer"), h,
-                         n->c->places ? n->c->places : L, place);
-    h = pf_shift(g, h);
+    return pf_concat_places(g, named(n, "time_concat.time_embed_layer"), h,
+                            n->c->places ? n->c->places : L, place);
+}
+
+/* The network on a node, with names that begin with its prefix. */
+static pf_node features_on(const net *n, pf_node x)
+{
+    pf_graph *g = n->g;
+    int w = n->c->width;
+    pf_node h = pf_shift(g, placed(n, x));
     for (int l = 0; l < n->c->depth; l++) {
         pf_lstm_opt o = {named(n, "lstm_module"), l, w, 0, PF_NONE};
         h = pf_lstm(g, h, &o);
@@ -199,10 +209,35 @@ static pf_node bidirectional(net *n, const pf_ports *offered)
     return map(n, "out", dropped(n, h), offered->out.c);
 }
 
+/* ---- coupling ---- */
+
+static pf_node coupling(net *n, const pf_ports *offered)
+{
+    pf_graph *g = n->g;
+    pf_node padding = pf_offered(g, offered, "padding");
+    int w = n->c->width;
+    n->prefix = "lstm_model.";
+    pf_node h = placed(n, pf_offered(g, offered, "x"));
+    for (int l = 0; l < n->c->depth; l++) {
+        pf_lstm_opt o = {named(n, "lstm_module"), l, w, 0, padding};
+        pf_node forwards = pf_lstm(g, h, &o);
+        o.reverse = 1;
+        h = pf_concat(g, forwards, pf_lstm(g, h, &o));
+    }
+    h = gelu(n, map(n, "net.1", dropped(n, h), w));
+    return map(n, "net.4", dropped(n, h), offered->out.c);
+}
+
 static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
 {
     net n = {.c = self, .g = g};
+    if (n.c->variant == COUPLING) return coupling(&n, offered);
     return n.c->variant == FEATURES ? features(&n, offered) : bidirectional(&n, offered);
+}
+
+static int causal(const void *self)
+{
+    return ((const lstm *)self)->variant == FEATURES;
 }
 
 const pf_model_ops pf_model_lstm = {
@@ -212,4 +247,5 @@ const pf_model_ops pf_model_lstm = {
     .size = sizeof(lstm),
     .opts = opts,
     .build = build,
+    .causal = causal,
 };

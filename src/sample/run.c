@@ -24,7 +24,7 @@ typedef struct job {
 } job;
 
 typedef struct piece { /* what a worker sends back */
-    int64_t evaluations;
+    int64_t evaluations, unfit;
     double x
         []; /* [B,D], the previews [previews,B,D], the codes [B,D] and the bounds [B], where there are any */
 } piece;
@@ -135,7 +135,8 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
                     .code = s->from ? p->x + codes_at(j, B) : NULL,
                     .previews = s->previews,
                     .preview = s->previews ? p->x + previews_at(j, B) : NULL,
-                    .evaluations = &p->evaluations};
+                    .evaluations = &p->evaluations,
+                    .unfit = &p->unfit};
     if (s->from)
         memcpy(d.code, s->from + (size_t)first * j->dim, (size_t)B * j->dim * sizeof *d.code);
     if (k->score.give) PF_TRY(k->score.give(k->score.self, B, d.label, d.condition));
@@ -160,6 +161,7 @@ static pf_status done(void *self, int64_t item, const void *result)
         memcpy(s->code + at * D, p->x + codes_at(j, n), sizeof(double) * (size_t)n * D);
     if (s->score) memcpy(s->bound + at, p->x + bounds_at(j, n), sizeof(double) * (size_t)n);
     s->evaluations += (double)p->evaluations;
+    s->unfit += (double)p->unfit;
     j->finished += n;
     if (pf_progress_due())
         pf_progress(0, "sample %lld/%lld", (long long)j->finished, (long long)s->n);
