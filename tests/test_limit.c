@@ -81,6 +81,35 @@ static void the_limit_knows_attention_over_positions(void **state)
     pf_graph_free(g);
 }
 
+/* A recurrence: its steps one after the other, and a map that some channels do not pass as if all did. */
+static void the_limit_knows_the_steps_of_a_recurrence(void **state)
+{
+    (void)state;
+    enum { L = 12, C = 5, H = 8 };
+    static const int degrees[H] = {0};
+    pf_graph *g = NULL;
+    pf_plan *p = NULL;
+    pf_limit *l = NULL;
+    must(pf_graph_create(&g));
+    pf_node x = pf_port_node(g, &(pf_port){.name = "x", .shape = {1, L, C}});
+    x = pf_lstm(g, x, &(pf_lstm_opt){"a", 0, H, 0, PF_NONE});
+    x = pf_lstm(g, x, &(pf_lstm_opt){"b", 0, H, 1, PF_NONE});
+    x = pf_masked_linear(g, x, &(pf_masked_map_opt){"out", 3, degrees, degrees, 0});
+    must(pf_graph_finish(g, x));
+    double once = 2.0 * L * (4 * H * (C + H) + 4 * H * (H + H) + 3 * H);
+    assert_near(pf_graph_flops(g), once, 0.0);
+    must(pf_plan_create(g, &(pf_plan_opt){.batch = 3, .want_in = 1, .want_params = 1}, &p));
+    assert_near(asked_for(p), 9.0 * once, 0.0);
+#ifdef PF_HAVE_ONEDNN
+    must(pf_limit_create(p, 0, &l));
+    assert_near(pf_limit_flops(l), 9.0 * once, 0.0);
+    must(pf_limit_run(l));
+#endif
+    pf_limit_free(l);
+    pf_plan_free(p);
+    pf_graph_free(g);
+}
+
 static void a_failed_limit_leaves_nothing(void **state)
 {
     (void)state;
@@ -130,6 +159,7 @@ int main(void)
         cmocka_unit_test(the_limit_is_the_matrix_work_of_the_pass),
         cmocka_unit_test(a_limit_in_bf16_is_the_same_work),
         cmocka_unit_test(the_limit_knows_attention_over_positions),
+        cmocka_unit_test(the_limit_knows_the_steps_of_a_recurrence),
         cmocka_unit_test(a_failed_limit_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 
 typedef struct pf_limit pf_limit;
 
-/* Every convolution, linear map and product of attention (also of windows and linear attention) of one forward and one
+/* Every convolution, linear map, product of attention (also of windows and linear attention) and step of a recurrence of one forward and one
  * backward of p, in their order, as oneDNN's own primitives on NHWC activations and nothing else.  Shapes and gradients are
  * those of p.  Convolutions are direct sums.  Weights are packed beforehand in the layout oneDNN prefers, and
  * their gradients stay in it.  bf16 = 0: all in f32; 1: activations and weights in bf16.
@@ -16,7 +16,8 @@ typedef struct pf_limit pf_limit;
  * turn.  Only an input that a pass has just written is read from the place where it was written.
  * Owned.  p is needed only here.  Fails PF_EMEM, PF_EEXT, and PF_ENOSUPP in a build without oneDNN
  * or on a processor it has no bf16 products for.
- * Test   the_limit_is_the_matrix_work_of_the_pass, the_limit_knows_attention_over_positions */
+ * Test   the_limit_is_the_matrix_work_of_the_pass, the_limit_knows_attention_over_positions,
+ *         the_limit_knows_the_steps_of_a_recurrence */
 PF_MUST_USE pf_status pf_limit_create(const pf_plan *p, int bf16, pf_limit **out);
 void pf_limit_free(pf_limit *l); /* NULL allowed */
 
