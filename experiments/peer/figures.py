@@ -6,9 +6,9 @@ from machine import narrow
 
 AGAINST = {
     "step": "PyTorch f32", "bf16": "PyTorch f32", "rhs": "two passes", "small": "PyTorch f32", "small_config": "PyTorch f32",
-    "memory": "PyTorch f32", "memory64": "PyTorch f32", "bpd": "published recipe", "text": "PyTorch f32", "ranks": "1 rank x 2 threads"}
+    "memory": "PyTorch f32", "memory64": "PyTorch f32", "bpd": "published recipe", "text": "PyTorch f32", "lstm": "PyTorch f32", "ranks": "1 rank x 2 threads"}
 # least ratio, and least share [%] of the limit; with AVX-512, and where it is another without; a row that is not there has no target
-TARGETS = {"step": 1.6, "bf16": 3.0, "rhs": 1.8, "small": 2.0, "memory": 2.0, "memory64": 2.0, "bpd": 8.0, "text": 1.2, "ranks": 0.97}
+TARGETS = {"step": 1.6, "bf16": 3.0, "rhs": 1.8, "small": 2.0, "memory": 2.0, "memory64": 2.0, "bpd": 8.0, "text": 1.2, "lstm": 1.0, "ranks": 0.97}
 LIMIT = {"step": 85.0, "bf16": 80.0, "rhs": 85.0}
 NARROW_TARGETS = dict(TARGETS, step=1.4, bf16=None, rhs=2.5, small=1.2, small_config=1.2)
 NARROW_LIMIT = dict(LIMIT, bf16=None, small=90.0)

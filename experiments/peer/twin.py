@@ -2,7 +2,8 @@
 its speed against.
 
     twin = Twin(options, shape)          options: the `model` section of a configuration
-    twin, config = load(checkpoint)      the averaged parameters of a checkpoint, through h5py
+    twin, config = load(checkpoint)      the averaged parameters of a checkpoint, through h5py; of model `lstm`
+                                         the network of recurrent.py
     net = twin(x, cond, sigma, mean)     x [B,C,H,W] float32; cond [B] as the SDE gives it; sigma [B]
                                          noise over mean of x, used with input_fourier and levels; mean [B]
                                          that mean factor, used with levels
@@ -372,6 +373,13 @@ def configuration(path):
     return config
 
 
+def network(config):
+    if config["model"]["name"] == "lstm":
+        import recurrent
+        return recurrent.Features(config["model"], config["shape"])
+    return Twin(model_options(config), config["shape"])
+
+
 def load(path, which="ema"):
     """The network of a checkpoint and its configuration.
 
@@ -382,6 +390,6 @@ def load(path, which="ema"):
     with h5py.File(path, "r") as f:
         group = f[which] if which in f else f["params"]
         state = {name: torch.from_numpy(group[name][...]) for name in group}
-    twin = Twin(model_options(config), config["shape"])
+    twin = network(config)
     twin.load_state_dict(state)
     return twin, config

@@ -125,6 +125,11 @@ with open(root + "/experiments/peer/twin.py") as f:
 known = set(re.findall(r'"(\w+)"', re.search(r"KNOWN = \{(.*?)\}", twin, re.S).group(1)))
 known |= set(re.findall(r'"(\w+)":', re.search(r"LEFT = \{(.*?)\}", twin, re.S).group(1)))
 assert options and options == known, "the twin lacks or invents: %s" % (options ^ known)
+with open(root + "/src/model/lstm.c") as f:
+    options = set(re.findall(r"PF_OPT\w*\(lstm, (\w+),", f.read()))
+with open(root + "/experiments/peer/recurrent.py") as f:
+    known = set(re.findall(r'"(\w+)"', re.search(r"KNOWN = \{(.*?)\}", f.read(), re.S).group(1)))
+assert options and options == known, "the recurrent twin lacks or invents: %s" % (options ^ known)
 PY
 
 # what cannot be compared ends with one sentence
