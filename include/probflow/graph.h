@@ -353,8 +353,9 @@ typedef struct pf_lstm_opt {
  *     h_l = sigmoid(o) tanh(c_l),   c and h begin as 0,
  * W = NAME.weight_ih_lk [4h,c], U = NAME.weight_hh_lk [4h,h], b = NAME.bias_ih_lk, d = NAME.bias_hh_lk [4h]; all begin as
  * U(+-hidden^-1/2).  Where there is nothing the state stays and the output is 0.
- * Memory  beyond the output: 6 hidden floats a position where these are at most 2^23 of a plan, the gates being kept; else
- *         hidden floats a position and the cells at about sqrt(L) of them, from which gates are computed again.
+ * Memory  beyond the output, samples rounded up to 8: 6 hidden floats a position where these are at most 2^23 in all, the
+ *         gates being kept; else hidden floats a position and the cells at about sqrt(L) of them, from which gates are
+ *         computed again.
  * Source  Hochreiter and Schmidhuber 1997, Gers et al. 2000; names and order as in torch.nn.LSTM.
  * Test    an_lstm_is_its_recurrence, padding_leaves_the_state_alone, lstms_agree, long_lstms_agree */
 pf_node pf_lstm(pf_graph *g, pf_node x, const pf_lstm_opt *o);
