@@ -38,6 +38,68 @@ static void recurrent_networks_are_read_from_their_arguments(void **state)
     assert_non_null(strstr(pf_error_message(), "direction"));
 }
 
+static pf_status read_flow(const char *which, const char *more, pf_published *p)
+{
+    char text[1024];
+    snprintf(
+        text, sizeof text,
+        "{\"network\": \"argmax_flows.model.%s\", \"data_shape\": [1, 9], \"num_classes\": 27, "
+        "\"num_steps\": 2, \"context_size\": 12, \"lstm_size\": 32, \"lstm_layers\": 1, %s}",
+        which, more);
+    *p = (pf_published){0};
+    return pf_published_options(text, p);
+}
+
+static void flows_are_read_from_their_arguments(void **state)
+{
+    (void)state;
+    static const char ar[] = "ar.flow.ArgmaxARFlow",
+                      coupling[] = "coupling.flow.ArgmaxCouplingFlow";
+    pf_published p;
+    pf_model want =
+        model("lstm", "variant=features;width=32;depth=1;input_dropout=0.25;places=9");
+    assert_int_equal(
+        read_flow(ar,
+                  "\"encoder_steps\": 0, \"encoder_bins\": null, \"context_lstm_size\": 20, "
+                  "\"context_lstm_layers\": 2, \"input_dp_rate\": 0.25",
+                  &p),
+        PF_OK);
+    assert_memory_equal(&p.model, &want, sizeof want);
+    assert_true(p.symbols == 27 && pf_shape_same(p.shape, (pf_shape){1, 1, 9}));
+    const pf_published_flow flow = {
+        .steps = 2, .mixtures = 27, .turns = 1, .context = 12, .layers = 2, .width = 20};
+    assert_memory_equal(&p.flow, &flow, sizeof flow);
+    assert_int_equal(
+        read_flow(coupling,
+                  "\"encoder_steps\": 0, \"context_ff_size\": 20, \"num_mixtures\": 8, "
+                  "\"perm_channel\": \"conv\", \"perm_length\": \"none\"",
+                  &p),
+        PF_OK);
+    const pf_published_flow couples = {.steps = 2,
+                                       .couples = 1,
+                                       .mixtures = 8,
+                                       .mixes = 1,
+                                       .context = 12,
+                                       .layers = 1,
+                                       .width = 20};
+    assert_memory_equal(&p.flow, &couples, sizeof couples);
+    /* what they have and we do not is refused by its name */
+    static const char *const no[] = {"\"encoder_steps\": 2", "\"actnorm\": true",
+                                     "\"base_dist\": \"gumbel\"",
+                                     "\"perm_channel\": \"shuffle\""};
+    static const char *const named[] = {"encoder_steps", "actnorm", "base_dist",
+                                        "perm_channel"};
+    for (int i = 0; i < 4; i++) {
+        char more[256];
+        snprintf(more, sizeof more, "\"context_lstm_size\": 20, %s%s",
+                 i ? "\"encoder_steps\": 0, " : "", no[i]);
+        assert_int_equal(read_flow(ar, more, &p), PF_EARG);
+        assert_non_null(strstr(pf_error_message(), named[i]));
+    }
+    assert_int_equal(read_flow(ar, "\"context_lstm_size\": 20", &p), PF_EFORMAT);
+    assert_non_null(strstr(pf_error_message(), "encoder_steps"));
+}
+
 enum { L = 5, C = 3, PER = 4, OUT = C * PER };
 
 static pf_graph *features(const char *settings)
@@ -220,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recurrent_networks_are_read_from_their_arguments),
+        cmocka_unit_test(flows_are_read_from_their_arguments),
         cmocka_unit_test(features_have_published_names_and_shapes),
         cmocka_unit_test(a_channel_sees_what_lies_before_it),
         cmocka_unit_test(a_row_that_ends_early_is_a_shorter_row),

@@ -12,6 +12,14 @@ typedef struct pf_published_levels {
     int rescaled, logit; /* 1: their images are not in [0,1] but in [-1,1], or are logits */
 } pf_published_levels;
 
+/* An argmax flow. */
+typedef struct pf_published_flow {
+    int steps;   /* 0: it is none */
+    int couples; /* 1: of couplings, whose encoder is a perceptron; 0: autoregressive, an LSTM */
+    int mixtures, turns, mixes; /* logistics; between two steps rows turn and channels mix */
+    int context, layers, width; /* of the encoder */
+} pf_published_flow;
+
 typedef struct pf_published {
     pf_model model;
     pf_shape
@@ -21,7 +29,8 @@ typedef struct pf_published {
     pf_published_levels levels;
     int symbols; /* that tokens are of; 0: it is no network of tokens */
     int mask;    /* 1: the network knows one symbol more, the mask, and has a logit for it */
-    int told;  /* 1: its method tells it the noise sigma; 0: of a network with a mask, zeros */
+    int told; /* 1: its method tells it the noise sigma; 0: of a network with a mask, zeros */
+    pf_published_flow flow;
     int steps; /* of its chain, whose index i it is told as 4000 i/steps; 0: it has none */
 } pf_published;
 
@@ -44,11 +53,13 @@ typedef struct pf_published {
  *   argmax_flows.model.CategoricalNF.         the arguments of the constructor: c_in, c_out, hidden_size, max_seq_len,
  *   networks.autoregressive_layers.           num_layers, num_mixtures, ...; the network of one step of the flow, whose
  *   AutoregressiveLSTMModel                   output are the parameters of its mixtures
+ *   argmax_flows.model.ar.flow.ArgmaxARFlow,  the arguments of the constructor: data_shape, num_classes, num_steps,
+ *   ....coupling.flow.ArgmaxCouplingFlow      encoder_steps (0), context_size, lstm_size, ...; the whole flow
  * Keys that are not given keep their authors' defaults; sizes and channels are required.
  * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
  * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options,
  *         refinenets_are_read_from_their_configuration, transformers_are_read_from_their_arguments,
- *         recurrent_networks_are_read_from_their_arguments */
+ *         recurrent_networks_are_read_from_their_arguments, flows_are_read_from_their_arguments */
 PF_MUST_USE pf_status pf_published_options(const char *json, pf_published *out);
 
 /* Named arrays as they lie in a file. */

@@ -97,10 +97,34 @@ static PF_MUST_USE pf_status set_masked(const job *j, pf_method *m)
     return PF_OK;
 }
 
+/* Argmax flows, whose options are those of their network. */
+static PF_MUST_USE pf_status set_flow(const job *j, pf_method *m)
+{
+    const pf_published_flow *f = &j->is.flow;
+    const struct {
+        const char *name;
+        int value;
+    } numbers[] = {{"steps", f->steps},
+                   {"mixtures", f->mixtures},
+                   {"context", f->context},
+                   {"context_layers", f->layers},
+                   {"context_width", f->width}};
+    const char *const words[][2] = {{"flow", f->couples ? "coupling" : "autoregressive"},
+                                    {"channels", f->mixes ? "mix" : "stay"},
+                                    {"turn", f->turns ? "true" : "false"},
+                                    {"encoder", f->couples ? "perceptron" : "lstm"}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        PF_TRY(set_number(m, numbers[i].name, numbers[i].value));
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        PF_TRY(pf_opt_set(m->ops->opts, "method", words[i][0], words[i][1], &m->opt));
+    return PF_OK;
+}
+
 /* What the description of a network tells of its method. */
 static PF_MUST_USE pf_status set_known(const job *j, pf_method *m)
 {
     if (j->is.levels.n) return set_ladder(j, m);
+    if (j->is.flow.steps) return set_flow(j, m);
     return j->is.steps ? set_number(m, "steps", j->is.steps) : set_masked(j, m);
 }
 
@@ -109,7 +133,7 @@ static const char *known_method(const job *j)
 {
     if (j->is.levels.n) return "ncsn";
     if (!j->is.symbols) return NULL;
-    return j->is.mask ? "masked" : "multinomial";
+    return j->is.flow.steps ? "argmax" : j->is.mask ? "masked" : "multinomial";
 }
 
 /* A method by name where the file has one, else the SDE; networks of noise levels and of tokens know their method. */

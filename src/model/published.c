@@ -1,6 +1,6 @@
 /* Published networks: their authors' options as ours, so that no wrong option passes unnoticed.  A family of networks is a
  * row of `families`. */
-#include <probflow/published.h>
+#include "model/published_impl.h"
 
 #include <probflow/config.h>
 #include <probflow/memory.h>
@@ -8,26 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct described { /* a description that is being read */
-    pf_config *c;
-    pf_published *to;
-} described;
-
-/* A key of theirs whose value is the value of one of our options. */
-typedef struct key {
-    const char *theirs, *ours;
-    const char *absent; /* what it means to leave it out; NULL: our default */
-} key;
-
-/* Networks of one repository: their keys, and what takes more than a copy. */
-typedef struct family {
-    const char *network, *model; /* value of the key "network"; NULL: there is none */
-    const key *keys;             /* ends with zeros */
-    pf_status (*rest)(described *d);
-    const char *const
-        *nullable; /* keys that may be null, and sections that say nothing of ours */
-} family;
 
 static const char *const never[] = {"false", NULL};
 
@@ -347,8 +327,7 @@ static const key dit_keys[] = {
 };
 /* clang-format on */
 
-/* The keys without which the parameters have no shapes. */
-static PF_MUST_USE pf_status need(const described *d, const char *const *names)
+pf_status pf_published_need(const described *d, const char *const *names)
 {
     for (; *names; names++)
         PF_REQUIRE(pf_config_get(d->c, *names), PF_EFORMAT,
@@ -372,7 +351,7 @@ static pf_status multinomial_rest(described *d)
     static const char *const names[] = {"input_dim", "output_dim",  "dim",           "depth",
                                         "n_blocks",  "max_seq_len", "num_timesteps", NULL};
     text o;
-    PF_TRY(need(d, names));
+    PF_TRY(pf_published_need(d, names));
     PF_TRY(pf_config_section(d->c, "", multinomial_opts, &o));
     PF_REQUIRE(!o.pkm_layers.n, PF_EARG,
                "net.pkm_layers: layers with product keys are unknown");
@@ -387,51 +366,12 @@ static pf_status dit_rest(described *d)
     static const char *const names[] = {"vocab_size", "hidden_size", "n_blocks",
                                         "n_heads",    "cond_dim",    NULL};
     text o;
-    PF_TRY(need(d, names));
+    PF_TRY(pf_published_need(d, names));
     PF_TRY(pf_config_section(d->c, "", dit_opts, &o));
     d->to->mask = 1;
     d->to->told = o.time_conditioning;
     PF_TRY(set(d, "variant", "dit"));
     return set_row(d, o.length, o.vocab_size - 1, o.vocab_size);
-}
-
-/* ---- argmax_flows: the network of one step of its autoregressive flow ---- */
-
-typedef struct argmax {
-    int c_in, c_out, num_mixtures, max_seq_len, direction;
-    char buffers[PF_STR_MAX];
-} argmax;
-
-/* clang-format off */
-static const pf_opt argmax_opts[] = {
-    PF_OPT(argmax, c_in, PF_INT, 0, 2, 65536, "channels of a position"),
-    PF_OPT(argmax, c_out, PF_INT, 0, 2, 1e7, "numbers a position"),
-    PF_OPT(argmax, num_mixtures, PF_INT, 0, 1, 65536, "logistics, where c_out is c_in (2 + 3 num_mixtures)"),
-    PF_OPT(argmax, max_seq_len, PF_INT, 0, 1, 1e6, "positions"),
-    PF_OPT(argmax, direction, PF_INT, 0, 0, 0, "1: from the end of a row, as no published network reads it"),
-    PF_OPT_STR(argmax, buffers, "", "their tensors that follow from the options"),
-    { 0 }
-};
-static const key argmax_keys[] = {
-    {"hidden_size", "width", NULL}, {"num_layers", "depth", "1"}, {"dp_rate", "dropout", "0"},
-    {"input_dp_rate", "input_dropout", "0"}, {"max_seq_len", "places", NULL}, {0}
-};
-/* clang-format on */
-
-static pf_status argmax_rest(described *d)
-{
-    static const char *const names[] = {"c_in", "c_out", "hidden_size", "max_seq_len", NULL};
-    argmax o;
-    PF_TRY(need(d, names));
-    PF_TRY(pf_config_section(d->c, "", argmax_opts, &o));
-    PF_REQUIRE(!o.num_mixtures || (double)o.c_out == o.c_in * (2.0 + 3.0 * o.num_mixtures),
-               PF_EFORMAT, "net.c_out is %d, want c_in (2 + 3 num_mixtures), %.0f", o.c_out,
-               o.c_in * (2.0 + 3.0 * o.num_mixtures));
-    if (!d->to->shape.h) d->to->shape = (pf_shape){1, o.max_seq_len, o.c_in};
-    PF_REQUIRE(d->to->shape.c == o.c_in, PF_EFORMAT,
-               "the network's channels are %d, and positions have %d", o.c_in, d->to->shape.c);
-    d->to->out = (pf_shape){1, d->to->shape.w, o.c_out};
-    return set(d, "variant", "features");
 }
 
 /* ---- all of them ---- */
@@ -453,7 +393,9 @@ static const family families[] = {
     {"ncsnv2.models.ncsnv2.NCSNv2Deepest", "refinenet", ncsn_keys, ncsn_rest, no_null},
     {"multinomial_diffusion.text_diffusion.layers.transformer.LinearAttentionTransformerEmbedding", "transformer", multinomial_keys, multinomial_rest, multinomial_null},
     {"mdlm.models.dit.DIT", "transformer", dit_keys, dit_rest, no_null},
-    {"argmax_flows.model.CategoricalNF.networks.autoregressive_layers.AutoregressiveLSTMModel", "lstm", argmax_keys, argmax_rest, no_null},
+    {"argmax_flows.model.CategoricalNF.networks.autoregressive_layers.AutoregressiveLSTMModel", "lstm", pf_argmax_step_keys, pf_argmax_step, no_null},
+    {"argmax_flows.model.ar.flow.ArgmaxARFlow", "lstm", pf_argmax_flow_keys, pf_argmax_autoregressive, pf_argmax_null},
+    {"argmax_flows.model.coupling.flow.ArgmaxCouplingFlow", "lstm", pf_argmax_flow_keys, pf_argmax_coupling, pf_argmax_null},
 };
 /* clang-format on */
 enum { FAMILIES = sizeof families / sizeof *families };
@@ -492,6 +434,7 @@ pf_status pf_published_options(const char *json, pf_published *out)
     out->mask = out->told = out->steps = 0;
     out->levels = (pf_published_levels){0};
     out->out = (pf_shape){0, 0, 0};
+    out->flow = (pf_published_flow){0};
     PF_TRY(pf_config_parse_but(json, "network description", "fixed", &d.c));
     pf_status st = describe(&d);
     pf_config_free(d.c);

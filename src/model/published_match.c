@@ -20,6 +20,10 @@ static const char *const buffers[] = {"sigmas",
                                       "Lt_count",
                                       NULL};
 
+/* The same of modules inside: what argmax flows turn around and mask by. */
+static const char *const inner[] = {"permutation", "mask_in_to_features",
+                                    "mask_features_to_hidden", "mask_hidden_to_out", NULL};
+
 static const char *plain(const char *name)
 {
     for (const char *const *p = prefixes; *p; p++)
@@ -29,8 +33,11 @@ static const char *plain(const char *name)
 
 static int is_buffer(const char *name)
 {
+    const char *dot = strrchr(name, '.');
     for (const char *const *b = buffers; *b; b++)
         if (!strcmp(plain(name), *b)) return 1;
+    for (const char *const *b = inner; dot && *b; b++)
+        if (!strcmp(dot + 1, *b)) return 1;
     return 0;
 }
 
