@@ -163,3 +163,25 @@ pf_node pf_argmax_build(const void *self, const pf_model *m, pf_graph *g,
     pf_node nats = pf_normal_nats(g, "base_dist", f.v);
     return pf_concat(g, pf_concat(g, log_q, nats), f.volumes);
 }
+
+/* ---- what it is shown and what it says ---- */
+
+int pf_argmax_show(const pf_argmax *a, const pf_batch *b, int s, const pf_draw *d,
+                   void *const *in)
+{
+    size_t D = a->cat.D, n = D * (size_t)a->B;
+    int32_t *tokens = (int32_t *)in[PF_ARGMAX_TOKENS] + (size_t)s * D;
+    float *noise = in[PF_ARGMAX_NOISE], *cond = in[PF_ARGMAX_COND];
+    pf_draw_normal(d, 0, n, noise + (size_t)s * n);
+    if (cond) cond[s] = 0.0f;
+    return pf_cat_take(&a->cat, b, s, tokens);
+}
+
+double pf_argmax_nats(const pf_argmax *a, int n, const float *net)
+{
+    double sum = 0.0;
+    for (int l = 0; l < n; l++)
+        for (int c = 0; c < a->columns; c++)
+            sum += pf_argmax_side(c) * (double)net[(size_t)l * (size_t)a->columns + (size_t)c];
+    return sum;
+}

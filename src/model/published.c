@@ -327,14 +327,6 @@ static const key dit_keys[] = {
 };
 /* clang-format on */
 
-pf_status pf_published_need(const described *d, const char *const *names)
-{
-    for (; *names; names++)
-        PF_REQUIRE(pf_config_get(d->c, *names), PF_EFORMAT,
-                   "the network's description lacks '%s'", *names);
-    return PF_OK;
-}
-
 /* Rows of this length, or of what is known of it. */
 static PF_MUST_USE pf_status set_row(described *d, int length, int symbols, int columns)
 {

@@ -26,7 +26,14 @@ typedef struct family {
 } family;
 
 /* The keys without which the parameters have no shapes; names ends with NULL. */
-PF_MUST_USE pf_status pf_published_need(const described *d, const char *const *names);
+PF_MUST_USE static inline pf_status pf_published_need(const described *d,
+                                                      const char *const *names)
+{
+    for (; *names; names++)
+        PF_REQUIRE(pf_config_get(d->c, *names), PF_EFORMAT,
+                   "the network's description lacks '%s'", *names);
+    return PF_OK;
+}
 
 /* Of argmax flows, published_argmax.c. */
 extern const key pf_argmax_step_keys[], pf_argmax_flow_keys[];
