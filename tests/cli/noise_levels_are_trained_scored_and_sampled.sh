@@ -31,6 +31,10 @@ grep -qE '^nll_ode +[0-9.]+ \+- [0-9.]+ bits/dim' "$tmp/bpd.out" || { cat "$tmp/
 same "$tmp/bpd1.h5" "$tmp/bpd2.h5"
 same_numbers "$tmp/s1.h5" "$tmp/s2.h5"
 "$probflow" bpd "$run" --limit 4 --set likelihood.estimand=bound --out "$tmp/bound.h5" --quiet >/dev/null || fail "bound"
+# results of both estimands in one table, where what was not asked for stands as NaN
+/usr/bin/python3 "$root/experiments/habits/compare" "$tmp" bound bpd1 >"$tmp/table" || fail "no table of both"
+grep -qE '^\| bpd1 \| nll_ode \| 8 \| -?[0-9.]+ ± [0-9.]+' "$tmp/table" && grep -qE 'bpd1 minus bound \| nll_ode - bound \| 4 \| [+-][0-9.]+ ±' "$tmp/table" ||
+    { cat "$tmp/table"; fail "not the numbers of both"; }
 for s in ode reverse_diffusion; do
     "$probflow" sample "$run" -n 2 --set sample.name=$s --set sample.steps=5 --out "$tmp/$s.h5" --quiet >/dev/null || fail "sampler $s"
 done
