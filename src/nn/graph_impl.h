@@ -33,7 +33,7 @@ struct pf_graph {
     int n_node, cap_node;
     pf_param *param;
     int n_param, cap_param;
-    size_t floats; /* parameter block with padding */
+    size_t floats;            /* parameter block with padding */
     char prefix[PF_NAME_MAX]; /* of the names of parameters */
     pf_gname *names;
     pf_gints *ints;             /* that attributes point to */
