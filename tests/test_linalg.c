@@ -3,11 +3,9 @@
 #include <probflow/random.h>
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-#include <cmocka.h>
+
+#include "checks.h"
 
 enum { N = 17 };
 /* Rounding of N-term sums of numbers of size 1 in double, with a margin of 100. */
@@ -118,22 +116,25 @@ static void an_indefinite_matrix_is_refused_in_words(void **state)
 static void an_inverse_undoes_its_matrix(void **state)
 {
     (void)state;
-    double a[N * N], left[N * N], inverse[N * N], one[N * N];
+    double a[N * N], back[N * N], inverse[N * N], one[N * N], volume, of_inverse;
     fill(9, N * N, a);
     a[0] = 0.0; /* the first pivot is not on the diagonal */
-    memcpy(left, a, sizeof a);
-    double volume = pf_linalg_invert(N, left, inverse);
+    memcpy(inverse, a, sizeof a);
+    must(pf_linalg_invert(N, inverse, &volume));
     pf_gemm g = {.m = N, .n = N, .k = N, .alpha = 1.0};
     pf_linalg_gemm(&g, a, inverse, one);
     for (int i = 0; i < N * N; i++)
         assert_true(fabs(one[i] - (i % (N + 1) == 0)) < 100 * TOL); /* times its condition */
-    memcpy(left, inverse, sizeof left);
-    assert_true(fabs(pf_linalg_invert(N, left, NULL) + volume) < 100 * TOL);
-    const double turn[4] = {0.0, -2.0, 3.0, 0.0}, none[4] = {1.0, 2.0, 2.0, 4.0};
-    memcpy(left, turn, sizeof turn);
-    assert_true(fabs(pf_linalg_invert(2, left, NULL) - log(6.0)) < 1e-15);
-    memcpy(left, none, sizeof none);
-    assert_true(pf_linalg_invert(2, left, NULL) == -INFINITY);
+    memcpy(back, inverse, sizeof back);
+    must(pf_linalg_invert(N, back, &of_inverse));
+    assert_true(fabs(of_inverse + volume) < 100 * TOL);
+    double turn[4] = {0.0, -2.0, 3.0, 0.0}, none[4] = {1.0, 2.0, 2.0, 4.0};
+    must(pf_linalg_invert(2, turn, &volume));
+    assert_true(fabs(volume - log(6.0)) < 1e-15);
+    assert_true(fabs(turn[1] - 1.0 / 3.0) < 1e-15 && fabs(turn[2] + 0.5) < 1e-15);
+    assert_int_equal(pf_linalg_invert(2, none, NULL), PF_ENUMERIC);
+    assert_string_equal(pf_error_message(), "a 2 by 2 matrix has no inverse");
+    assert_int_equal(pf_linalg_invert(PF_LINALG_INVERT_MAX + 1, a, NULL), PF_EARG);
 }
 
 int main(void)

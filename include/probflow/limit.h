@@ -7,8 +7,8 @@
 
 typedef struct pf_limit pf_limit;
 
-/* Every convolution, linear map, product of attention (also of windows and linear attention) and step of a recurrence of one forward and one
- * backward of p, in their order, as oneDNN's own primitives on NHWC activations and nothing else.  Shapes and gradients are
+/* Every convolution, linear map, product of attention (also of windows and linear attention) and step of a recurrence of
+ * one forward and one backward of p, in their order, as oneDNN's own primitives on NHWC activations and nothing else.  Shapes and gradients are
  * those of p.  Convolutions are direct sums.  Weights are packed beforehand in the layout oneDNN prefers, and
  * their gradients stay in it.  bf16 = 0: all in f32; 1: activations and weights in bf16.
  * Memory is as cold as in a plan: each weight has its own; what backward reads of the forward pass, and

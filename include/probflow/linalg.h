@@ -18,9 +18,10 @@ PF_MUST_USE pf_status pf_linalg_cholesky(int n, double *a, double *logdet);
 /* x [m,n] <- L^-1 applied to each of the m rows, L [n,n] lower triangular. */
 void pf_linalg_solve_lower(int m, int n, const double *l, double *x);
 
-/* a [n,n] becomes the identity and inverse [n,n] its inverse (NULL: not wanted), by rows with the largest pivots; log |det a|,
- * -infinity where there is no inverse.  Test  an_inverse_undoes_its_matrix */
-double pf_linalg_invert(int n, double *a, double *inverse);
+/* a [n,n], n up to PF_LINALG_INVERT_MAX, becomes its inverse; log_det (NULL: not wanted) = log |det a|.  Takes no memory.
+ * Fails PF_EARG: n; PF_ENUMERIC: a has none, or is not finite.  Test  an_inverse_undoes_its_matrix */
+enum { PF_LINALG_INVERT_MAX = 64 };
+PF_MUST_USE pf_status pf_linalg_invert(int n, double *a, double *log_det);
 
 /* c [m,n] = alpha op(a) op(b) + beta c;  ta/tb: 0 as stored, 1 transposed; k is the inner length. */
 typedef struct pf_gemm {

@@ -65,31 +65,19 @@ void pf_linalg_gemm(const pf_gemm *g, const double *a, const double *b, double *
                 g->ta ? g->m : g->k, b, g->tb ? g->k : g->n, g->beta, c, g->n);
 }
 
-double pf_linalg_invert(int n, double *a, double *inverse)
+pf_status pf_linalg_invert(int n, double *a, double *log_det)
 {
-    double sum = 0.0;
-    for (int i = 0; inverse && i < n * n; i++) inverse[i] = i % (n + 1) == 0;
-    for (int k = 0; k < n; k++) {
-        int best = k;
-        for (int i = k; i < n; i++)
-            if (fabs(a[i * n + k]) > fabs(a[best * n + k])) best = i;
-        double pivot = a[best * n + k];
-        if (pivot == 0.0) return -INFINITY;
-        sum += log(fabs(pivot));
-        for (int half = 0; half < 1 + !!inverse; half++) {
-            double *m = half ? inverse : a;
-            for (int j = 0; j < n; j++) {
-                double row = m[best * n + j] / pivot;
-                m[best * n + j] = m[k * n + j];
-                m[k * n + j] = row;
-            }
-        }
-        for (int i = 0; i < n; i++) {
-            double times = i == k ? 0.0 : a[i * n + k];
-            for (int j = 0; j < n; j++) a[i * n + j] -= times * a[k * n + j];
-            for (int j = 0; inverse && j < n; j++)
-                inverse[i * n + j] -= times * inverse[k * n + j];
-        }
-    }
-    return sum;
+    lapack_int pivot[PF_LINALG_INVERT_MAX];
+    double work[PF_LINALG_INVERT_MAX], sum = 0.0;
+    PF_REQUIRE(n > 0 && n <= PF_LINALG_INVERT_MAX, PF_EARG,
+               "inverse of a %d by %d matrix, want at most %d rows", n, n,
+               PF_LINALG_INVERT_MAX);
+    pf_blas_settle();
+    /* the inverse of the transposed matrix is the transposed inverse, so the order does not matter */
+    lapack_int info = LAPACKE_dgetrf(LAPACK_COL_MAJOR, n, n, a, n, pivot);
+    for (int i = 0; !info && i < n; i++) sum += log(fabs(a[(size_t)i * (size_t)(n + 1)]));
+    if (!info) info = LAPACKE_dgetri_work(LAPACK_COL_MAJOR, n, a, n, pivot, work, n);
+    PF_REQUIRE(info == 0, PF_ENUMERIC, "a %d by %d matrix has no inverse", n, n);
+    if (log_det) *log_det = sum;
+    return PF_OK;
 }

@@ -18,6 +18,7 @@ typedef struct chain {
     pf_view_opt view;
     pf_argmax_inverse *inverse; /* made by the first sample */
     double *w;                  /* [batch,draws] */
+    int *length;                /* [batch] entries that are no padding */
     double *again;              /* [batch,D,B] rows drawn anew; NULL until then */
     int64_t calls, unfit;
 } chain;
@@ -29,20 +30,20 @@ static size_t state_of(const pf_argmax *a)
 
 /* ---- the bound ---- */
 
-static PF_MUST_USE pf_status find_draw(chain *c, const pf_batch *b, int j, int *length)
+static PF_MUST_USE pf_status find_draw(chain *c, const pf_batch *b, int j)
 {
     const pf_argmax *a = c->a;
     size_t row = a->cat.D * (size_t)a->columns;
     uint32_t step = b->step * (uint32_t)a->opt.draws + (uint32_t)j;
     for (int s = 0; s < b->B; s++) {
         const pf_draw d = {b->seed, PF_STREAM_EVAL_NOISE, b->sample[s], step};
-        length[s] = pf_argmax_show(a, b, s, &d, c->pass.in);
+        c->length[s] = pf_argmax_show(a, b, s, &d, c->pass.in);
     }
     PF_TRY(pf_pass_run(&c->pass, b));
     c->calls++;
     for (int s = 0; s < b->B; s++)
         c->w[s * a->opt.draws + j] =
-            -pf_argmax_nats(a, length[s], c->pass.out + (size_t)s * row);
+            -pf_argmax_nats(a, c->length[s], c->pass.out + (size_t)s * row);
     return PF_OK;
 }
 
@@ -52,12 +53,7 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
     int bounds = 0, draws = c->a->opt.draws;
     PF_TRY(pf_pass_fits(&c->pass, b));
     for (int s = 0; s < b->B; s++) bounds |= i[s] == 0;
-    int *length = pf_zalloc((size_t)b->B * sizeof *length);
-    PF_REQUIRE(length, PF_EMEM, "no memory for %d bounds", b->B);
-    pf_status st = PF_OK;
-    for (int j = 0; bounds && j < draws && !st; j++) st = find_draw(c, b, j, length);
-    pf_free(length);
-    if (st) return pf_trail(st, PF_WHERE);
+    for (int j = 0; bounds && j < draws; j++) PF_TRY(find_draw(c, b, j));
     for (int s = 0; s < b->B; s++)
         nats[s] = i[s] ? 0.0 : -pf_argmax_bound(draws, c->w + s * draws, NULL);
     return PF_OK;
@@ -154,6 +150,7 @@ static void release(void *self)
     pf_pass_free(&c->pass);
     pf_argmax_inverse_free(c->inverse);
     pf_free(c->w);
+    pf_free(c->length);
     pf_free(c->again);
     pf_free(c);
 }
@@ -165,7 +162,8 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     c->view = *o;
     c->view.with = NULL;
     c->w = pf_zalloc((size_t)o->batch * (size_t)c->a->opt.draws * sizeof *c->w);
-    PF_REQUIRE(c->w, PF_EMEM, "no memory for a chain of %d samples", o->batch);
+    c->length = pf_zalloc((size_t)o->batch * sizeof *c->length);
+    PF_REQUIRE(c->w && c->length, PF_EMEM, "no memory for a chain of %d samples", o->batch);
     PF_TRY(pf_pass_create(&c->pass, n, o, 0, o->with ? &((const chain *)o->with)->pass : NULL));
     return PF_OK;
 }

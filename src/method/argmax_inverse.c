@@ -103,12 +103,12 @@ static PF_MUST_USE pf_status take_mixing(const pf_argmax *a, const pf_net *n, in
 {
     size_t B = (size_t)a->B;
     if (!k || a->opt.channels != PF_ARGMAX_CHANNELS_MIX) return PF_OK;
-    b->turned = pf_zalloc(2 * B * B * sizeof *b->turned);
+    b->turned = pf_zalloc(B * B * sizeof *b->turned);
     PF_REQUIRE(b->turned, PF_EMEM, "no memory for a matrix of %zu numbers", B);
-    double *w = b->turned + B * B;
-    PF_TRY(find_doubles(n, pf_argmax_number(a, k) - 1, "weight", B * B, w));
-    PF_REQUIRE(isfinite(pf_linalg_invert(a->B, w, b->turned)), PF_ENUMERIC,
-               "parameter transforms.%d.weight has no inverse", pf_argmax_number(a, k) - 1);
+    PF_TRY(find_doubles(n, pf_argmax_number(a, k) - 1, "weight", B * B, b->turned));
+    if (pf_linalg_invert(a->B, b->turned, NULL))
+        PF_FAIL(PF_ENUMERIC, "parameter transforms.%d.weight has no inverse",
+                pf_argmax_number(a, k) - 1);
     return PF_OK;
 }
 

@@ -144,6 +144,11 @@ double pf_cat_place(const pf_cat *c, int k)
     return c->space.kind == PF_TOKENS ? k : 2.0 * k / (c->K - 1) - 1.0;
 }
 
+void pf_cat_datum(const pf_cat *c, int B, const double *x, double *out)
+{
+    for (size_t j = 0; j < (size_t)B * c->D; j++) out[j] = pf_cat_place(c, (int)x[j]);
+}
+
 int pf_cat_take(const pf_cat *c, const pf_batch *b, int s, int32_t *k)
 {
     const uint8_t *levels = c->space.kind == PF_LEVELS ? b->k : NULL;

@@ -83,6 +83,8 @@ int pf_cat_take(const pf_cat *c, const pf_batch *b, int s, int32_t *k);
 /* Model scale to category, the nearest one, and back. */
 int pf_cat_at(const pf_cat *c, double x);
 double pf_cat_place(const pf_cat *c, int k);
+/* The data [B,D] in model scale of states [B,D] that are categories; see pf_chain.datum. */
+void pf_cat_datum(const pf_cat *c, int B, const double *x, double *out);
 
 /* The largest of z [K], the first of equals. */
 int pf_cat_likeliest(int K, pf_cat_row z);

@@ -215,8 +215,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
 
 static pf_status datum(void *self, int B, const double *x, double *out)
 {
-    const pf_cat *cat = &((chain *)self)->m->cat;
-    for (size_t j = 0; j < (size_t)B * cat->D; j++) out[j] = pf_cat_place(cat, (int)x[j]);
+    pf_cat_datum(&((chain *)self)->m->cat, B, x, out);
     return PF_OK;
 }
 

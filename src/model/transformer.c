@@ -10,7 +10,8 @@
  *
  * Reads tokens and cond, the noise: sigma or a time of the masked method, 4000 i/T of the multinomial one.  Where a token
  * is below 0 there is nothing to attend to.  In place of tokens, where there are none, the numbers x of a row, of which
- * `in`, a linear map, takes the place of the table, and padding, which is below 0 where the row has ended.  Parameters have the published names, and begin as published.
+ * `in`, a linear map, takes the place of the table, and padding, which is below 0 where the row has ended.
+ * Parameters have the published names, and begin as published.
  * Source: Sahoo et al. 2024 and published code (models/dit.py); Hoogeboom et al. 2021 and published code
  *         (text_diffusion/layers/transformer.py) with linear-attention-transformer of January 2021. */
 #include <probflow/model.h>

@@ -127,10 +127,10 @@ pf_status pf_ref_turn_back(void *ctx, const pf_call *c)
 
 /* ---- invertible ---- */
 
-/* Three matrices of doubles. */
+/* Two matrices of doubles. */
 size_t pf_ref_invertible_scratch(const pf_site *s, void *ctx)
 {
-    return 6 * s->param_size[0];
+    return 4 * s->param_size[0];
 }
 
 static void copy_weight(const pf_call *c, double *a)
@@ -142,11 +142,10 @@ pf_status pf_ref_invertible(void *ctx, const pf_call *c)
 {
     const pf_site *s = c->site;
     int n = s->in[0].c;
-    double *a = (double *)c->scratch;
+    double *a = (double *)c->scratch, volume;
     copy_weight(c, a);
-    double volume = pf_linalg_invert(n, a, NULL);
-    PF_REQUIRE(isfinite(volume), PF_ENUMERIC,
-               "operator %s (invertible): its matrix has no inverse", s->name);
+    if (pf_linalg_invert(n, a, &volume))
+        PF_FAIL(PF_ENUMERIC, "operator %s (invertible): its matrix has no inverse", s->name);
     for (size_t p = 0; p < (size_t)s->B * positions_of(s); p++) {
         const float *x = c->in[0] + p * (size_t)n;
         float *y = c->out + p * (size_t)(n + 1);
@@ -161,14 +160,15 @@ pf_status pf_ref_invertible(void *ctx, const pf_call *c)
 }
 
 /* d log |det W| / dW is the inverse, transposed. */
-static void add_volume(const pf_call *c, double volume, double *dw)
+static PF_MUST_USE pf_status add_volume(const pf_call *c, double volume, double *dw)
 {
     int n = c->site->in[0].c;
-    double *a = (double *)c->scratch + n * n, *inverse = a + n * n;
-    copy_weight(c, a);
-    pf_linalg_invert(n, a, inverse);
+    double *inverse = (double *)c->scratch + n * n;
+    copy_weight(c, inverse);
+    PF_TRY(pf_linalg_invert(n, inverse, NULL));
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j++) dw[i * n + j] += volume * inverse[j * n + i];
+    return PF_OK;
 }
 
 pf_status pf_ref_invertible_back(void *ctx, const pf_call *c)
@@ -190,7 +190,7 @@ pf_status pf_ref_invertible_back(void *ctx, const pf_call *c)
         volume += g[n];
     }
     if (!c->gparam[0]) return PF_OK;
-    add_volume(c, volume, dw);
+    PF_TRY(add_volume(c, volume, dw));
     for (int i = 0; i < n * n; i++) c->gparam[0][i] = (float)dw[i];
     return PF_OK;
 }
