@@ -6,6 +6,7 @@
 #include "vectors/argmax.h"
 #include "vectors/d3pm.h"
 #include "vectors/gauss.h"
+#include "vectors/losses.h"
 #include "vectors/masked.h"
 #include "vectors/mixture_cdf.h"
 #include "vectors/multinomial.h"
@@ -18,33 +19,20 @@
 #include <string.h>
 
 static const vectors_kind *const kinds[] = {
-    &vectors_gauss_tables,
-    &vectors_gauss_decoder,
-    &vectors_gauss_pmv,
-    &vectors_gauss_bpd,
-    &vectors_gauss_law,
-    &vectors_gauss_steps,
-    &vectors_gauss_spacing,
-    &vectors_gauss_resampler,
-    &vectors_lucid,
-    &vectors_decoder,
-    &vectors_ddpmpp,
-    &vectors_ncsnpp,
-    &vectors_improved_unet,
-    &vectors_guided_unet,
-    &vectors_guided_classifier,
-    &vectors_ncsn,
-    &vectors_ncsn_net,
-    &vectors_ncsnv2_net,
-    &vectors_transformer,
-    &vectors_dit,
-    &vectors_sd15_gaussian,
-    &vectors_sd15_binomial,
-    &vectors_multinomial,
-    &vectors_md4,
-    &vectors_mdlm,
-    &vectors_d3pm,
-    &vectors_argmax,
+    &vectors_gauss_tables,  &vectors_gauss_decoder,
+    &vectors_gauss_pmv,     &vectors_gauss_bpd,
+    &vectors_gauss_law,     &vectors_gauss_steps,
+    &vectors_gauss_spacing, &vectors_gauss_resampler,
+    &vectors_lucid,         &vectors_losses,
+    &vectors_decoder,       &vectors_ddpmpp,
+    &vectors_ncsnpp,        &vectors_improved_unet,
+    &vectors_guided_unet,   &vectors_guided_classifier,
+    &vectors_ncsn,          &vectors_ncsn_net,
+    &vectors_ncsnv2_net,    &vectors_transformer,
+    &vectors_dit,           &vectors_sd15_gaussian,
+    &vectors_sd15_binomial, &vectors_multinomial,
+    &vectors_md4,           &vectors_mdlm,
+    &vectors_d3pm,          &vectors_argmax,
     &vectors_lstm,
 };
 

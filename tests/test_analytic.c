@@ -2,8 +2,6 @@
 #include "analytic.h"
 #include "likelihood_rows.h"
 
-static const char *const sdes[] = {"vp", "subvp", "ve"};
-
 /* |flow - closed form| <= rel |closed form| for B points at t_min.  The flow starts from the
  * prior instead of the true p_1, so the closed form is of p_1 replaced likewise: the comparison
  * takes log p_t_min(x) - log p_1(z) + log prior(z). */
@@ -25,14 +23,18 @@ static double worst_error(analytic *a, const pf_ode_opt *o, int B, const double 
 static void likelihood_of_a_gaussian_is_exact(void **state)
 {
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a;
         double x[3 * 64];
-        gaussian_create(64, sdes[k], 3, &a);
+        gaussian_create(64, pf_sdes[k]->name, 3, &a);
         gaussian_samples(&a, 1e-5, 70, 3, x);
+        /* where the mean falls to 5e-5 the solve spans log SNR of 40, and the scaled state grows to 2e4 */
+        double m, s, most;
+        pf_sde_marginal(&a.sde, 1.0, &m, &s);
+        most = m < 1e-3 ? 5e-5 : 1e-6;
         for (int i = 0; i < 2 * N_FORMS; i++) {
             pf_ode_opt o = in_form(ode_options(i % 2 ? PF_ERK : PF_ADAMS, 1e-8), i / 2);
-            assert_true(worst_error(&a, &o, 3, x) < 1e-6);
+            assert_true(worst_error(&a, &o, 3, x) < most);
         }
         analytic_free(&a);
     }
@@ -41,10 +43,10 @@ static void likelihood_of_a_gaussian_is_exact(void **state)
 static void likelihood_on_nodes_converges_geometrically_in_their_number(void **state)
 {
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a;
         double x[2 * 16], worst[3];
-        gaussian_create(16, sdes[k], 2, &a);
+        gaussian_create(16, pf_sdes[k]->name, 2, &a);
         gaussian_samples(&a, 1e-5, 84, 2, x);
         pf_ode_opt o = ode_options(PF_ADAMS, 1e-9);
         for (int i = 0; i < 3; i++) {
@@ -89,10 +91,10 @@ static void solver_error_sees_too_few_nodes(void **state)
 static void likelihood_of_a_mixture_is_exact(void **state)
 {
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a;
         double x[6 * 2];
-        mixture_create(2, sdes[k], 6, &a);
+        mixture_create(2, pf_sdes[k]->name, 6, &a);
         mixture_samples(&a, 1e-5, 72, 6, x);
         for (int i = 0; i < 2 * N_FORMS; i++) {
             pf_ode_opt o = in_form(ode_options(i % 2 ? PF_ERK : PF_ADAMS, 1e-8), i / 2);
@@ -124,12 +126,12 @@ static void hutchinson_mean_equals_the_exact_divergence_within_its_own_error(voi
     (void)state;
     enum { D = 16, K = 64 };
     for (int kind = PF_RADEMACHER; kind <= PF_GAUSSIAN; kind++)
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; pf_sdes[k]; k++) {
             analytic a;
             double x[D];
             row exact, row;
             pf_likelihood_opt o;
-            gaussian_create(D, sdes[k], 1, &a);
+            gaussian_create(D, pf_sdes[k]->name, 1, &a);
             gaussian_samples(&a, 1e-5, 76, 1, x);
             pf_opt_defaults(pf_likelihood_opts, &o);
             o.ode = ode_options(PF_ERK, 1e-7);
@@ -156,10 +158,10 @@ static void scaling_the_data_by_c_adds_d_log_c(void **state)
     (void)state;
     enum { D = 12 };
     const double c = 3.0;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a;
         double x[D], cx[D], z[D], div[1], lp[2], end[1];
-        gaussian_create(D, sdes[k], 1, &a);
+        gaussian_create(D, pf_sdes[k]->name, 1, &a);
         gaussian_samples(&a, 1e-5, 78, 1, x);
         pf_ode_opt o = ode_options(PF_ERK, 1e-9);
         o.t_min = 1e-7;
@@ -171,7 +173,7 @@ static void scaling_the_data_by_c_adds_d_log_c(void **state)
             lp[s] = end[0] + div[0];
             for (int i = 0; !s && i < D; i++) a.params[i] *= (float)c;
             for (int i = 0; !s && i < D * D; i++) a.params[D + i] *= (float)(c * c);
-            analytic_rebind(&a, sdes[k], 1);
+            analytic_rebind(&a, pf_sdes[k]->name, 1);
         }
         /* VE keeps noise 0.01 at t = 0, which does not scale: 0.01^2 tr(C^-1) nats, some 0.1 */
         double slack = k == 2 ? 0.5 : 1e-3;
@@ -185,11 +187,11 @@ static void rotating_the_data_leaves_the_likelihood(void **state)
 {
     (void)state;
     enum { D = 10 };
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a, r;
         double x[D], u[D], q[D * D], c[D * D], t[D * D], y[D], mean[D], lp, lq, u2 = 0.0;
-        gaussian_create(D, sdes[k], 1, &a);
-        gaussian_create(D, sdes[k], 1, &r);
+        gaussian_create(D, pf_sdes[k]->name, 1, &a);
+        gaussian_create(D, pf_sdes[k]->name, 1, &r);
         gaussian_samples(&a, 1e-5, 80, 1, x);
         for (int i = 0; i < D; i++) u[i] = normal(81, i), u2 += u[i] * u[i];
         for (int i = 0; i < D * D; i++)
@@ -204,7 +206,7 @@ static void rotating_the_data_leaves_the_likelihood(void **state)
         pf_linalg_gemm(&mv, mean, q, t);
         for (int i = 0; i < D; i++) r.params[i] = (float)t[i];
         for (int i = 0; i < D * D; i++) r.params[D + i] = (float)c[i];
-        analytic_rebind(&r, sdes[k], 1);
+        analytic_rebind(&r, pf_sdes[k]->name, 1);
         pf_ode_opt o = ode_options(PF_ADAMS, 1e-9);
         flow_logp(&a, &o, 1, x, &lp);
         flow_logp(&r, &o, 1, y, &lq);
@@ -269,14 +271,14 @@ static void check_score(analytic *a, int B, const double *x, double t0)
 static void scores_are_the_gradients_of_their_densities(void **state)
 {
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a;
         double x[4 * 5];
         for (int i = 0; i < 20; i++) x[i] = 0.4 * normal(91, i);
-        gaussian_create(5, sdes[k], 4, &a);
+        gaussian_create(5, pf_sdes[k]->name, 4, &a);
         check_score(&a, 4, x, 0.3);
         analytic_free(&a);
-        mixture_create(5, sdes[k], 4, &a);
+        mixture_create(5, pf_sdes[k]->name, 4, &a);
         check_score(&a, 4, x, 0.3);
         analytic_free(&a);
     }

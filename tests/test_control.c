@@ -2,8 +2,6 @@
 #include "analytic.h"
 #include "likelihood_rows.h"
 
-static const char *const sdes[] = {"vp", "subvp", "ve"};
-
 /* 2 D rows whose mean and maximum-likelihood covariance are a Gaussian's: mean +- sqrt(D) times
  * each column of its Cholesky factor. */
 typedef struct moments {
@@ -52,11 +50,11 @@ static void one_probe_is_exact_when_the_control_is_the_model(void **state)
     (void)state;
     enum { D = 16, B = 3 };
     for (int kind = PF_RADEMACHER; kind <= PF_GAUSSIAN; kind++)
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; pf_sdes[k]; k++) {
             analytic a;
             double x[B * D];
             row one[B], exact[B], plain[B];
-            gaussian_create(D, sdes[k], B, &a);
+            gaussian_create(D, pf_sdes[k]->name, B, &a);
             gaussian_samples(&a, 1e-5, 76, B, x);
             pf_control *c = NULL;
             must(make_control(D, a.params, a.params + D, &c));
@@ -84,7 +82,7 @@ typedef struct estimator {
 static void every_estimator_has_the_exact_divergence_as_mean(void **state)
 {
     (void)state;
-    enum { D = 6, B = 3, K = 800, N = 7 };
+    enum { D = 6, B = 3, K = 800, N = 7, N_SDE = 5 }; /* rows of pf_sdes */
     const estimator all[N] = {{PF_RADEMACHER, 1, 1, 0}, {PF_GAUSSIAN, 1, 1, 0},
                               {PF_RADEMACHER, 4, 0, 0}, {PF_RADEMACHER, 2, 1, 0},
                               {PF_RADEMACHER, 1, 0, 2}, {PF_RADEMACHER, 1, 1, 3},
@@ -96,7 +94,7 @@ static void every_estimator_has_the_exact_divergence_as_mean(void **state)
         double x[B * D];
         row rows[B], exact[B];
         pf_control *c = NULL;
-        mixture_create(D, sdes[e % 3], B, &a);
+        mixture_create(D, pf_sdes[e % N_SDE]->name, B, &a);
         mixture_samples(&a, 1e-5, 72, B, x);
         must(make_control(D, mean, cov, &c));
         pf_group g = {.first = 9, .B = B, .space = {.shape = {2, 3, 1}}, .x = x, .control = c};
@@ -205,10 +203,10 @@ static void subspace_is_exact_and_leaves_the_rest_to_the_probes(void **state)
 static void control_starts_where_the_noise_does(void **state)
 {
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         pf_sde sde;
         double m, s;
-        must(pf_sde_init(sdes[k], &sde));
+        must(pf_sde_init(pf_sdes[k]->name, &sde));
         double t = pf_control_start(&sde, 1e-5, 0.3);
         pf_sde_marginal(&sde, t, &m, &s);
         assert_near(s / m, 0.3, 1e-9);

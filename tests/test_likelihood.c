@@ -337,12 +337,11 @@ static void bound_of_a_gaussian_has_its_closed_form_as_mean(void **state)
 {
     (void)state;
     enum { D = 8, J = 400 };
-    const char *sdes[] = {"vp", "subvp", "ve"};
     static row rows[J];
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a;
         double x[D], y[D], e[D], w[D], basis[D * D], mean = 0.0, var = 0.0;
-        gaussian_create(D, sdes[k], 1, &a);
+        gaussian_create(D, pf_sdes[k]->name, 1, &a);
         gaussian_samples(&a, 1e-5, 50, 1, x);
         for (int i = 0; i < D * D; i++) basis[i] = (double)a.params[D + i];
         must(pf_linalg_eigh(D, basis, w));
@@ -386,15 +385,14 @@ static void bound_with_the_exact_score_is_tight_up_to_prior_and_decoder(void **s
 {
     (void)state;
     enum { D = 8, N = 2000 };
-    const char *sdes[] = {"vp", "subvp", "ve"};
     static row rows[N];
     static double x[N * D], e[N * D], gap[N];
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         analytic a;
         double w[D], basis[D * D], mean = 0.0, var = 0.0;
-        gaussian_create(D, sdes[k], N, &a);
+        gaussian_create(D, pf_sdes[k]->name, N, &a);
         for (int i = 0; i < D; i++) a.params[i] = 0.0f;
-        analytic_rebind(&a, sdes[k], N);
+        analytic_rebind(&a, pf_sdes[k]->name, N);
         for (int i = 0; i < D * D; i++) basis[i] = (double)a.params[D + i];
         must(pf_linalg_eigh(D, basis, w));
         for (int i = 0; i < N * D; i++) e[i] = sqrt(w[i % D]) * normal(55, i);

@@ -285,13 +285,12 @@ static void a_new_mlp_predicts_no_noise(void **state)
 static void a_new_network_with_levels_scores_independent_pixels(void **state)
 {
     (void)state;
-    static const char *const sdes[] = {"vp", "subvp", "ve"};
     enum { N = 16 };
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; pf_sdes[k]; k++) {
         pf_net *n = net("ddpmpp",
                         k == 2 ? "width=8;multipliers=1;blocks=1;levels=64;scale_by_sigma=1"
                                : "width=8;multipliers=1;blocks=1;levels=64",
-                        sdes[k], (pf_shape){4, 4, 1});
+                        pf_sdes[k]->name, (pf_shape){4, 4, 1});
         float *p = pf_zalloc(n->floats * sizeof *p);
         pf_graph_init_params(n->graph, 1, p);
         assert_int_equal(pf_net_set_params(n, p), PF_OK);

@@ -93,7 +93,9 @@ static void predictors_draw_from_the_gaussian(void **state)
 {
     (void)state;
     const char *names[] = {"reverse_diffusion", "euler_maruyama", "ancestral"};
-    const char *sdes[] = {"vp", "subvp", "ve"};
+    const char *sdes[] = {
+        "vp", "subvp",
+        "ve"}; /* the noise of the others changes by a factor in an even step at an end */
     /* a step changes log sigma by 8.5/250 (VE) or t by 1/250: bias of first order in that */
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 3; k++) moments_of(names[i], sdes[k], 250, 0.06);

@@ -23,6 +23,9 @@ typedef struct pf_sde_ops {
     /* What published networks return and see: 1 the score, 0 the noise, which is -std score; 1 std/mean, 0
      * 999 t. */
     int returns_score, sees_sigma;
+    /* Of networks that were trained on n noise levels: what time t is called there, and *std = the noise of its level.
+     * NULL: there are none. */
+    double (*label)(const void *self, int n, double t, double *std);
 } pf_sde_ops;
 
 /* An SDE with its options: plain data, copied freely. */

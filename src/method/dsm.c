@@ -17,7 +17,7 @@
 static const char *const weights[] = {"sigma2", "likelihood", NULL};
 static const char *const laws[] = {"uniform", "importance", NULL};
 static const char *const reductions[] = {"mean", "half_sum", NULL};
-const char *const pf_cond_words[] = {"by_sde", "t", "sigma", NULL};
+const char *const pf_cond_words[] = {"by_sde", "t", "sigma", "label", NULL};
 
 /* clang-format off */
 const pf_opt pf_objective_opts[] = {
@@ -30,7 +30,8 @@ const pf_opt pf_objective_opts[] = {
 
 const pf_opt pf_sde_method_opts[] = {
     PF_OPT_ENUM_QUIET(pf_sde_method, predicts, PF_PREDICT_BY_SDE, pf_predict_words, "what the network returns: the noise, the score, the data, v = mean noise - std data; by_sde: as published, the score with ve, else the noise"),
-    PF_OPT_ENUM_QUIET(pf_sde_method, cond, PF_COND_BY_SDE, pf_cond_words, "how the network is told the time: 999 t, or sigma = std/mean; by_sde: as published, sigma with ve, else t"),
+    PF_OPT_ENUM_QUIET(pf_sde_method, cond, PF_COND_BY_SDE, pf_cond_words, "how the network is told the time: 999 t, or sigma = std/mean, or the label of one of `levels`, as published networks of vp and ve in discrete time; by_sde: as published, sigma with ve, else t"),
+    { "levels", PF_INT, offsetof(pf_sde_method, levels), 1000, 2, 1e6, NULL, NULL, "noise levels of cond=label", 1 },
     { 0 }
 };
 /* clang-format on */
@@ -44,6 +45,7 @@ static pf_predict predicts(const pf_sde_method *m)
 double pf_sde_method_cond(const pf_sde_method *m, double t)
 {
     double mean, std;
+    if (m->cond == PF_COND_LABEL) return m->sde.ops->label(&m->sde.opt, m->levels, t, &std);
     int sigma = m->cond == PF_COND_BY_SDE ? m->sde.ops->sees_sigma : m->cond == PF_COND_SIGMA;
     if (!sigma) return 999.0 * t;
     pf_sde_marginal(&m->sde, t, &mean, &std);
@@ -54,6 +56,7 @@ pf_affine_score pf_sde_method_score(const pf_sde_method *m, double t)
 {
     double mean, std;
     pf_sde_marginal(&m->sde, t, &mean, &std);
+    if (m->cond == PF_COND_LABEL) m->sde.ops->label(&m->sde.opt, m->levels, t, &std);
     return pf_predict_score(predicts(m), mean, std);
 }
 
@@ -83,6 +86,7 @@ void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in)
 {
     double mean, std;
     pf_sde_marginal(&m->sde, t, &mean, &std);
+    if (m->cond == PF_COND_LABEL) m->sde.ops->label(&m->sde.opt, m->levels, t, &std);
     pf_told_noise(in, (size_t)b, pf_sde_method_cond(m, t), std / mean, mean);
     pf_told_put(in, PF_DSM_LOG_SNR, (size_t)b, 2.0 * log(mean / std));
 }
@@ -101,32 +105,52 @@ void pf_dsm_show(const pf_dsm *d, void *const *in)
     }
 }
 
-static double weight(const pf_dsm *d, double t, double std)
+double pf_dsm_weight(const pf_sde_method *m, double t, int dim)
 {
-    const pf_objective_opt *o = &d->m->objective;
-    double f, g2;
-    if (o->weight != PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_IMPORTANCE) return 1.0;
-    pf_sde_coef(&d->m->sde, t, &f, &g2);
-    return g2 / (std * std);
+    const pf_objective_opt *o = &m->objective;
+    double reduce = o->reduce == PF_REDUCE_MEAN ? 1.0 / (double)dim : 0.5, f, g2, mean, std;
+    if (o->weight != PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_IMPORTANCE) return reduce;
+    pf_sde_coef(&m->sde, t, &f, &g2);
+    pf_sde_marginal(&m->sde, t, &mean, &std);
+    return reduce * (g2 / (std * std));
+}
+
+void pf_dsm_square(const pf_dsm_at *at, size_t n, const double *x, const double *z,
+                   const double *net, double factor, double *slope, double *sum)
+{
+    double k = at->std * at->f.c, of_x = at->std * at->f.a;
+    for (size_t i = 0; i < n; i++) {
+        double r = k * net[i] + z[i];
+        if (of_x != 0.0) r += of_x * (at->mean * x[i] + at->std * z[i]);
+        *sum += r * r;
+        if (slope) slope[i] = factor * k * r;
+    }
+}
+
+/* Entries that are widened at a time. */
+enum { BLOCK = 256 };
+
+static void widen(size_t n, const float *from, double *to)
+{
+    for (size_t i = 0; i < n; i++) to[i] = (double)from[i];
 }
 
 void pf_dsm_loss(const pf_dsm *d, const float *net, double scale, double *loss, float *gout)
 {
     size_t D = (size_t)d->dim;
-    double reduce = d->m->objective.reduce == PF_REDUCE_MEAN ? 1.0 / (double)d->dim : 0.5;
+    double x[BLOCK], z[BLOCK], f[BLOCK], slope[BLOCK];
 
     for (int b = 0; b < d->B; b++) {
-        double m, s, sum = 0.0;
-        pf_sde_marginal(&d->m->sde, d->t[b], &m, &s);
-        pf_affine_score f = pf_predict_score(predicts(d->m), m, s);
-        double k = s * f.c, of_x = s * f.a, w = reduce * weight(d, d->t[b], s);
-        const float *n = net + (size_t)b * D, *z = d->z + (size_t)b * D,
-                    *x = d->x + (size_t)b * D;
-        for (size_t i = 0; i < D; i++) {
-            double r = k * (double)n[i] + (double)z[i];
-            if (of_x != 0.0) r += of_x * (m * (double)x[i] + s * (double)z[i]);
-            sum += r * r;
-            if (gout) gout[(size_t)b * D + i] = (float)(2.0 * scale * w * k * r);
+        pf_dsm_at at = {.f = pf_sde_method_score(d->m, d->t[b])};
+        double sum = 0.0, w = pf_dsm_weight(d->m, d->t[b], d->dim);
+        pf_sde_marginal(&d->m->sde, d->t[b], &at.mean, &at.std);
+        for (size_t from = (size_t)b * D, end = from + D, n; from < end; from += n) {
+            n = end - from < BLOCK ? end - from : BLOCK;
+            widen(n, d->x + from, x);
+            widen(n, d->z + from, z);
+            widen(n, net + from, f);
+            pf_dsm_square(&at, n, x, z, f, 2.0 * scale * w, gout ? slope : NULL, &sum);
+            for (size_t i = 0; gout && i < n; i++) gout[from + i] = (float)slope[i];
         }
         loss[b] = w * sum;
     }

@@ -10,8 +10,8 @@
 #include "method/predict.h"
 #include "method/told.h"
 
-/* How a network is told the time: 999 t, or std/mean. */
-typedef enum pf_cond { PF_COND_BY_SDE, PF_COND_T, PF_COND_SIGMA } pf_cond;
+/* How a network is told the time: 999 t, std/mean, or the label of a noise level, whose noise the score then has. */
+typedef enum pf_cond { PF_COND_BY_SDE, PF_COND_T, PF_COND_SIGMA, PF_COND_LABEL } pf_cond;
 extern const char *const pf_cond_words[]; /* NULL-terminated, by pf_cond */
 
 /* Method `sde`. */
@@ -19,8 +19,9 @@ typedef struct pf_sde_method {
     pf_sde sde;
     pf_objective_opt objective;
     int predicts, cond; /* pf_predict, pf_cond */
+    int levels;         /* of PF_COND_LABEL */
 } pf_sde_method;
-extern const pf_opt pf_sde_method_opts[]; /* of section `method`: predicts and cond */
+extern const pf_opt pf_sde_method_opts[]; /* of section `method`: predicts, cond and levels */
 
 /* What the network is told of time t, in double. */
 double pf_sde_method_cond(const pf_sde_method *m, double t);
@@ -49,6 +50,18 @@ pf_ports pf_dsm_ports(pf_shape data);
 void pf_dsm_show(const pf_dsm *d, void *const *in);
 /* The same of sample b at time t, without the data. */
 void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in);
+
+/* The factor of |s score + z|^2 of a sample at time t in the loss. */
+double pf_dsm_weight(const pf_sde_method *m, double t, int dim);
+/* Adds to *sum |s score + z|^2 of n entries of one sample at x_t = mean x + std z, score = f.a x_t + f.c net;
+ * slope [n] (NULL: not wanted) = factor/2 times its derivative by net.
+ * Test  check_vectors losses.h5 */
+typedef struct pf_dsm_at {
+    double mean, std;
+    pf_affine_score f;
+} pf_dsm_at;
+void pf_dsm_square(const pf_dsm_at *at, size_t n, const double *x, const double *z,
+                   const double *net, double factor, double *slope, double *sum);
 
 /* loss [B] per sample from the raw network output net [B,D]; gout [B,D] (NULL: not wanted)
  * = scale * d(sum_b loss_b)/d net.  Sums in double. */

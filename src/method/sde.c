@@ -25,6 +25,10 @@ static pf_status read_sections(pf_config *c, void *opt)
     PF_TRY(pf_config_section(c, "sde", m->sde.ops->opts, &m->sde.opt));
     PF_TRY(pf_config_section(c, "objective", pf_objective_opts, &m->objective));
     const pf_objective_opt *o = &m->objective;
+    PF_REQUIRE(m->cond != PF_COND_LABEL || m->sde.ops->label, PF_EARG,
+               "method.cond is label, but networks of the SDE %s know no noise levels; set "
+               "method.cond=t",
+               name);
     PF_REQUIRE(o->weight == PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_UNIFORM, PF_EARG,
                "objective.time is importance, which samples t by the likelihood weight, but "
                "objective.weight is sigma2; set objective.time=uniform");

@@ -5,9 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-extern const pf_sde_ops pf_sde_vp, pf_sde_subvp, pf_sde_ve;
+extern const pf_sde_ops pf_sde_vp, pf_sde_subvp, pf_sde_ve, pf_sde_ve_linear, pf_sde_vp_cosine;
 
-const pf_sde_ops *const pf_sdes[] = {&pf_sde_vp, &pf_sde_subvp, &pf_sde_ve, NULL};
+const pf_sde_ops *const pf_sdes[] = {&pf_sde_vp,        &pf_sde_subvp,     &pf_sde_ve,
+                                     &pf_sde_ve_linear, &pf_sde_vp_cosine, NULL};
 
 pf_status pf_sde_init(const char *name, pf_sde *out)
 {

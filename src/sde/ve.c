@@ -5,7 +5,7 @@
  *     g^2/std^2 = 2 log r: the importance law is uniform
  *
  * The network returns the score itself (it divides by sigma inside) and is conditioned on sigma.
- * Source: Song et al. 2021, eq. 9 and appendix C. */
+ * Source: Song et al. 2021, eq. 9 and appendix C, and their published code (labels). */
 #include <probflow/sde.h>
 
 #include <math.h>
@@ -61,6 +61,14 @@ static double mass_inverse(const void *self, double t_min, double m)
     return t_min + m / (2.0 * log_ratio(self));
 }
 
+/* The levels fall from sigma_max, label 0, to sigma_min in one ratio; the label is the nearest one's. */
+static double label(const void *self, int n, double t, double *std)
+{
+    double at = rint((1.0 - t) * (n - 1));
+    *std = sigma(self, 1.0 - at / fmax(n - 1, 1));
+    return at;
+}
+
 const pf_sde_ops pf_sde_ve = {
     .name = "ve",
     .help = "variance exploding: x + sigma(t) z, sigma geometric",
@@ -73,4 +81,5 @@ const pf_sde_ops pf_sde_ve = {
     .mass_inverse = mass_inverse,
     .returns_score = 1,
     .sees_sigma = 1,
+    .label = label,
 };

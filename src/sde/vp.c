@@ -4,7 +4,7 @@
  *     mean = exp(-B/2),   std^2 = 1 - exp(-B),   prior N(0, 1)
  *     g^2/std^2 = b / (1 - exp(-B)),   its integral = log(expm1 B(t) / expm1 B(t_min))
  *
- * Source: Song et al. 2021, eq. 11 and appendix C; the importance law and its inverse follow by
+ * Source: Song et al. 2021, eq. 11 and appendix C, and their published code (labels); the importance law and its inverse follow by
  * integrating g^2/std^2 dt = dB / (1 - exp(-B)). */
 #include "sde/linear_beta.h"
 
@@ -37,6 +37,18 @@ static double mass_inverse(const void *self, double t_min, double m)
     return pf_beta_integral_inverse(self, log1p(expm1(a) * exp(m)));
 }
 
+/* The levels are DDPM's: betas even from b0/n to b1/n.  The label is (n - 1) t as it is, its level the one below. */
+static double label(const void *self, int n, double t, double *std)
+{
+    const pf_linear_beta *s = self;
+    double at = (n - 1) * t, log_abar = 0.0;
+    for (int i = 0; i <= (int)at; i++)
+        log_abar +=
+            log1p(-(s->beta_min + (s->beta_max - s->beta_min) * i / fmax(n - 1, 1)) / n);
+    *std = sqrt(-expm1(log_abar));
+    return at;
+}
+
 const pf_sde_ops pf_sde_vp = {
     .name = "vp",
     .help = "variance preserving: dx = -b(t) x/2 dt + sqrt(b(t)) dw",
@@ -47,4 +59,5 @@ const pf_sde_ops pf_sde_vp = {
     .prior_std = pf_unit_prior_std,
     .mass = mass,
     .mass_inverse = mass_inverse,
+    .label = label,
 };
