@@ -50,6 +50,8 @@ typedef struct pf_likelihood_opt {
     int draws;          /* J draws an image */
     int group;          /* images a solve: part of the definition of the result */
     int bound_samples;  /* times an image for the bound */
+    int bound_form; /* how it is written and how its times are drawn: src/likelihood/bound_terms.h */
+    int bound_times;
     int terms; /* of the steps of a chain an image for its bound, one in each of so many strata; 0: all */
     int strata; /* pf_strata */
     int clip;   /* pf_clip: are the chain's predictions of the data cut to their range? */

@@ -1,4 +1,5 @@
 /* Options of a likelihood, and a group of images under what is asked for. */
+#include "likelihood/bound_terms.h"
 #include "likelihood/probe.h"
 
 #include <probflow/estimand.h>
@@ -8,6 +9,8 @@
 
 /* clang-format off */
 static const char *const probe_words[] = {"rademacher", "gaussian", "exact", NULL};
+static const char *const form_words[] = {"residual", "dsm", "sliced", NULL};
+static const char *const times_words[] = {"importance", "uniform", NULL};
 static const char *const strata_words[] = {"even", "geometric", "learned", NULL};
 static const char *const control_words[] = {"none", "gaussian", NULL};
 
@@ -26,6 +29,8 @@ const pf_opt pf_likelihood_opts[] = {
     TRACE(subspace, PF_INT, 0, 0, 1024, NULL, "principal directions of the train split along which the divergence is exact; a product each"),
     PF_OPT(pf_likelihood_opt, group, PF_INT, 16, 1, 65536, "images a solve: part of the definition of the result"),
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
+    PF_OPT_ENUM_QUIET(pf_likelihood_opt, bound_form, PF_BOUND_RESIDUAL, form_words, "of the bound: residual, |std score + noise|^2, without divergences, of the least variance; dsm and sliced, as published by score matching, sliced by a product with the Jacobian a time"),
+    PF_OPT_ENUM_QUIET(pf_likelihood_opt, bound_times, PF_BOUND_IMPORTANCE, times_words, "of the bound: importance, times drawn by the likelihood weight; uniform"),
     PF_OPT_QUIET(pf_likelihood_opt, terms, PF_INT, 0, 0, 1000000, "vlb: steps an image, one drawn in each of so many strata of the chain; 0: all"),
     PF_OPT_ENUM_QUIET(pf_likelihood_opt, clip, PF_CLIP_METHOD, pf_clip_words, "vlb: predictions of the data are cut to their range; method: where its own options say so"),
     { "respacing", PF_STR, offsetof(pf_likelihood_opt, respacing), 0, 0, 0, "", NULL, "vlb: steps of the chain that are kept: 250, in equal steps; 10,15,20, of each third; ddim50, each n-th; even50, evenly down from the last; empty: all", 1 },
