@@ -1,4 +1,4 @@
-/* Laws of the likelihood: dequantisation, ledger, bound, summary. */
+/* Laws of the likelihood: dequantisation, ledger, summary. */
 #include "analytic.h"
 #include "likelihood_rows.h"
 
@@ -45,16 +45,29 @@ static double phi(double z)
     return 0.5 * erfc(-z * M_SQRT1_2);
 }
 
-/* -log2 P(k) / D of the bins under the density of x = z/scale, z the Gaussian at t_min. */
-static double exact_bpd(const analytic *a, const unsigned char *k, double t_min, int scaled)
+/* The integral of N(z; mu, std) times the share of level k at x = z/m, whose noise is s/m: the trapezoidal rule. */
+static double decoded(double mu, double std, double m, double s, int k)
+{
+    const double h = 1.0 / 32.0;
+    double sum = 0.0;
+    for (double e = -9.0; e <= 9.0; e += h)
+        sum += h * exp(-0.5 * e * e + pf_level_decode(L, s / m, (mu + std * e) / m, k, NULL));
+    return sum / sqrt(2.0 * M_PI);
+}
+
+/* -log2 P(k) / D under the Gaussian z at t_min: of the bins of x = z or z/m, or of the levels that decode z/m. */
+static double exact_bpd(const analytic *a, const unsigned char *k, double t_min, int kind)
 {
     double m, s, bits = 0.0;
     pf_sde_marginal(&a->sde, t_min, &m, &s);
     for (int i = 0; i < PIX; i++) {
         double std = sqrt(m * m * (double)a->params[PIX + i * (PIX + 1)] + s * s);
-        double lo = 2.0 * k[i] / L - 1.0, hi = lo + 2.0 / L, f = scaled ? m : 1.0;
+        double lo = 2.0 * k[i] / L - 1.0, hi = lo + 2.0 / L;
+        double f = kind == PF_DEQUANT_TRUNCATED_NORMAL ? m : 1.0;
         double mu = m * (double)a->params[i];
-        bits -= log2(phi((f * hi - mu) / std) - phi((f * lo - mu) / std));
+        bits -= kind == PF_DEQUANT_NORMAL
+                    ? log2(decoded(mu, std, m, s, k[i]))
+                    : log2(phi((f * hi - mu) / std) - phi((f * lo - mu) / std));
     }
     return bits / PIX;
 }
@@ -89,8 +102,7 @@ static void dequantised(const char *sde, int kind, double t_min, double gap_min,
         double mean = 0.0, var = 0.0;
         for (int j = 0; j < J; j++) mean += rows[j * B + b].nll / J;
         for (int j = 0; j < J; j++) var += pow(rows[j * B + b].nll - mean, 2) / (J - 1);
-        gap +=
-            (mean - exact_bpd(&a, k + b * PIX, t_min, kind == PF_DEQUANT_TRUNCATED_NORMAL)) / B;
+        gap += (mean - exact_bpd(&a, k + b * PIX, t_min, kind)) / B;
         se2 += var / J / B / B;
     }
     /* 4 standard errors: 3e-5 by chance */
@@ -114,6 +126,37 @@ static void truncated_normal_dequantisation_bounds_the_code_length_from_above(vo
     /* noise of the bin's own width leaves q nearly flat: close to uniform's gap */
     dequantised("vp", PF_DEQUANT_TRUNCATED_NORMAL, 0.05, 0.0, 0.12);
     dequantised("subvp", PF_DEQUANT_TRUNCATED_NORMAL, 0.2, 0.0, 0.12);
+}
+
+static void
+normal_dequantisation_with_its_decoder_bounds_the_code_length_from_above(void **state)
+{
+    (void)state;
+    dequantised("vp", PF_DEQUANT_NORMAL, 0.05, 0.0, 0.3); /* noise of half a bin */
+    dequantised("subvp", PF_DEQUANT_NORMAL, 0.2, 0.0, 0.3);
+}
+
+/* Log weights that are normal of deviation s: one draw has the mean, many have the mean and s^2/2. */
+static void more_draws_close_the_gap(void **state)
+{
+    (void)state;
+    enum { REPEATS = 2000, MOST = 256 };
+    static double w[MOST];
+    double before = -INFINITY;
+    for (int K = 1; K <= MOST; K *= 4) {
+        double mean = 0.0;
+        for (int r = 0; r < REPEATS; r++) {
+            for (int i = 0; i < K; i++) w[i] = 0.8 * normal(60, (size_t)r * MOST + i) - 1000.0;
+            mean += pf_bound_of_draws(K, w) / REPEATS;
+        }
+        /* 4 standard errors of the mean of one draw, less of more */
+        if (K == 1) assert_near(mean, -1000.0, 4.0 * 0.8 / sqrt(REPEATS));
+        assert_true(mean > before && mean < -1000.0 + 0.32 + 4.0 * 0.8 / sqrt(REPEATS));
+        /* what a Gaussian of this deviation gains by K draws */
+        assert_near(mean + 1000.0, pf_gain_of_draws(0.8, K), 4.0 * 0.8 / sqrt(REPEATS));
+        before = mean;
+    }
+    assert_true(pf_bound_of_draws(2, (double[]){-INFINITY, 0.0}) == -M_LN2);
 }
 
 enum { N = 20000 };
@@ -306,120 +349,6 @@ static void group_composition_does_not_change_an_image(void **state)
     analytic_free(&a);
 }
 
-/* -------------------------------------------------------------------------------- the bound -- */
-
-/* Of a Gaussian every term of the bound is a sum over eigenvalues: with a = m^2 w/(m^2 w + s^2),
- * E|s score + z|^2 = sum a^2 + (1-a)^2 m^2 e^2/s^2 for the offset e from the mean. */
-static double gaussian_bound(const analytic *a, const double *w, const double *e,
-                             const double *x, double t_min)
-{
-    const pf_sde_ops *ops = a->sde.ops;
-    int D = a->D, N = 20000;
-    double mass = ops->mass(&a->sde.opt, t_min, 1.0), sum = 0.0, m, s, total = 0.0, x2 = 0.0;
-    for (int n = 0; n <= N; n++) {
-        double t = n < N ? ops->mass_inverse(&a->sde.opt, t_min, mass * (n + 0.5) / N) : t_min;
-        pf_sde_marginal(&a->sde, t, &m, &s);
-        double r = 0.0;
-        for (int i = 0; i < D; i++) {
-            double v = m * m * w[i] + s * s, al = m * m * w[i] / v;
-            r += al * al + s * s * m * m * e[i] * e[i] / (v * v);
-        }
-        sum += n < N ? mass / N * r : r;
-    }
-    total += 0.5 * sum + 0.5 * D * log(2.0 * M_PI * s * s / (m * m));
-    pf_sde_marginal(&a->sde, 1.0, &m, &s);
-    double p = ops->prior_std(&a->sde.opt), v = s * s / p / p;
-    for (int i = 0; i < D; i++) x2 += x[i] * x[i];
-    return total + 0.5 * (D * (v - 1.0 - log(v)) + m * m * x2 / p / p);
-}
-
-/* Whatever the form and the law of its times. */
-static void bound_of_a_gaussian_has_its_closed_form_as_mean(void **state)
-{
-    (void)state;
-    enum { D = 8, J = 400, FORMS = 3, LAWS = 2 };
-    static row rows[J];
-    for (int i = 0; pf_sdes[i / FORMS / LAWS]; i++) {
-        const char *sde = pf_sdes[i / FORMS / LAWS]->name;
-        analytic a;
-        double x[D], y[D], e[D], w[D], basis[D * D], mean = 0.0, var = 0.0;
-        gaussian_create(D, sde, 1, &a);
-        gaussian_samples(&a, 1e-5, 50, 1, x);
-        for (int k = 0; k < D * D; k++) basis[k] = (double)a.params[D + k];
-        must(pf_linalg_eigh(D, basis, w));
-        for (int k = 0; k < D; k++) y[k] = x[k] - (double)a.params[k];
-        pf_linalg_gemm(&(pf_gemm){.tb = 1, .m = 1, .n = D, .k = D, .alpha = 1.0}, y, basis, e);
-        pf_likelihood_opt o = options();
-        o.dequantisation = PF_DEQUANT_NONE;
-        o.estimand = PF_BOUND;
-        o.draws = J;
-        o.bound_samples = 20;
-        o.bound_form = i % FORMS;
-        o.bound_times = i / FORMS % LAWS;
-        o.ode.t_min =
-            o.bound_times ? 0.01 : o.ode.t_min; /* even times see little of the rest */
-        pf_group g = {.first = 3, .B = 1, .x = x};
-        must(score_rows(&a.sde, &a.score, &o, &g, rows));
-        for (int j = 0; j < J; j++) mean += rows[j].bound / J;
-        for (int j = 0; j < J; j++) var += pow(rows[j].bound - mean, 2) / (J - 1) / J;
-        double want = gaussian_bound(&a, w, e, x, o.ode.t_min) / (D * M_LN2);
-        assert_true(fabs(mean - want) < 4.0 * sqrt(var)); /* 6e-5 by chance */
-        if (!o.bound_times) assert_true(sqrt(var) < (o.bound_form ? 0.2 : 0.05));
-        assert_true(isnan(rows[0].nll));
-        analytic_free(&a);
-    }
-}
-
-/* With the exact score the reverse SDE is the data's own, so over the data the bound exceeds the
- * code length by two gaps only [nats]: the prior's, and the decoder's, whose posterior variance
- * w s^2/(m^2 w + s^2) an eigenvalue is called s^2/m^2. */
-static double least_gap(const pf_sde *sde, const double *w, int D, double t_min)
-{
-    double gap = 0.0, m, s, p = sde->ops->prior_std(&sde->opt);
-    for (int i = 0; i < D; i++) {
-        pf_sde_marginal(sde, t_min, &m, &s);
-        double r = m * m * w[i] / (m * m * w[i] + s * s);
-        gap += 0.5 * (r - 1.0 - log(r));
-        pf_sde_marginal(sde, 1.0, &m, &s);
-        double v = (m * m * w[i] + s * s) / (p * p);
-        gap += 0.5 * (v - 1.0 - log(v));
-    }
-    return gap;
-}
-
-static void bound_with_the_exact_score_is_tight_up_to_prior_and_decoder(void **state)
-{
-    (void)state;
-    enum { D = 8, N = 2000 };
-    static row rows[N];
-    static double x[N * D], e[N * D], gap[N];
-    for (int k = 0; pf_sdes[k]; k++) {
-        analytic a;
-        double w[D], basis[D * D], mean = 0.0, var = 0.0;
-        gaussian_create(D, pf_sdes[k]->name, N, &a);
-        for (int i = 0; i < D; i++) a.params[i] = 0.0f;
-        analytic_rebind(&a, pf_sdes[k]->name, N);
-        for (int i = 0; i < D * D; i++) basis[i] = (double)a.params[D + i];
-        must(pf_linalg_eigh(D, basis, w));
-        for (int i = 0; i < N * D; i++) e[i] = sqrt(w[i % D]) * normal(55, i);
-        pf_linalg_gemm(&(pf_gemm){.m = N, .n = D, .k = D, .alpha = 1.0}, e, basis, x);
-        pf_likelihood_opt o = options();
-        o.dequantisation = PF_DEQUANT_NONE;
-        o.estimand = PF_BOUND;
-        o.bound_samples = 100;
-        pf_group g = {.B = N, .x = x};
-        must(score_rows(&a.sde, &a.score, &o, &g, rows));
-        for (int n = 0; n < N; n++) gap[n] = rows[n].bound * D * M_LN2;
-        for (int i = 0; i < N * D; i++)
-            gap[i / D] -= 0.5 * (log(2.0 * M_PI * w[i % D]) + e[i] * e[i] / w[i % D]);
-        for (int n = 0; n < N; n++) mean += gap[n] / N;
-        for (int n = 0; n < N; n++) var += pow(gap[n] - mean, 2) / (N - 1) / N;
-        assert_near(mean, least_gap(&a.sde, w, D, o.ode.t_min), 4.0 * sqrt(var));
-        assert_true(sqrt(var) < 0.05);
-        analytic_free(&a);
-    }
-}
-
 /* ------------------------------------------------------------------------------ the summary -- */
 
 static void summary_does_not_depend_on_the_order_of_rows(void **state)
@@ -487,6 +416,9 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_solver),
         cmocka_unit_test(uniform_dequantisation_bounds_the_code_length_from_above),
         cmocka_unit_test(truncated_normal_dequantisation_bounds_the_code_length_from_above),
+        cmocka_unit_test(
+            normal_dequantisation_with_its_decoder_bounds_the_code_length_from_above),
+        cmocka_unit_test(more_draws_close_the_gap),
         cmocka_unit_test(log_q_is_a_density_that_its_draws_follow),
         cmocka_unit_test(truncated_normal_gives_the_published_constant),
         cmocka_unit_test(dequantisation_none_refuses_pixels),
@@ -494,8 +426,6 @@ int main(void)
         cmocka_unit_test(ledger_adds_up_and_rows_are_draw_by_draw),
         cmocka_unit_test(solver_error_is_nan_unless_asked),
         cmocka_unit_test(group_composition_does_not_change_an_image),
-        cmocka_unit_test(bound_of_a_gaussian_has_its_closed_form_as_mean),
-        cmocka_unit_test(bound_with_the_exact_score_is_tight_up_to_prior_and_decoder),
         cmocka_unit_test(summary_does_not_depend_on_the_order_of_rows),
         cmocka_unit_test(summary_finds_the_shares_it_was_given),
         cmocka_unit_test(summary_of_one_image_has_no_standard_error),

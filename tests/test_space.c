@@ -54,6 +54,32 @@ static void floats_are_the_same_numbers_rounded(void **state)
     }
 }
 
+/* Shares sum to 1, their slope is that of differences, and on average a level costs what the quadrature says. */
+static void a_level_is_told_by_its_noisy_centre(void **state)
+{
+    (void)state;
+    const double noises[] = {1e-3, 0.05, 0.3, 4.0};
+    for (int i = 0; i < 4; i++)
+        for (int L = 2; L < 40; L += 9)
+            for (double x = -1.3; x < 1.4; x += 0.19) {
+                double sum = 0.0, noise = noises[i];
+                for (int k = 0; k < L; k++) {
+                    double slope, h = 1e-5 * noise,
+                                  lp = pf_level_decode(L, noise, x, k, &slope);
+                    double rise = pf_level_decode(L, noise, x + h, k, NULL) -
+                                  pf_level_decode(L, noise, x - h, k, NULL);
+                    sum += exp(lp);
+                    /* h^2, and the rounding of lp over h */
+                    assert_true(fabs(rise / (2.0 * h) - slope) * noise <
+                                1e-5 + 1e-10 * (1.0 + fabs(lp)));
+                }
+                assert_true(fabs(sum - 1.0) < 1e-13);
+            }
+    /* noise that drowns the levels: none of them is told from the others; next to none: all are */
+    assert_true(fabs(pf_level_cost(16, 1e3, 5) - log(16.0)) < 1e-5);
+    assert_true(pf_level_cost(16, 1e-3, 5) < 1e-12);
+}
+
 static void levels_come_back_from_every_grid(void **state)
 {
     (void)state;
@@ -126,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_lie_where_their_grid_says),
         cmocka_unit_test(floats_are_the_same_numbers_rounded),
+        cmocka_unit_test(a_level_is_told_by_its_noisy_centre),
         cmocka_unit_test(levels_come_back_from_every_grid),
         cmocka_unit_test(offsets_are_the_levels_in_a_unit_of_model_scale),
         cmocka_unit_test(rows_of_tokens_end_where_they_end),

@@ -21,7 +21,8 @@
 typedef enum pf_dequant {
     PF_DEQUANT_NONE,
     PF_DEQUANT_UNIFORM,
-    PF_DEQUANT_TRUNCATED_NORMAL
+    PF_DEQUANT_TRUNCATED_NORMAL,
+    PF_DEQUANT_NORMAL
 } pf_dequant;
 typedef enum pf_strata { PF_STRATA_EVEN, PF_STRATA_GEOMETRIC, PF_STRATA_LEARNED } pf_strata;
 typedef enum pf_control_kind { PF_CONTROL_NONE, PF_CONTROL_GAUSSIAN } pf_control_kind;
@@ -190,17 +191,13 @@ PF_MUST_USE pf_status pf_likelihood_estimates(const pf_likelihood_opt *opt, int 
  * Test    repeats_give_each_row_its_variance */
 void pf_moderate_variance(int64_t n, const double *spread, const int *dof, double *out);
 
-/* Dequantisation: u in a bin of unit width around each level. */
-typedef struct pf_dequant_ops {
-    const char *name;
-    /* u [D] in [0,1), and log q(u) summed over the D entries [nats]; NULL: of data that need none. */
-    double (*draw)(const pf_sde *sde, double t_min, const pf_draw *draw, int dim, int levels,
-                   double *u);
-    /* Factor on x where it is placed at t_min. */
-    double (*placement)(const pf_sde *sde, double t_min);
-} pf_dequant_ops;
-extern const pf_dequant_ops *const pf_dequants[]; /* by pf_dequant, NULL-terminated */
-extern const char *const pf_dequant_words[];      /* their names, NULL-terminated */
+/* The bound of K draws, log(1/K sum exp log_w), K >= 1.
+ * Source  Burda et al. 2016, eq. 8 */
+double pf_bound_of_draws(int K, const double *log_w);
+/* By how much its mean exceeds that of one draw where log_w is normal of this deviation, over a
+ * fixed sample: what the spread of two draws says of K.
+ * Test  more_draws_close_the_gap */
+double pf_gain_of_draws(double deviation, int K);
 
 /* How levels are dequantised.  Borrowed. */
 typedef struct pf_dequantiser {
@@ -209,8 +206,22 @@ typedef struct pf_dequantiser {
     const pf_space *space; /* of the levels */
     int dim;               /* D */
 } pf_dequantiser;
+
+/* Dequantisation: u around the middle of a bin of unit width, where each level lies. */
+typedef struct pf_dequant_ops {
+    const char *name;
+    /* u [D] of these levels, and log q(u), less what a decoder says of the level, summed over the D entries [nats]; NULL:
+     * of data that need none. */
+    double (*draw)(const pf_dequantiser *q, const pf_draw *draw, const unsigned char *pixels,
+                   double *u);
+    /* Factor on x where it is placed at t_min. */
+    double (*placement)(const pf_sde *sde, double t_min);
+} pf_dequant_ops;
+extern const pf_dequant_ops *const pf_dequants[]; /* by pf_dequant, NULL-terminated */
+extern const char *const pf_dequant_words[];      /* their names, NULL-terminated */
+
 /* Dequantises levels k of a space into model scale [-1,1]: x = 2 (k + u)/levels - 1.
- * Writes x [D] and log q(u|x) summed over the D entries [nats, in units of u]. */
+ * Writes x [D] and log q(u|x), of normal noise less log p(k|x), summed over the D entries [nats, in units of u]. */
 void pf_dequantise(const pf_dequantiser *q, const pf_draw *draw, const unsigned char *pixels,
                    double *x, double *log_q);
 

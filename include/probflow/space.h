@@ -63,6 +63,16 @@ void pf_bins_to_model(const pf_space *s, size_t n, double *v);
 /* The level whose bin holds x, the outermost one where none does: the inverse on every grid. */
 void pf_from_model(const pf_space *s, size_t n, const double *x, uint8_t *k);
 
+/* What noise leaves of a level: x = centre k + noise e, e ~ N(0,1), model scale.  Its exact decoder
+ *
+ *     log p(k|x) = log softmax_j( -(x - x_j)^2/(2 noise^2) ),     x_j = 2 (j + 1/2)/L - 1      [nats]
+ *
+ * slope (NULL: unwanted) = its derivative by x.  pf_level_cost is minus its expectation over e.
+ * Source  Kingma et al. 2021, eq. 13
+ * Test    check_vectors decoder.h5; a_level_is_told_by_its_noisy_centre */
+double pf_level_decode(int levels, double noise, double x, int k, double *slope);
+double pf_level_cost(int levels, double noise, int k);
+
 /* What a network is told of the C conditions of n rows: v [n,C] to out [n,C+1], the values and a last entry 1.
  * A row of zeros says that they are withheld.  Local. */
 void pf_conditions_known(int C, size_t n, const double *v, float *out);

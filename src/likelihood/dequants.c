@@ -1,55 +1,66 @@
-/* The table of dequantisations.  Pixel k of L levels becomes x = 2 (k + u)/L - 1, u in [0,1), and
+/* The table of dequantisations.  Pixel k of L levels becomes x = 2 (k + u)/L - 1, and
  *
  *     log P(k) = log of integral over the bin of p(x) dx
- *              >= E_q [ log p(x) + log(2/L) - log q(u) ]          (Jensen)
+ *              >= E_q [ log p(x) + log(2/L) - log q(u) ]          (Jensen),     u in [0,1)
  *
- * uniform: q = 1.  Truncated normal: u = 1/2 + s e, e ~ N(0,1) cut to |e| < tau, with s the
- * model's own noise at t_min in pixel units, so that mean x is distributed like the grid value
- * diffused to t_min:
+ * uniform: q = 1.  Truncated normal: the model's own noise at t_min, cut to the bin; see bin_noise.h.
  *
- *     s = L std / (2 mean),  tau = 1/(2 s) = mean/(L std),   Z = erf(tau/sqrt 2)
- *     log q(u) = -log(s Z) - log(2 pi)/2 - e^2/2,            e = sqrt(2) erfinv((2p - 1) Z)
+ * Normal: the same noise whole, and the model is p(x) times the exact decoder of the level (space.h), so
  *
- * Source: Theis et al. 2016 (uniform); Zheng et al. 2023, i-DODE (truncated normal). */
+ *     log P(k) >= E_q [ log p(x) + log(2/L) - log q(u) + log p(k|x) ],     u on the line
+ *
+ * Source: Theis et al. 2016 (uniform); Zheng et al. 2023, i-DODE (truncated normal, and normal with a decoder); Kingma et
+ * al. 2021, eq. 13 (the decoder). */
+#include "likelihood/bin_noise.h"
+
 #include <math.h>
 #include <probflow/likelihood.h>
 
-/* Winitzki's approximation, then Newton steps with Halley's correction (f''/f' = -2x). */
-static double erfinv(double y)
+static double noise_over_mean(const pf_sde *sde, double t_min, double *mean, double *std)
 {
-    const double a = 0.147;
-    double l = log1p(-y * y), h = 2.0 / (M_PI * a) + 0.5 * l;
-    double x = copysign(sqrt(sqrt(h * h - l / a) - h), y);
-    for (int i = 0; i < 3; i++) {
-        double e = (erf(x) - y) * (0.5 * sqrt(M_PI)) * exp(x * x);
-        x -= e / (1.0 + x * e);
-    }
-    return x;
+    pf_sde_marginal(sde, t_min, mean, std);
+    return *std / *mean;
 }
 
-static double draw_truncated_normal(const pf_sde *sde, double t_min, const pf_draw *draw,
-                                    int dim, int levels, double *u)
+static double draw_truncated_normal(const pf_dequantiser *q, const pf_draw *draw,
+                                    const unsigned char *pixels, double *u)
 {
-    double mean, std;
-    pf_sde_marginal(sde, t_min, &mean, &std);
-    double s = 0.5 * levels * std / mean;
-    double tau = 0.5 / s, z = erf(tau * M_SQRT1_2), sum = 0.0;
-    for (int d = 0; d < dim; d++) {
+    double mean, std, sum = 0.0;
+    (void)pixels;
+    noise_over_mean(q->sde, q->opt->ode.t_min, &mean, &std);
+    pf_bin_noise n = pf_bin_noise_cut(q->space->levels, mean, std);
+    for (int d = 0; d < q->dim; d++) {
         /* half a unit of the last place in, so that p = 0 is not infinitely far out */
-        double p = pf_draw_uniform_f64(draw, (size_t)d) + 0x1p-54;
-        double e = M_SQRT2 * erfinv((2.0 * p - 1.0) * z);
-        e = fmin(fmax(e, -tau), tau);
-        u[d] = 0.5 + s * e;
+        double e = pf_bin_noise_quantile(&n, pf_draw_uniform_f64(draw, (size_t)d) + 0x1p-54);
+        u[d] = 0.5 + n.s * e;
         sum -= 0.5 * e * e;
     }
-    return sum - dim * (log(s * z) + 0.5 * log(2.0 * M_PI));
+    return sum - q->dim * (log(n.s * n.mass) + 0.5 * log(2.0 * M_PI));
 }
 
-static double draw_uniform(const pf_sde *sde, double t_min, const pf_draw *draw, int dim,
-                           int levels, double *u)
+static double draw_normal(const pf_dequantiser *q, const pf_draw *draw,
+                          const unsigned char *pixels, double *u)
 {
-    (void)sde, (void)t_min, (void)levels;
-    for (int d = 0; d < dim; d++) u[d] = pf_draw_uniform_f64(draw, (size_t)d);
+    double mean, std, sum = 0.0;
+    double noise = noise_over_mean(q->sde, q->opt->ode.t_min, &mean, &std);
+    int levels = q->space->levels;
+    pf_bin_noise n = pf_bin_noise_whole(levels, mean, std);
+    for (int d = 0; d < q->dim; d++) {
+        float e;
+        pf_draw_normal(draw, (size_t)d, 1, &e);
+        u[d] = 0.5 + n.s * (double)e;
+        double x = 2.0 * (pixels[d] + u[d]) / levels - 1.0;
+        sum += pf_bin_noise_log_q(&n, (double)e) -
+               pf_level_decode(levels, noise, x, pixels[d], NULL);
+    }
+    return sum;
+}
+
+static double draw_uniform(const pf_dequantiser *q, const pf_draw *draw,
+                           const unsigned char *pixels, double *u)
+{
+    (void)pixels;
+    for (int d = 0; d < q->dim; d++) u[d] = pf_draw_uniform_f64(draw, (size_t)d);
     return 0.0;
 }
 
@@ -62,7 +73,7 @@ static double place_as_it_is(const pf_sde *sde, double t_min)
 static double place_at_the_mean(const pf_sde *sde, double t_min)
 {
     double mean, std;
-    pf_sde_marginal(sde, t_min, &mean, &std);
+    noise_over_mean(sde, t_min, &mean, &std);
     return mean;
 }
 
@@ -70,15 +81,15 @@ static const pf_dequant_ops none = {"none", NULL, place_as_it_is};
 static const pf_dequant_ops uniform = {"uniform", draw_uniform, place_as_it_is};
 static const pf_dequant_ops truncated_normal = {"truncated_normal", draw_truncated_normal,
                                                 place_at_the_mean};
+static const pf_dequant_ops normal = {"normal", draw_normal, place_at_the_mean};
 
-const pf_dequant_ops *const pf_dequants[] = {&none, &uniform, &truncated_normal, NULL};
-const char *const pf_dequant_words[] = {"none", "uniform", "truncated_normal", NULL};
+const pf_dequant_ops *const pf_dequants[] = {&none, &uniform, &truncated_normal, &normal, NULL};
+const char *const pf_dequant_words[] = {"none", "uniform", "truncated_normal", "normal", NULL};
 
 void pf_dequantise(const pf_dequantiser *q, const pf_draw *draw, const unsigned char *pixels,
                    double *x, double *log_q)
 {
-    const pf_dequant_ops *ops = pf_dequants[q->opt->dequantisation];
-    *log_q = ops->draw(q->sde, q->opt->ode.t_min, draw, q->dim, q->space->levels, x);
+    *log_q = pf_dequants[q->opt->dequantisation]->draw(q, draw, pixels, x);
     for (int d = 0; d < q->dim; d++) x[d] += pixels[d];
     pf_bins_to_model(q->space, (size_t)q->dim, x);
 }

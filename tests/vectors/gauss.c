@@ -1,4 +1,4 @@
-/* gauss_tables, gauss_spacing, gauss_law, gauss_decoder and decoder: schedules, tables, closed forms and single
+/* gauss_tables, gauss_spacing, gauss_law and gauss_decoder: schedules, tables, closed forms and single
  * probabilities. */
 #include "gauss.h"
 #include "gauss_job.h"
@@ -10,14 +10,6 @@
 #include <string.h>
 
 /* An attribute that is a number, else NAN. */
-static double number(const vectors *v, const char *group, const char *name)
-{
-    char *text = vectors_attr(v, "%s/%s", group, name);
-    double x = text ? strtod(text, NULL) : NAN;
-    pf_free(text);
-    return x;
-}
-
 /* ---- schedules ---- */
 
 /* The chain of T steps of a group's schedule; NULL when it is none of ours.  Published as ddpm_<name>, with its
@@ -35,8 +27,8 @@ static PF_MUST_USE pf_status chain_of(const vectors *v, const char *group, int T
     double *beta = pf_zalloc((size_t)T * sizeof *beta);
     PF_REQUIRE(beta, PF_EMEM, "no memory for %d betas", T);
     const pf_betas o = {.schedule = (pf_schedule)s,
-                        .b0 = number(v, group, "beta_start"),
-                        .b1 = number(v, group, "beta_end")};
+                        .b0 = vectors_number(v, group, "beta_start"),
+                        .b1 = vectors_number(v, group, "beta_end")};
     pf_status st = pf_gauss_betas(&o, T, beta);
     if (!st) st = pf_gauss_create(T, beta, g);
     pf_free(beta);
@@ -76,7 +68,7 @@ static pf_status check_tables(vectors *v)
     char group[VECTORS_NAME_MAX];
     pf_gauss *g;
     for (int i = 0; i < v->n; i++) {
-        if (!gauss_group_of(&v->all[i], "betas", group, sizeof group) ||
+        if (!vectors_group_of(&v->all[i], "betas", group, sizeof group) ||
             !vectors_wants(v, group))
             continue;
         PF_TRY(chain_of(v, group, (int)v->all[i].size, &g));
@@ -112,9 +104,9 @@ static pf_status check_spacing(vectors *v)
 {
     char group[VECTORS_NAME_MAX];
     for (int i = 0; i < v->n; i++) {
-        if (!gauss_group_of(&v->all[i], "map", group, sizeof group)) continue;
+        if (!vectors_group_of(&v->all[i], "map", group, sizeof group)) continue;
         char *spec = vectors_attr(v, "%s/spec", group);
-        double T = number(v, group, "T");
+        double T = vectors_number(v, group, "T");
         pf_status st =
             spec && T >= 2.0 && T <= 1e6 ? check_part(v, group, spec, (int)T) : PF_OK;
         pf_free(spec);
@@ -172,7 +164,7 @@ static PF_MUST_USE pf_status check_chain(vectors *v, const char *group,
                                          const vectors_array *betas)
 {
     const vectors_array *slope = vectors_find(v, "%s/A", group);
-    double s = number(v, group, "s");
+    double s = vectors_number(v, group, "s");
     pf_gauss *g = NULL;
     if (!slope || slope->size != betas->size || isnan(s)) return PF_OK;
     size_t n = betas->size;
@@ -198,7 +190,7 @@ static pf_status check_law(vectors *v)
 {
     char group[VECTORS_NAME_MAX];
     for (int i = 0; i < v->n; i++)
-        if (gauss_group_of(&v->all[i], "betas", group, sizeof group) && v->all[i].v)
+        if (vectors_group_of(&v->all[i], "betas", group, sizeof group) && v->all[i].v)
             PF_TRY(check_chain(v, group, &v->all[i]));
     return PF_OK;
 }
@@ -243,38 +235,3 @@ const vectors_kind vectors_gauss_decoder = {
     .inputs = (const char *const[]){"cdf/z", "decoder/x", "decoder/means", "decoder/log_scales",
                                     "normal_kl/mean*", "normal_kl/logvar*", NULL},
     .check = check_decoder};
-
-/* ---- decoder ---- */
-
-static pf_status check_exact(vectors *v)
-{
-    char group[VECTORS_NAME_MAX];
-    for (int i = 0; i < v->n; i++) {
-        const vectors_array *k = &v->all[i];
-        if (!vectors_under("discretised_gaussian", k->name) || !k->v ||
-            !gauss_group_of(k, "k", group, sizeof group))
-            continue;
-        const vectors_array *mean = vectors_find(v, "%s/mean", group),
-                            *scale = vectors_find(v, "%s/log_scale", group);
-        double levels = number(v, group, "levels");
-        if (!mean || !scale || mean->size != k->size || scale->size != k->size ||
-            !(levels >= 2.0 && levels <= 65536.0))
-            continue;
-        pf_decoder exact = {PF_CDF_EXACT, (int)levels};
-        double *got = pf_zalloc(k->size * sizeof *got);
-        PF_REQUIRE(got, PF_EMEM, "no memory for %zu values", k->size);
-        for (size_t j = 0; j < k->size; j++)
-            got[j] = pf_decode(&exact, 2.0 * k->v[j] / (exact.levels - 1) - 1.0, mean->v[j],
-                               scale->v[j], NULL);
-        vectors_hold(v, gauss_tolerance, got, k->size, "%s/log_prob", group);
-        pf_free(got);
-    }
-    return PF_OK;
-}
-
-const vectors_kind vectors_decoder = {
-    .stem = "decoder",
-    .inputs = (const char *const[]){"categorical/*/eps", "categorical/*/k", "constants/*/k",
-                                    "discretised_gaussian/*/k", "discretised_gaussian/*/mean",
-                                    "discretised_gaussian/*/log_scale", NULL},
-    .check = check_exact};

@@ -6,6 +6,6 @@
 
 extern const vectors_kind vectors_gauss_tables, vectors_gauss_decoder, vectors_gauss_pmv,
     vectors_gauss_bpd, vectors_gauss_law, vectors_gauss_steps, vectors_gauss_spacing,
-    vectors_lucid, vectors_decoder;
+    vectors_lucid;
 
 #endif

@@ -33,7 +33,7 @@ static int parse(const vectors_array *a, bound *o)
 {
     char path[VECTORS_NAME_MAX];
     *o = (bound){.rescale = -1};
-    if (!gauss_group_of(a, "vb", o->group, sizeof o->group)) return 0;
+    if (!vectors_group_of(a, "vb", o->group, sizeof o->group)) return 0;
     strcpy(path, o->group);
     const char *clip = last_of(path);
     o->clip = !strcmp(clip, "clip1");

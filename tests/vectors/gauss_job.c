@@ -99,14 +99,6 @@ pf_gauss_net gauss_affine_at(gauss_job *j, const gauss_affine *f, pf_variance v,
     return (pf_gauss_net){mean, learns ? variance : NULL};
 }
 
-int gauss_group_of(const vectors_array *a, const char *last, char *group, size_t n)
-{
-    const char *slash = strrchr(a->name, '/');
-    if (!slash || strcmp(slash + 1, last)) return 0;
-    snprintf(group, n, "%.*s", (int)(slash - a->name), a->name);
-    return 1;
-}
-
 pf_status gauss_part_of(const pf_gauss *whole, const char *text, gauss_part *out)
 {
     int n;

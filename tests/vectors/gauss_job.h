@@ -58,9 +58,6 @@ int gauss_affine_find(const gauss_job *j, const char *group, pf_variance v, gaus
 pf_gauss_net gauss_affine_at(gauss_job *j, const gauss_affine *f, pf_variance v, int i,
                              const double *x);
 
-/* The group of an array called `last`, of any depth; 1 when it is one. */
-int gauss_group_of(const vectors_array *a, const char *last, char *group, size_t n);
-
 /* A part of a chain. */
 typedef struct gauss_part {
     int *map; /* [g->T] indices that are kept; owned */

@@ -132,7 +132,7 @@ static PF_MUST_USE pf_status check_chains(gauss_job *j)
     for (int k = 0; spec && !st && k < j->v->n; k++) {
         const vectors_array *a = &j->v->all[k];
         if (!vectors_under("chain", a->name)) continue;
-        if (gauss_group_of(a, "map", group, sizeof group))
+        if (vectors_group_of(a, "map", group, sizeof group))
             gauss_part_hold_map(j->v, &part, group);
         st = check_chain(j, &part, a);
     }

@@ -15,14 +15,6 @@
 /* Float64 of one formula in another order; near t = 0 the likelihood weight g^2/std^2 multiplies what rounding leaves. */
 static const double tolerance = 1e-10, steep = 1e-7;
 
-double vectors_number(const vectors *v, const char *group, const char *name)
-{
-    char *text = vectors_attr(v, "%s/%s", group, name);
-    double x = text ? strtod(text, NULL) : NAN;
-    pf_free(text);
-    return x;
-}
-
 pf_status vectors_sde(const vectors *v, const char *group, pf_sde *sde, int *found)
 {
     const char *slash = strrchr(group, '/'), *name = slash ? slash + 1 : group;

@@ -6,6 +6,7 @@
 #include <fnmatch.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,6 +151,31 @@ char *vectors_attr(const vectors *v, const char *name, ...)
     char full[VECTORS_NAME_MAX], *text = NULL;
     NAMED(full, name);
     return pf_store_read_attr(v->path, full, &text) ? NULL : text;
+}
+
+double vectors_number(const vectors *v, const char *group, const char *name)
+{
+    char *text = vectors_attr(v, "%s/%s", group, name);
+    double x = text ? strtod(text, NULL) : NAN;
+    pf_free(text);
+    return x;
+}
+
+pf_status vectors_meet(const vectors *v, double tolerance, const char *group, const char *name,
+                       double got)
+{
+    double want = vectors_number(v, group, name);
+    PF_REQUIRE(isnan(want) || fabs(got - want) <= tolerance * fmax(1.0, fabs(want)), PF_EFORMAT,
+               "%s: %s of %s is %.15g, not %.15g", v->path, name, group, got, want);
+    return PF_OK;
+}
+
+int vectors_group_of(const vectors_array *a, const char *name, char *group, size_t size)
+{
+    const char *slash = strrchr(a->name, '/');
+    if (!slash || strcmp(slash + 1, name)) return 0;
+    snprintf(group, size, "%.*s", (int)(slash - a->name), a->name);
+    return 1;
 }
 
 int vectors_wants(const vectors *v, const char *pattern)

@@ -46,6 +46,13 @@ const vectors_array *vectors_find(const vectors *v, const char *name, ...)
 /* An attribute as text, "name" or "group/name" (printf form); owned, pf_free; NULL when there is none. */
 char *vectors_attr(const vectors *v, const char *name, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same as a number; NAN when there is none. */
+double vectors_number(const vectors *v, const char *group, const char *name);
+/* Fails PF_EFORMAT where the group has this attribute, of another value: |got - want| > tolerance max(1, |want|). */
+PF_MUST_USE pf_status vectors_meet(const vectors *v, double tolerance, const char *group,
+                                   const char *name, double got);
+/* 1 when the array's own name is this one; group [size] is what stands before it. */
+int vectors_group_of(const vectors_array *a, const char *name, char *group, size_t size);
 /* Is something under the pattern wanted? */
 int vectors_wants(const vectors *v, const char *pattern);
 
