@@ -159,6 +159,53 @@ static void more_draws_close_the_gap(void **state)
     assert_true(pf_bound_of_draws(2, (double[]){-INFINITY, 0.0}) == -M_LN2);
 }
 
+/* Draws together lie between one draw and the code length; the noise of probes does not lower them. */
+static void draws_of_dequantisation_are_one_bound(void **state)
+{
+    (void)state;
+    enum { B = 16, J = 24, COPIES = 4000 };
+    static row rows[B * J], sorted[COPIES * 4];
+    analytic a;
+    unsigned char k[B * PIX];
+    pf_draws d;
+    pixel_gaussian("vp", B, &a);
+    draw_pixels(&a, B, k);
+    pf_likelihood_opt o = options();
+    o.draws = J;
+    o.trace.probe = PF_EXACT;
+    pf_group g = {.B = B, .space = {.levels = L}, .pixels = k};
+    must(score_rows(&a.sde, &a.score, &o, &g, rows));
+    double mean = 0.0, exact = 0.0;
+    for (int i = 0; i < B * J; i++) {
+        sorted[i] = rows[i % J * B + i / J];
+        mean += rows[i].nll / (B * J);
+        exact += exact_bpd(&a, k + i / J * PIX, o.ode.t_min, PF_DEQUANT_UNIFORM) / (B * J);
+    }
+    pf_ledger l = ledger_of_rows(sorted, B * J);
+    must(pf_likelihood_draws(&l, PIX, &d));
+    assert_int_equal(d.J, J);
+    assert_true(d.probes == 0.0 && d.bound < mean);
+    /* what is left of the gap is some deviation^2/(2 J); 4 standard errors of the draws */
+    double left = d.deviation * d.deviation / (2 * J), error = d.deviation / sqrt(B * J);
+    assert_near(d.bound, exact, (1.33 * left + 4.0 * error) / (PIX * M_LN2));
+    assert_true(mean - exact > 4.0 * left / (PIX * M_LN2));
+    free(l.cell);
+    analytic_free(&a);
+
+    /* four log weights with noise of deviation .3, as a ledger of 6 dimensions; 1e-3: what is of fourth order */
+    const double w[] = {-8.0, -8.3, -9.0, -7.8}, noise = 0.3, nats = PIX * M_LN2;
+    for (int i = 0; i < 4 * COPIES; i++)
+        sorted[i] = (row){.image = i / 4,
+                          .draw = i % 4,
+                          .nll = (noise * normal(61, i) - w[i % 4]) / nats,
+                          .probe_variance = noise * noise / nats / nats};
+    l = ledger_of_rows(sorted, 4 * COPIES);
+    must(pf_likelihood_draws(&l, PIX, &d));
+    assert_near(d.bound * nats, -pf_bound_of_draws(4, w), 1e-3 + 4.0 * d.se * nats);
+    assert_true(d.probes * nats > 0.02);
+    free(l.cell);
+}
+
 enum { N = 20000 };
 
 /* N draws within the lowest of 256 levels. */
@@ -419,6 +466,7 @@ int main(void)
         cmocka_unit_test(
             normal_dequantisation_with_its_decoder_bounds_the_code_length_from_above),
         cmocka_unit_test(more_draws_close_the_gap),
+        cmocka_unit_test(draws_of_dequantisation_are_one_bound),
         cmocka_unit_test(log_q_is_a_density_that_its_draws_follow),
         cmocka_unit_test(truncated_normal_gives_the_published_constant),
         cmocka_unit_test(dequantisation_none_refuses_pixels),

@@ -135,6 +135,8 @@ size_t pf_likelihood_bytes(const pf_likelihood_opt *opt, int dim);
 
 /* Rows in any order.  The figures are NaN when there is no row or memory is exhausted. */
 void pf_likelihood_summary(const pf_ledger *rows, pf_summary *out);
+/* One figure more; name: below PF_FIGURE_NAME. */
+void pf_summary_add(pf_summary *s, const char *name, double value);
 /* NaN where there is none of that name. */
 double pf_summary_figure(const pf_summary *s, const char *name);
 
@@ -194,10 +196,26 @@ void pf_moderate_variance(int64_t n, const double *spread, const int *dof, doubl
 /* The bound of K draws, log(1/K sum exp log_w), K >= 1.
  * Source  Burda et al. 2016, eq. 8 */
 double pf_bound_of_draws(int K, const double *log_w);
-/* By how much its mean exceeds that of one draw where log_w is normal of this deviation, over a
- * fixed sample: what the spread of two draws says of K.
+/* By how much its mean exceeds that of one draw where log_w is normal of this deviation, over a fixed sample.
  * Test  more_draws_close_the_gap */
 double pf_gain_of_draws(double deviation, int K);
+
+/* What the J >= 2 draws of each image's dequantisation make of nll_ode together [bits/dim]:
+ *
+ *     bound = -log(1/J sum exp log_w)/(D log 2),     log_w = -nll_j D log 2
+ *
+ * Probes add noise of variance v_j to log_w, which would lower it by 1/2 sum p_j (1 - p_j) v_j to second order, p_j the
+ * share of draw j: that is added again.
+ * Test  draws_of_dequantisation_are_one_bound */
+typedef struct pf_draws {
+    int J; /* 0: the ledger has no such draws */
+    double bound, se;
+    double
+        probes; /* what was added, mean over images; NaN: the rows do not know their probes' noise */
+    double deviation; /* of log_w in an image, without the probes' noise [nats] */
+} pf_draws;
+/* Rows as pf_results_rows gives them, of data of dim entries.  Local.  Fails PF_EMEM. */
+PF_MUST_USE pf_status pf_likelihood_draws(const pf_ledger *rows, int dim, pf_draws *out);
 
 /* How levels are dequantised.  Borrowed. */
 typedef struct pf_dequantiser {

@@ -10,6 +10,8 @@ typedef struct pf_bpd_page {
     double speed;             /* images a second; 0: none was scored by this call */
     int64_t groups, repeated; /* in the file; at a tenth of the tolerances */
     struct pf_scored_chain chain;
+    pf_draws draws;   /* of one dequantisation together */
+    int dim;          /* entries of a datum */
     int pixels;       /* of a datum; 1: it is no image */
     const char *unit; /* of the numbers */
     int of_tokens;

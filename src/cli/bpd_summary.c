@@ -132,6 +132,26 @@ static void print_shares(const pf_ledger_column *c, int n, const pf_summary *s)
     }
 }
 
+/* All draws as one bound, and what more of them would make of it. */
+static void print_bound_of_draws(const pf_draws *d, int dim)
+{
+    char error[32];
+    double now, nats = dim * M_LN2;
+    if (!d->J) return;
+    printf("draws         the bound of all %d together is %.5f +- %s bits/dim", d->J, d->bound,
+           pf_error_bar(d->se, 5, error));
+    if (isnan(d->probes))
+        printf(", lowered by what probes add to it; likelihood.probes=2 says by how much\n");
+    else if (d->probes > 0.0)
+        printf(", with %.5f in place of what probes take from it\n", d->probes);
+    else printf("\n");
+    now = pf_gain_of_draws(d->deviation, d->J);
+    printf("              where log weights are normal, of deviation %.2f nats, %d draws would "
+           "give %.5f less, %d %.5f\n",
+           d->deviation, 2 * d->J, (pf_gain_of_draws(d->deviation, 2 * d->J) - now) / nats,
+           4 * d->J, (pf_gain_of_draws(d->deviation, 4 * d->J) - now) / nats);
+}
+
 /* The same where nothing is dequantised: what more draws would remove, and what only more images would. */
 static void print_draws(const pf_likelihood_opt *o, const pf_summary *s)
 {
@@ -181,6 +201,7 @@ void pf_bpd_print(const pf_bpd_page *p, const pf_summary *s)
     print_bands(c, n, s);
     print_shares(c, n, s);
     print_draws(p->o, s);
+    print_bound_of_draws(&p->draws, p->dim);
     print_work(p, c, n, s);
     if (p->speed > 0.0)
         printf("speed         %.2f %s/s\n", p->speed, p->symbols ? "rows" : "images");

@@ -174,10 +174,16 @@ static pf_status finish(const job *j, pf_side *k)
                         .results = k->path,
                         .o = options(j),
                         .chain = s->chain,
+                        .dim = (int)pf_shape_entries(shape),
                         .pixels = shape.h * shape.w,
                         .unit = pf_scored_unit(&j->about.space),
                         .of_tokens = j->about.space.kind == PF_TOKENS};
     pf_bpd_count_groups(&page, &k->rows);
+    PF_TRY(pf_likelihood_draws(&k->rows, page.dim, &page.draws));
+    if (page.draws.J) {
+        pf_summary_add(&sum, "nll_draws", page.draws.bound);
+        pf_summary_add(&sum, "nll_draws_se", page.draws.se);
+    }
     PF_TRY(pf_results_summary(s->results, &sum));
     PF_TRY(pf_scoring_end(s, PF_OK));
     if (s->fresh) pf_scoring_report(s, 1);

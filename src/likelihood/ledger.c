@@ -217,6 +217,11 @@ void pf_likelihood_summary(const pf_ledger *rows, pf_summary *out)
     pf_free(s.start);
 }
 
+void pf_summary_add(pf_summary *s, const char *name, double value)
+{
+    add(s, name, (int)strlen(name), "", value);
+}
+
 double pf_summary_figure(const pf_summary *s, const char *name)
 {
     for (int i = 0; i < s->n; i++)
