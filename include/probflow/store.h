@@ -120,7 +120,7 @@ void pf_checkpoint_free(pf_checkpoint *c);
  * file), both owned by the caller (pf_free). */
 PF_MUST_USE pf_status pf_store_read_group(const char *path, const char *group, int *n,
                                           pf_param **views, float **flat);
-enum { PF_RANK_MAX = 6 }; /* axes of what is read and written, at most */
+enum { PF_RANK_MAX = 16 }; /* axes of what is read and written, at most */
 /* Dataset `name` (path inside the file) as doubles.  PF_EIO when absent. */
 typedef struct pf_array {
     int rank;

@@ -8,11 +8,11 @@
 
 /* The first that knows a source reads it. */
 static const pf_format *const formats[] = {
-    &pf_format_density,   &pf_format_batch_folder, &pf_format_image_folder,
-    &pf_format_png_sheet, &pf_format_image_file,   &pf_format_labels_json,
-    &pf_format_npy,       &pf_format_npz,          &pf_format_h5,
-    &pf_format_csv,       &pf_format_text,         &pf_format_idx,
-    &pf_format_cifar};
+    &pf_format_density,      &pf_format_known,     &pf_format_batch_folder,
+    &pf_format_image_folder, &pf_format_png_sheet, &pf_format_image_file,
+    &pf_format_labels_json,  &pf_format_npy,       &pf_format_npz,
+    &pf_format_h5,           &pf_format_csv,       &pf_format_text,
+    &pf_format_idx,          &pf_format_cifar};
 enum { FORMATS = sizeof formats / sizeof formats[0] };
 
 /* What one source added. */

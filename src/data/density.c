@@ -18,6 +18,7 @@
 #include <probflow/memory.h>
 #include <probflow/random.h>
 #include "data/format.h"
+#include "data/known.h"
 #include "data/symbols.h"
 #include <errno.h>
 #include <limits.h>
@@ -237,7 +238,7 @@ enum { DENSITIES = sizeof densities / sizeof densities[0] };
 
 static int knows(const pf_source *s)
 {
-    return pf_source_is_drawn(s->path);
+    return !strncmp(s->path, prefix, sizeof prefix - 1);
 }
 
 typedef struct request {
@@ -339,7 +340,8 @@ static pf_status read(pf_source *s, pf_table *t)
 
 int pf_source_is_drawn(const char *path)
 {
-    return !strncmp(path, prefix, sizeof prefix - 1);
+    return !strncmp(path, prefix, sizeof prefix - 1) ||
+           !strncmp(path, PF_KNOWN_PREFIX, sizeof PF_KNOWN_PREFIX - 1);
 }
 
 const pf_format pf_format_density = {"density", knows, read};

@@ -199,8 +199,8 @@ PF_MUST_USE pf_status pf_text_settle(pf_table *t);
 
 extern const pf_format pf_format_idx, pf_format_cifar, pf_format_png_sheet,
     pf_format_image_file, pf_format_labels_json, pf_format_batch_folder, pf_format_image_folder,
-    pf_format_csv, pf_format_text, pf_format_density, pf_format_npy, pf_format_npz,
-    pf_format_h5;
+    pf_format_csv, pf_format_text, pf_format_density, pf_format_known, pf_format_npy,
+    pf_format_npz, pf_format_h5;
 
 /* ---- pictures in files; nothing is allocated before the declared size is held against the file's ---- */
 typedef struct pf_image {
