@@ -231,6 +231,32 @@ static void binarised_pixels_follow_their_rule(void **state)
              "images");
 }
 
+/* A map of K classes is data of K categories; a value beyond them is told with its place. */
+static void images_have_the_levels_they_are_said_to_have(void **state)
+{
+    (void)state;
+    static const unsigned char map[] = {0, 7, 3, 1, 2, 7}, other[] = {0, 8, 3, 1, 2, 7};
+    static const char points[] = "a,b\n1.5,2\n3,4\n";
+    const pf_shape s = {2, 3, 1};
+    unsigned char got[6];
+    pf_dataset *d = NULL;
+    put_idx4("map", 1, s, map);
+    put_idx4("other", 1, s, other);
+    for (int levels = 0; levels <= 9; levels += levels ? 1 : 8) {
+        becomes("map", (pf_convert_opt){.levels = levels}, s, got);
+        assert_memory_equal(got, map, sizeof got);
+        must(pf_dataset_open(in_dir("p.h5"), "train", &d));
+        assert_int_equal(pf_dataset_about(d)->space.levels, levels ? levels : 256);
+        pf_dataset_close(d);
+    }
+    becomes("map", (pf_convert_opt){.levels = 8, .binarise = PF_BINARISE_THRESHOLD}, s, got);
+    for (int i = 0; i < 6; i++) assert_int_equal(got[i], map[i] >= 4); /* the upper half of 8 */
+    not_with("other", (pf_convert_opt){.levels = 8}, "image 0 of the split train",
+             "the value 8, and --levels 8 is of values from 0 to 7");
+    spill(in_dir("table.csv"), (const unsigned char *)points, sizeof points - 1);
+    not_with("table.csv", (pf_convert_opt){.levels = 8}, "--levels", "images");
+}
+
 static void pictures_of_a_folder_become_alike(void **state)
 {
     (void)state;
@@ -377,6 +403,7 @@ int main(void)
         cmocka_unit_test(a_ramp_stays_a_ramp),
         cmocka_unit_test(the_smaller_side_becomes_the_size),
         cmocka_unit_test(binarised_pixels_follow_their_rule),
+        cmocka_unit_test(images_have_the_levels_they_are_said_to_have),
         cmocka_unit_test(pictures_of_a_folder_become_alike),
         cmocka_unit_test(options_for_images_are_errors_for_others),
         cmocka_unit_test(jpeg_comes_back_beside_png),

@@ -38,6 +38,8 @@ typedef struct pf_convert_opt {
         resize_w; /* > 0: this size, bilinear and antialiased; resize_w 0: the smaller side
                                becomes resize_h, the other keeps the proportion.  In the order of this
                                struct; see src/data/picture.c */
+    int levels; /* > 0: images have so many, 0 .. levels-1, not 256; a larger value fails PF_EFORMAT,
+                   other data PF_EARG */
     int shrink; /* > 1: pixels become the means of squares of that side, rounded to whole levels; a size
                    it does not divide fails PF_EARG */
     int binarise; /* pf_binarise: last of all, images get two levels; other data fail PF_EARG */

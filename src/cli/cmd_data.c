@@ -115,9 +115,9 @@ const pf_command pf_command_data = {
     .name = "data",
     .usage =
         "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--alpha drop] [--grey | --rgb] [--crop N | "
-        "HxW] [--resize N | HxW] [--shrink K] [--binarise RULE] [--label COLUMN]\n"
-        "         [--condition COLUMN]... [--text as-is|text8|bytes|FILE] [--length L] [--rows "
-        "chunks|lines] [--remainder pad|drop] [--quiet]",
+        "HxW] [--resize N | HxW] [--shrink K] [--levels K] [--binarise RULE]\n"
+        "         [--label COLUMN] [--condition COLUMN]... [--text as-is|text8|bytes|FILE]\n"
+        "         [--length L] [--rows chunks|lines] [--remainder pad|drop] [--quiet]",
     .help =
         "your own data, public files, or points of a known density -> dataset\n\n"
         "  SOURCE       one or more, known by content and name, .gz where said:\n"
@@ -187,6 +187,8 @@ const pf_command pf_command_data = {
         "               In this order: CelebA as published is --crop 140 --resize 64\n"
         "  --shrink K   images made smaller: a pixel is the mean of a K x K square, rounded;\n"
         "               K must divide height and width\n"
+        "  --levels K   images have K levels, 0 to K-1, not 256, as label maps do; a larger "
+        "value is refused\n"
         "  --binarise RULE  black and white, last of all.  threshold: 1 of the upper half of "
         "the levels;\n"
         "               drawn:SEED: 1 with the chance k/(levels - 1), once for all; drawn is "

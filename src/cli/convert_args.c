@@ -41,7 +41,7 @@ static PF_MUST_USE pf_status parse_binarise(const char *text, pf_convert_opt *op
 pf_status pf_convert_args_parse(const pf_convert_args *a, pf_convert_opt *opt)
 {
     *opt = (pf_convert_opt){.label = a->label, .condition = a->condition};
-    long shrink = 1;
+    long shrink = 1, levels = 0;
     if (a->grey && a->rgb)
         return pf_usage_error(PF_WHERE, "--grey and --rgb exclude each other");
     opt->channels = a->grey ? 1 : a->rgb ? 3 : 0;
@@ -53,12 +53,14 @@ pf_status pf_convert_args_parse(const pf_convert_args *a, pf_convert_opt *opt)
     if (a->resize) PF_TRY(parse_size("--resize", a->resize, &opt->resize_h, &opt->resize_w));
     if (a->shrink) PF_TRY(pf_arg_int("--shrink", a->shrink, 1, 4096, &shrink));
     opt->shrink = (int)shrink;
+    if (a->levels) PF_TRY(pf_arg_int("--levels", a->levels, 2, 256, &levels));
+    opt->levels = (int)levels;
     if (a->binarise) PF_TRY(parse_binarise(a->binarise, opt));
     return PF_OK;
 }
 
 int pf_convert_args_given(const pf_convert_args *a)
 {
-    return a->alpha || a->crop || a->resize || a->shrink || a->binarise || a->label ||
-           a->n_condition || a->grey || a->rgb;
+    return a->alpha || a->crop || a->resize || a->shrink || a->binarise || a->levels ||
+           a->label || a->n_condition || a->grey || a->rgb;
 }

@@ -7,7 +7,7 @@
 
 /* As given; NULL and 0: not. */
 typedef struct pf_convert_args {
-    const char *alpha, *crop, *resize, *shrink, *label, *binarise;
+    const char *alpha, *crop, *resize, *shrink, *label, *binarise, *levels;
     const char *condition[PF_CLI_MAX + 1]; /* NULL-terminated */
     int n_condition, grey, rgb;
 } pf_convert_args;
@@ -17,7 +17,7 @@ typedef struct pf_convert_args {
 #define PF_CONVERT_ARGS(a) \
     {"--alpha", &(a).alpha, NULL}, {"--grey", NULL, &(a).grey}, {"--rgb", NULL, &(a).rgb}, \
     {"--crop", &(a).crop, NULL}, {"--resize", &(a).resize, NULL}, {"--shrink", &(a).shrink, NULL}, \
-    {"--binarise", &(a).binarise, NULL}, {"--label", &(a).label, NULL}, {"--condition", (a).condition, &(a).n_condition}
+    {"--binarise", &(a).binarise, NULL}, {"--levels", &(a).levels, NULL}, {"--label", &(a).label, NULL}, {"--condition", (a).condition, &(a).n_condition}
 /* clang-format on */
 
 /* 1 when any was given. */

@@ -325,6 +325,7 @@ static PF_MUST_USE pf_status read_all(work *w)
     PF_TRY(pf_table_settle(&w->t));
     PF_TRY(pf_text_settle(&w->t));
     PF_TRY(tell_repeats(&w->t));
+    if (w->opt->levels) PF_TRY(pf_table_levels(&w->t));
     if (w->opt->shrink > 1) PF_TRY(shrink_table(&w->t, w->opt->shrink));
     if (w->opt->binarise) PF_TRY(pf_table_binarise(&w->t));
     w->rows_count |= w->opt->binarise == PF_BINARISE_DRAWN; /* other draws are other data */

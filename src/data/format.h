@@ -107,6 +107,9 @@ PF_MUST_USE pf_status pf_table_rows(pf_table *t, const char *path, int split, in
                                     pf_space space, unsigned char **values);
 void pf_table_flush(pf_table *t);
 void pf_stage_free(pf_stage *g); /* NULL allowed */
+/* levels.c: the images have as many levels as the table's options say.  Fails PF_EARG: they are no images; PF_EFORMAT: a
+ * larger value. */
+PF_MUST_USE pf_status pf_table_levels(pf_table *t);
 /* binary.c: all rows become black and white as the table's options say.  Fails PF_EARG: they are no images. */
 PF_MUST_USE pf_status pf_table_binarise(pf_table *t);
 /* What happened to the pictures, in words; "" when nothing did. */
