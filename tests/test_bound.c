@@ -120,10 +120,61 @@ static void bound_with_the_exact_score_is_tight_up_to_prior_and_decoder(void **s
     }
 }
 
+static pf_status read_moments(void *self, int64_t first, int64_t n, double *x)
+{
+    const double *all = self;
+    memcpy(x, all + first * 8, (size_t)n * 8 * sizeof *x);
+    return PF_OK;
+}
+
+/* Points at mean +- sqrt(D w_i) q_i have this mean and covariance: with the model's own every residual is known. */
+static void a_control_that_is_the_model_leaves_nothing_to_chance(void **state)
+{
+    (void)state;
+    enum { D = 8, J = 400 };
+    static row rows[J];
+    for (int k = 0; pf_sdes[k]; k++) {
+        analytic a;
+        pf_control *c = NULL;
+        double x[D], y[D], e[D], w[D], basis[D * D], points[2 * D * D], se[2], mean[2];
+        gaussian_create(D, pf_sdes[k]->name, 1, &a);
+        gaussian_samples(&a, 1e-5, 51, 1, x);
+        for (int i = 0; i < D * D; i++) basis[i] = (double)a.params[D + i];
+        must(pf_linalg_eigh(D, basis, w));
+        for (int i = 0; i < D; i++) y[i] = x[i] - (double)a.params[i];
+        pf_linalg_gemm(&(pf_gemm){.tb = 1, .m = 1, .n = D, .k = D, .alpha = 1.0}, y, basis, e);
+        for (int i = 0; i < 2 * D * D; i++)
+            points[i] = (double)a.params[i % D] + (i / D / D ? -1.0 : 1.0) *
+                                                      sqrt(D * w[i / D % D]) *
+                                                      basis[i / D % D * D + i % D];
+        must(pf_control_create(&(pf_sample_source){points, 2 * D, D, read_moments}, 0.0, &c));
+        for (int with = 0; with < 2; with++) {
+            pf_likelihood_opt o = options();
+            double var = 0.0;
+            o.draws = J;
+            o.bound_samples = 20;
+            o.bound_control = with ? PF_CONTROL_GAUSSIAN : PF_CONTROL_NONE;
+            pf_group g = {.first = 3, .B = 1, .x = x, .control = c};
+            must(score_rows(&a.sde, &a.score, &o, &g, rows));
+            mean[with] = 0.0;
+            for (int j = 0; j < J; j++) mean[with] += rows[j].bound / J;
+            for (int j = 0; j < J; j++) var += pow(rows[j].bound - mean[with], 2) / (J - 1) / J;
+            se[with] = sqrt(var);
+            assert_near(mean[with], gaussian_bound(&a, w, e, x, o.ode.t_min) / (D * M_LN2),
+                        4.0 * se[with] + (with ? 1e-5 : 0.0)); /* the sum over 20,000 times */
+        }
+        /* parameters are floats, and the points say their covariance to 1e-7 */
+        assert_true(se[1] < 1e-4 * se[0]);
+        pf_control_free(c);
+        analytic_free(&a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bound_of_a_gaussian_has_its_closed_form_as_mean),
+        cmocka_unit_test(a_control_that_is_the_model_leaves_nothing_to_chance),
         cmocka_unit_test(bound_with_the_exact_score_is_tight_up_to_prior_and_decoder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

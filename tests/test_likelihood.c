@@ -128,8 +128,7 @@ static void truncated_normal_dequantisation_bounds_the_code_length_from_above(vo
     dequantised("subvp", PF_DEQUANT_TRUNCATED_NORMAL, 0.2, 0.0, 0.12);
 }
 
-static void
-normal_dequantisation_with_its_decoder_bounds_the_code_length_from_above(void **state)
+static void normal_dequantisation_and_its_decoder_make_a_bound(void **state)
 {
     (void)state;
     dequantised("vp", PF_DEQUANT_NORMAL, 0.05, 0.0, 0.3); /* noise of half a bin */
@@ -463,8 +462,7 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_solver),
         cmocka_unit_test(uniform_dequantisation_bounds_the_code_length_from_above),
         cmocka_unit_test(truncated_normal_dequantisation_bounds_the_code_length_from_above),
-        cmocka_unit_test(
-            normal_dequantisation_with_its_decoder_bounds_the_code_length_from_above),
+        cmocka_unit_test(normal_dequantisation_and_its_decoder_make_a_bound),
         cmocka_unit_test(more_draws_close_the_gap),
         cmocka_unit_test(draws_of_dequantisation_are_one_bound),
         cmocka_unit_test(log_q_is_a_density_that_its_draws_follow),

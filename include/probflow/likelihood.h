@@ -53,6 +53,7 @@ typedef struct pf_likelihood_opt {
     int bound_samples;  /* times an image for the bound */
     int bound_form; /* how it is written and how its times are drawn: src/likelihood/bound_terms.h */
     int bound_times;
+    int bound_control; /* pf_control_kind, of its residuals */
     int terms; /* of the steps of a chain an image for its bound, one in each of so many strata; 0: all */
     int strata; /* pf_strata */
     int clip;   /* pf_clip: are the chain's predictions of the data cut to their range? */
@@ -75,6 +76,19 @@ typedef struct pf_control pf_control;
  * Test   one_probe_is_exact_when_the_control_is_the_model */
 PF_MUST_USE pf_status pf_control_create(const pf_sample_source *src, double noise_variance,
                                         pf_control **out);
+/* Moves the mean where the source has the data elsewhere than the model does. */
+void pf_control_shift(pf_control *c, double by);
+/* |s score + z|^2 at m x + s z under the Gaussian itself, in its basis; variances below `least` count as that.  Local.
+ * y [rows,D] of x [rows,D], work likewise. */
+void pf_control_centre(const pf_control *c, int rows, const double *x, double *work, double *y);
+/* out [rows] at ratio = s/m and its mean over z [rows,D]; work [rows,D]. */
+void pf_control_residual(const pf_control *c, double ratio, double least, int rows,
+                         const double *y, const double *z, double *work, double *out,
+                         double *mean);
+/* The integral of rate times that mean between two ratios, of y [D].
+ * Test   a_control_that_is_the_model_leaves_nothing_to_chance */
+double pf_control_residuals(const pf_control *c, double from, double to, double least,
+                            const double *y);
 void pf_control_free(pf_control *c); /* NULL allowed */
 int pf_control_dim(const pf_control *c);
 /* Bytes it holds while it is made; about a third of them later. */

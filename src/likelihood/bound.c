@@ -8,7 +8,8 @@
  * the mass, so the integral is Z/2 times a plain mean; or they are even.  From residuals c (|z|^2 - D) is taken,
  * c = (m^2 v/(m^2 v + s^2))^2: its mean is zero whatever c, and as the noise falls below the
  * spread v of the data the score stays bounded and |s score + z|^2 -> |z|^2.  On Gaussians with
- * the spectra of images it divides the variance by 2 to 3.
+ * the spectra of images it divides the variance by 2 to 3.  With bound_control all of a Gaussian's residual is taken, which
+ * has the data's mean and covariance, and its integral, which is known, added.
  *
  * Source: Song et al. 2021b, theorems 1 and 3 and appendix; Kingma et al. 2021, eq. 15 (the form
  * free of divergences). */
@@ -22,6 +23,8 @@
 
 /* Images first .. first+B-1, draw `draw`. */
 typedef struct call {
+    const pf_control *control; /* of residuals; NULL: none */
+    double least;              /* of its variances: the noise at t_min */
     const pf_sde *sde;
     pf_score *score;
     const pf_likelihood_opt *opt;
@@ -33,17 +36,37 @@ typedef struct work {
     double *t, *weight, *nats; /* [B] */
     double *xt, *s, *x;        /* [B,D] */
     double *v, *jv;            /* [B,D], sliced; else NULL */
+    double *y, *wide, *spare;  /* [B,D], [D], [D], with a control: x in its basis, z, room */
     float *z;                  /* [B,D] */
 } work;
 
 /* Typical variance of image data along an eigenvector, model scale: of no effect on the mean. */
 static const double SPREAD = 0.01;
 
-/* What of a residual has the mean 0 whatever the score. */
-static double free_part(const pf_bound_at *at, int D, const pf_bound_sums *of)
+/* What is taken from the residual of image b: of a Gaussian that has the same spread everywhere, its mean 0; or all of
+ * the control's, whose integral over t is added in its place, at t_min its mean. */
+static double known_part(const call *c, const work *w, int b, const pf_bound_at *at,
+                         const pf_bound_sums *of, int start)
 {
+    size_t D = (size_t)c->score->dim, from = (size_t)b * D;
     double signal = at->mean * at->mean * SPREAD, share = signal / (signal + at->std * at->std);
-    return share * share * (of->noise - (double)D);
+    double all, mean;
+    if (!c->control) return share * share * (of->noise - (double)D);
+    for (size_t i = 0; i < D; i++) w->wide[i] = (double)w->z[from + i];
+    pf_control_residual(c->control, at->std / at->mean, c->least, 1, w->y + from, w->wide,
+                        w->spare, &all, &mean);
+    return start ? all - mean : all;
+}
+
+/* Adds what known_part took: half the integral of rate times its mean. */
+static void add_known(const call *c, const work *w, double *nats)
+{
+    double m0, s0, m1, s1;
+    pf_sde_marginal(c->sde, c->opt->ode.t_min, &m0, &s0);
+    pf_sde_marginal(c->sde, 1.0, &m1, &s1);
+    for (int b = 0; c->control && b < c->B; b++)
+        nats[b] += 0.5 * pf_control_residuals(c->control, s0 / m0, s1 / m1, c->least,
+                                              w->y + (size_t)b * (size_t)c->score->dim);
 }
 
 /* x_t of each image at w->t, by its noise number `step`; w->v by its probe of that number. */
@@ -66,10 +89,11 @@ static void show(const call *c, work *w, uint32_t step, int sliced, const double
     }
 }
 
-/* sum[b] += weight F at w->t of this form. */
-static PF_MUST_USE pf_status add_terms(const call *c, work *w, pf_bound_form form,
-                                       uint32_t step, const double *x, double *sum)
+/* sum[b] += weight F at w->t; start: at t_min, the residual whatever the form. */
+static PF_MUST_USE pf_status add_terms(const call *c, work *w, int start, uint32_t step,
+                                       const double *x, double *sum)
 {
+    pf_bound_form form = start ? PF_BOUND_RESIDUAL : (pf_bound_form)c->opt->bound_form;
     int sliced = form == PF_BOUND_SLICED, dim = c->score->dim;
     size_t D = (size_t)dim;
 
@@ -85,7 +109,7 @@ static PF_MUST_USE pf_status add_terms(const call *c, work *w, pf_bound_form for
         PF_REQUIRE(isfinite(term), PF_ENUMERIC,
                    "the score of image %lld is not finite at t = %g", (long long)(c->first + b),
                    w->t[b]);
-        if (form == PF_BOUND_RESIDUAL) term -= free_part(&at, dim, &of);
+        if (form == PF_BOUND_RESIDUAL) term -= known_part(c, w, b, &at, &of, start);
         sum[b] += w->weight[b] * term;
     }
     return PF_OK;
@@ -105,14 +129,14 @@ static PF_MUST_USE pf_status sample_terms(const call *c, work *w, const double *
             w->t[b] =
                 pf_bound_time(c->sde, (pf_bound_times)c->opt->bound_times, e, u, &w->weight[b]);
         }
-        PF_TRY(add_terms(c, w, (pf_bound_form)c->opt->bound_form, step + (uint32_t)n, x, nats));
+        PF_TRY(add_terms(c, w, 0, step + (uint32_t)n, x, nats));
     }
     for (int b = 0; b < c->B; b++) {
         nats[b] *= mass / N;
         w->t[b] = e;
         w->weight[b] = 1.0;
     }
-    PF_TRY(add_terms(c, w, PF_BOUND_RESIDUAL, step + (uint32_t)N, x, nats));
+    PF_TRY(add_terms(c, w, 1, step + (uint32_t)N, x, nats));
     for (int b = 0; b < c->B; b++) nats[b] *= 0.5;
     return PF_OK;
 }
@@ -135,8 +159,12 @@ static void add_closed_forms(const call *c, const double *x, double *nats)
 static PF_MUST_USE pf_status find_bound(const call *c, work *w, const double *x, double *nats)
 {
     for (int b = 0; b < c->B; b++) nats[b] = 0.0;
+    for (size_t at = 0; c->control && at < (size_t)c->B * (size_t)c->score->dim;
+         at += (size_t)c->score->dim)
+        pf_control_centre(c->control, 1, x + at, w->spare, w->y + at);
     PF_TRY(sample_terms(c, w, x, nats));
     add_closed_forms(c, x, nats);
+    add_known(c, w, nats);
     return PF_OK;
 }
 
@@ -160,8 +188,16 @@ static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
 {
     size_t B = (size_t)g->B, n = B * (size_t)view->score->dim;
     size_t probes = opt->bound_form == PF_BOUND_SLICED ? n : 0;
-    call c = {view->sde, view->score, opt, g->first, g->B, 0};
-    double *all = pf_zalloc((3 * B + 3 * n + 2 * probes) * sizeof *all);
+    size_t known = opt->bound_control ? n + 2 * n / B : 0;
+    pf_bound_at at = pf_bound_at_time(view->sde, opt->ode.t_min);
+    call c = {.control = opt->bound_control ? g->control : NULL,
+              .least = at.std * at.std / (at.mean * at.mean),
+              .sde = view->sde,
+              .score = view->score,
+              .opt = opt,
+              .first = g->first,
+              .B = g->B};
+    double *all = pf_zalloc((3 * B + 3 * n + 2 * probes + known) * sizeof *all);
     work w = {.t = all, .z = pf_zalloc(n * sizeof(float))};
     pf_status st =
         all && w.z ? PF_OK
@@ -174,6 +210,9 @@ static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
         w.x = w.s + n;
         w.v = w.x + n;
         w.jv = w.v + probes;
+        w.y = w.jv + probes;
+        w.wide = w.y + (known ? n : 0);
+        w.spare = w.wide + (known ? n / B : 0);
         st = fill(&c, view, g, &w, cells);
     }
     pf_free(all);
@@ -183,14 +222,19 @@ static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
 
 static pf_status check(const pf_likelihood_opt *opt, const pf_view *view, const pf_group *group)
 {
-    (void)view;
+    int D = view->score->dim;
     PF_TRY(pf_place_check(opt, group));
+    PF_REQUIRE(!opt->bound_control || (group->control && pf_control_dim(group->control) == D),
+               PF_EARG,
+               "likelihood.bound_control needs the covariance of the data and none of %d "
+               "entries is given",
+               D);
     return PF_OK;
 }
 
 static size_t bytes(const pf_likelihood_opt *opt, int dim)
 {
-    int arrays = opt->bound_form == PF_BOUND_SLICED ? 5 : 3;
+    int arrays = opt->bound_form == PF_BOUND_SLICED ? 5 : opt->bound_control ? 4 : 3;
     return (size_t)opt->group * ((size_t)dim * (arrays * sizeof(double) + sizeof(float)));
 }
 

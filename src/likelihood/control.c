@@ -34,15 +34,16 @@
 
 struct pf_control {
     int D;
+    double *mean;  /* [D], model scale */
     double *var;   /* [D] w, ascending */
     double *basis; /* [D,D], row i is q_i */
 };
 
 static PF_MUST_USE pf_status fit(pf_control *c, const pf_sample_source *src,
-                                 double noise_variance, double *mean)
+                                 double noise_variance)
 {
     size_t D = (size_t)c->D;
-    PF_TRY(pf_source_moments(src, mean, c->basis));
+    PF_TRY(pf_source_moments(src, c->mean, c->basis));
     for (size_t i = 0; i < D; i++) c->basis[i * (D + 1)] += noise_variance;
     PF_TRY(pf_linalg_eigh(c->D, c->basis, c->var));
     for (size_t i = 0; i < D; i++) c->var[i] = fmax(c->var[i], 0.0); /* rounding */
@@ -56,18 +57,17 @@ static PF_MUST_USE pf_status create_into(pf_control *c, const pf_sample_source *
     c->D = src->dim;
     c->var = pf_zalloc(D * sizeof *c->var);
     c->basis = pf_zalloc(D * D * sizeof *c->basis);
-    double *mean = pf_zalloc(D * sizeof *mean);
-    pf_status st = PF_OK;
-    if (!c->var || !c->basis || !mean)
-        st = pf_raise(PF_EMEM, PF_WHERE, "no memory for a covariance of %zu by %zu", D, D);
-    if (!st) st = fit(c, src, noise_variance, mean);
-    pf_free(mean);
-    return st ? pf_trail(st, PF_WHERE) : PF_OK;
+    c->mean = pf_zalloc(D * sizeof *c->mean);
+    PF_REQUIRE(c->var && c->basis && c->mean, PF_EMEM,
+               "no memory for a covariance of %zu by %zu", D, D);
+    PF_TRY(fit(c, src, noise_variance));
+    return PF_OK;
 }
 
 void pf_control_free(pf_control *c)
 {
     if (!c) return;
+    pf_free(c->mean);
     pf_free(c->var);
     pf_free(c->basis);
     pf_free(c);
@@ -85,6 +85,11 @@ pf_status pf_control_create(const pf_sample_source *src, double noise_variance,
     }
     *out = c;
     return PF_OK;
+}
+
+void pf_control_shift(pf_control *c, double by)
+{
+    for (int i = 0; i < c->D; i++) c->mean[i] += by;
 }
 
 int pf_control_dim(const pf_control *c)
@@ -158,6 +163,44 @@ void pf_control_integral(const pf_control_use *u, int rows, const double *v, dou
         out[r] = 0.0;
         for (int i = first; i < last; i++) out[r] += (y[i] * y[i] - 1.0) * l[i];
     }
+}
+
+void pf_control_centre(const pf_control *c, int rows, const double *x, double *work, double *y)
+{
+    size_t D = (size_t)c->D;
+    for (size_t i = 0; i < (size_t)rows * D; i++) work[i] = x[i] - c->mean[i % D];
+    to_basis(c, rows, work, y);
+}
+
+/* In the basis r_i = z_i - s (m y_i + s z_i)/S_i, S_i = m^2 w_i + s^2, so over z
+ * E r_i^2 = (m^2 w_i/S_i)^2 + (s m y_i/S_i)^2 = w_i^2/(w_i + u)^2 + y_i^2 u/(w_i + u)^2, u = s^2/m^2. */
+void pf_control_residual(const pf_control *c, double ratio, double least, int rows,
+                         const double *y, const double *z, double *work, double *out,
+                         double *mean)
+{
+    size_t D = (size_t)c->D;
+    to_basis(c, rows, z, work);
+    for (size_t r = 0; r < (size_t)rows; r++, y += D, work += D) {
+        out[r] = mean[r] = 0.0;
+        for (size_t i = 0; i < D; i++) {
+            double w = fmax(c->var[i], least), all = w + ratio * ratio;
+            double kept = w / all, pull = ratio * y[i] / all, e = kept * work[i] - pull;
+            out[r] += e * e;
+            mean[r] += kept * kept + pull * pull;
+        }
+    }
+}
+
+/* By u, du/u = rate dt: integral of w^2/(w + u)^2 du/u = log(u/(w + u)) + w/(w + u), of u/(w + u)^2 du/u = -1/(w + u). */
+double pf_control_residuals(const pf_control *c, double from, double to, double least,
+                            const double *y)
+{
+    double sum = 0.0, u = from * from, v = to * to;
+    for (int i = 0; i < c->D; i++) {
+        double w = fmax(c->var[i], least), a = w + u, b = w + v;
+        sum += log(v / u * a / b) + w * (u - v) / (a * b) + y[i] * y[i] * (v - u) / (a * b);
+    }
+    return sum;
 }
 
 void pf_control_split(const pf_control_use *u, int rows, double *v, double *work, double *s)

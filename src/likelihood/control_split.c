@@ -49,6 +49,8 @@ pf_status pf_control_of_split(pf_dataset *train, const pf_data_opt *opt, pf_cont
     source s = {train, step};
     pf_sample_source src = {&s, a->n, pf_space_dim(&a->space), read_rows};
     PF_TRY(pf_control_create(&src, uniform ? step * step / 12.0 : 0.0, out));
+    if (a->space.kind == PF_LEVELS) /* rows are levels times their step, from 0 on */
+        pf_control_shift(*out, (opt->grid == PF_GRID_PUBLISHED ? 0.0 : 0.5 * step) - 1.0);
     pf_log("control variate: covariance of %lld training images in %.1f s", (long long)a->n,
            pf_seconds() - start);
     return PF_OK;

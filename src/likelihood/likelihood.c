@@ -31,6 +31,7 @@ const pf_opt pf_likelihood_opts[] = {
     PF_OPT(pf_likelihood_opt, bound_samples, PF_INT, 64, 1, 1000000, "times an image for the bound"),
     PF_OPT_ENUM_QUIET(pf_likelihood_opt, bound_form, PF_BOUND_RESIDUAL, form_words, "of the bound: residual, |std score + noise|^2, without divergences, of the least variance; dsm and sliced, as published by score matching, sliced by a product with the Jacobian a time"),
     PF_OPT_ENUM_QUIET(pf_likelihood_opt, bound_times, PF_BOUND_IMPORTANCE, times_words, "of the bound: importance, times drawn by the likelihood weight; uniform"),
+    PF_OPT_ENUM_QUIET(pf_likelihood_opt, bound_control, PF_CONTROL_NONE, control_words, "of the bound's residuals: gaussian: what a Gaussian with mean and covariance of the train split does at the same noise is taken away, whose mean is known"),
     PF_OPT_QUIET(pf_likelihood_opt, terms, PF_INT, 0, 0, 1000000, "vlb: steps an image, one drawn in each of so many strata of the chain; 0: all"),
     PF_OPT_ENUM_QUIET(pf_likelihood_opt, clip, PF_CLIP_METHOD, pf_clip_words, "vlb: predictions of the data are cut to their range; method: where its own options say so"),
     { "respacing", PF_STR, offsetof(pf_likelihood_opt, respacing), 0, 0, 0, "", NULL, "vlb: steps of the chain that are kept: 250, in equal steps; 10,15,20, of each third; ddim50, each n-th; even50, evenly down from the last; empty: all", 1 },
@@ -47,7 +48,8 @@ int pf_likelihood_has_control(const pf_likelihood_opt *o)
     const pf_estimand_ops *e;
     int traced = 0;
     for (int i = 0; (e = pf_estimand_asked(o, i)); i++) traced |= e->repeat != NULL;
-    return traced && pf_trace_has_control(&o->trace);
+    return (traced && pf_trace_has_control(&o->trace)) ||
+           (o->estimand & PF_BOUND && o->bound_control);
 }
 
 size_t pf_likelihood_bytes(const pf_likelihood_opt *o, int dim)
@@ -84,6 +86,8 @@ pf_status pf_likelihood_check(const pf_likelihood_opt *opt)
                "other",
                a ? a->name : "none", b ? b->name : "none");
     PF_TRY(check_chain(opt));
+    PF_REQUIRE(!opt->bound_control || opt->bound_form == PF_BOUND_RESIDUAL, PF_EARG,
+               "likelihood.bound_control is of residuals: set likelihood.bound_form=residual");
     PF_REQUIRE(P > 0 && (P & (P - 1)) == 0, PF_EARG,
                "likelihood.colours is %d; want a power of two", P);
     if (o->probe == PF_EXACT) return PF_OK;
