@@ -1,4 +1,7 @@
 /* Laws of the method argmax: its graph, its gradients, its samples and all its rows together. */
+#include <probflow/mixture_cdf.h>
+#include <probflow/sample.h>
+
 #include "argmax_rig.h"
 
 enum { ROW = 2, BITS = 2, FULL = 4, ROWS = 16, DRAWS = 4000 };
@@ -148,9 +151,89 @@ static void rows_with_codes_that_are_no_symbol_are_drawn_again(void **state)
     flow_open(&some, 0, "steps=1", row_of(ROW, FULL - 1), ROWS);
     flow_encode_by(&some, 2.5, ROWS);
     samples_follow(&some, FULL - 1, p);
-    assert_true(*some.chain.unfit > 0);
+    assert_true(some.chain.unfit->some > 0);
     flow_close(&some);
     flow_close(&whole);
+}
+
+/* Nothing is told to a step's network: positions and bits are drawn alike and apart. */
+static void tell_nothing(flow *f)
+{
+    size_t n = 0;
+    float *taps = view_of(f, "taps.weight", &n);
+    memset(taps, 0, n * sizeof *taps);
+    flow_reopen(f, ROWS);
+}
+
+/* What a position of such a flow of one step gives to codes of no symbol, exactly: v_b > 0 where y_b is above the y of 0. */
+static double mass_of_a_position(const flow *f, int K)
+{
+    enum { M = 2, PER = 2 + 3 * M };
+    const float *bias = view_of(f, "taps.bias", NULL), *loc = view_of(f, "base_dist.loc", NULL),
+                *f1 = view_of(f, "3.scaling_factor", NULL),
+                *fm = view_of(f, "mixture_scaling_factor", NULL),
+                *scale = view_of(f, "base_dist.log_scale", NULL);
+    double at[BITS], log_scale[BITS];
+    for (int b = 0; b < BITS; b++) {
+        double param[PER], own[M];
+        for (int i = 0; i < PER; i++) param[i] = (double)bias[b * PER + i];
+        for (int i = 0; i < M; i++) own[i] = (double)fm[b * M + i];
+        const pf_mixture_cdf m = {M, param, (double)f1[b], own};
+        at[b] = (double)loc[b] - pf_mixture_cdf_at(&m, 0.0, NULL);
+        log_scale[b] = (double)scale[b];
+    }
+    return pf_argmax_unused(BITS, K, (pf_argmax_normal){at, log_scale});
+}
+
+static void near_an_estimate(double want, pf_estimate got)
+{
+    assert_true(got.error < 0.2 * want); /* the check is not loose */
+    assert_near(got.is, want, 4.0 * got.error);
+}
+
+static void samples_tell_the_mass_of_codes_that_are_no_symbol(void **state)
+{
+    (void)state;
+    enum { N = 3200, BATCH = 16, K = FULL - 1 };
+    flow whole, some;
+    double p[ROWS], x[BATCH * ROW * BITS], left = 0.0;
+    flow_open(&whole, 0, "steps=1", row_of(ROW, FULL), ROWS);
+    tell_nothing(&whole);
+    flow_encode_by(&whole, 2.5, ROWS);
+    assert_null(whole.chain.unfit); /* it has a symbol for each code */
+    double q = mass_of_a_position(&whole, K), rows = 1.0 - (1.0 - q) * (1.0 - q);
+    double error = sqrt(all_rows(&whole, p));
+    for (int r = 0; r < ROWS; r++)
+        if (r % FULL < K && r / FULL < K) left += p[r];
+    assert_near(1.0 - left, rows, 4.0 * error);
+    flow_open(&some, 0, "steps=1", row_of(ROW, K), BATCH);
+    tell_nothing(&some);
+    for (int n = 0; n < N; n += BATCH) must(flow_samples(&some, BATCH, (uint64_t)n, NULL, x));
+    assert_int_equal(some.chain.unfit->samples, N); /* what is drawn again is no sample more */
+    const pf_unfit_shares u = pf_unfit_estimate(some.chain.unfit, ROW);
+    near_an_estimate(rows, u.rows);
+    near_an_estimate(q, u.entries);
+    near_an_estimate(-log2(1.0 - rows) / ROW, u.bits);
+    flow_close(&some);
+    flow_close(&whole);
+}
+
+static void shares_of_what_is_no_datum_have_their_errors(void **state)
+{
+    (void)state;
+    /* 100 samples of 4 entries, of which three hold 1, 1 and 4 */
+    const pf_unfit n = {100, 3, 6, 18}, none = {100, 0, 0, 0};
+    pf_unfit_shares u = pf_unfit_estimate(&n, 4);
+    double p = 4.0 / 102.0, e = 7.0 / 102.0;
+    assert_near(u.rows.is, 0.03, 1e-15);
+    assert_near(u.rows.error, sqrt(p * (1.0 - p) / 102.0), 1e-15);
+    assert_near(u.entries.is, 6.0 / 400.0, 1e-15);
+    assert_near(u.entries.error, sqrt((19.0 / 102.0 - e * e) / 102.0) / 4.0, 1e-15);
+    assert_near(u.bits.is, -log2(0.97) / 4.0, 1e-15);
+    u = pf_unfit_estimate(&none, 4);
+    assert_true(u.rows.is == 0.0 && u.bits.is == 0.0);
+    /* none of 100 was seen: a share above 3 % would have been, with 95 % */
+    assert_true(u.rows.error > 0.009 && 3.0 * u.rows.error < 0.035);
 }
 
 static void what_is_no_symbol_for_good_is_told(void **state)
@@ -352,6 +435,8 @@ int main(void)
         cmocka_unit_test(rows_share_all_of_the_probability),
         cmocka_unit_test(samples_follow_the_probabilities_of_their_rows),
         cmocka_unit_test(rows_with_codes_that_are_no_symbol_are_drawn_again),
+        cmocka_unit_test(samples_tell_the_mass_of_codes_that_are_no_symbol),
+        cmocka_unit_test(shares_of_what_is_no_datum_have_their_errors),
         cmocka_unit_test(what_is_no_symbol_for_good_is_told),
         cmocka_unit_test(a_sample_does_not_depend_on_its_batch),
         cmocka_unit_test(a_bound_of_draws_is_the_logarithm_of_their_mean),

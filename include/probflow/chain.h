@@ -74,6 +74,12 @@ typedef struct pf_move {
     double known_std;
 } pf_move;
 
+/* Of samples as they were first drawn: how many there are, how many of them hold entries that are no datum, as codes of no
+ * symbol; of the number of such entries of a sample the sum, and the sum of squares. */
+typedef struct pf_unfit {
+    int64_t samples, some, entries, squares;
+} pf_unfit;
+
 typedef struct pf_chain {
     void *self; /* owned */
     int dim;    /* D */
@@ -85,10 +91,9 @@ typedef struct pf_chain {
     /* Calls of the network so far, where a step or term need not make one; NULL: each step makes one, each term but the
      * prior `passes`. */
     const int64_t *calls;
-    /* Samples so far whose first draw held what is no datum, as codes of no symbol; NULL: there are none ever. */
-    const int64_t *unfit;
-    int batch;    /* largest B of one call */
-    size_t state; /* doubles of the state of a sample, = dim for Gaussian chains */
+    const pf_unfit *unfit; /* of the samples so far; NULL: all are data, always */
+    int batch;             /* largest B of one call */
+    size_t state;          /* doubles of the state of a sample, = dim for Gaussian chains */
     /* Where bounds are published as K, bits a datum on a scale of the method's own: nats of -log p that K leaves out,
      * and nats of K's null model.  null 0: they are not. */
     double unit, null;

@@ -52,7 +52,7 @@ typedef struct pf_drawing {
     int previews;         /* how many, at equal distances, the last of them the sample itself */
     double *preview;      /* [previews,B,D] is filled; NULL: none */
     int64_t *evaluations; /* += network calls */
-    int64_t *unfit;       /* += samples whose first draw was no datum; see pf_chain */
+    pf_unfit *unfit;      /* += of these samples, where the chain knows it */
 } pf_drawing;
 
 typedef struct pf_sampler_ops {
@@ -71,6 +71,23 @@ typedef struct pf_sampler_ops {
 extern const pf_sampler_ops *const pf_samplers
     []; /* ode, reverse_diffusion, euler_maruyama, ancestral, chain, ddim, langevin; NULL-terminated */
 PF_MUST_USE pf_status pf_sampler_find(const char *name, const pf_sampler_ops **out);
+
+/* to += sign from. */
+void pf_unfit_add(pf_unfit *to, const pf_unfit *from, int sign);
+/* What a model gives to samples that hold what is no datum, estimated from samples as they were first drawn, u->samples > 0:
+ *     rows     the share of such samples, m
+ *     entries  the share of such entries, of all samples together
+ *     bits     -log2(1 - m)/D: what the model, scored as it is, lies above the same model without that mass, bits a dimension
+ * with standard errors.  Of rows these are binomial; entries of a sample know of each other, so that theirs are from sample
+ * to sample.  Errors are those of two samples more, one with one such entry and one with none: never 0, and the same where
+ * many are counted.  Test  shares_of_what_is_no_datum_have_their_errors */
+typedef struct pf_estimate {
+    double is, error;
+} pf_estimate;
+typedef struct pf_unfit_shares {
+    pf_estimate rows, entries, bits;
+} pf_unfit_shares;
+pf_unfit_shares pf_unfit_estimate(const pf_unfit *u, int D);
 
 /* Samples 0 .. n-1 of a network, drawn by the workers of all ranks. */
 typedef struct pf_sampling {
@@ -99,7 +116,8 @@ typedef struct pf_sampling {
     double *code;    /* [n,D] the codes of `from`; owned */
     double *bound;   /* [n] bits/dim; owned */
     double *preview; /* [n,previews,D] what was expected of each on the way; owned */
-    double evaluations, unfit;
+    double evaluations;
+    pf_unfit unfit; /* samples 0: all that the model draws are data */
 } pf_sampling;
 /* Collective.  Sample i is the same whatever n, the number of ranks and of threads (samplers that choose
  * their steps: for the same batch of 32).  To be freed also after a failure.

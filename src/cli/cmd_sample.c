@@ -91,6 +91,21 @@ static void print_bound(const pf_sampling *s)
            s->guide ? " without its guide" : "", s->score->terms ? "drawn terms" : "all terms");
 }
 
+/* Of models with codes for more symbols than there are. */
+static void print_unfit(const pf_sampling *s)
+{
+    char bar[3][32];
+    const pf_unfit *n = &s->unfit;
+    const pf_unfit_shares u = pf_unfit_estimate(n, pf_space_dim(&s->net->space));
+    printf("codes         %lld of %lld samples held at first codes that are no symbol, %.3f +- "
+           "%s %%; of the symbols\n"
+           "              %.4f +- %s %%; for good a bound is %.5f +- %s %s too high by them\n",
+           (long long)n->some, (long long)n->samples, 100.0 * u.rows.is,
+           pf_error_bar(100.0 * u.rows.error, 3, bar[0]), 100.0 * u.entries.is,
+           pf_error_bar(100.0 * u.entries.error, 4, bar[1]), u.bits.is,
+           pf_error_bar(u.bits.error, 5, bar[2]), pf_scored_unit(&s->net->space));
+}
+
 static pf_status finish(const pf_sample_job *j, double seconds)
 {
     const pf_checkpoint *m = &j->model.file;
@@ -110,6 +125,7 @@ static pf_status finish(const pf_sample_job *j, double seconds)
     if (j->from) print_error(j);
     if (j->known) pf_sample_known_report(j);
     if (j->score) print_bound(&j->sampling);
+    if (j->sampling.unfit.samples) print_unfit(&j->sampling);
     if (j->model.net->space.kind == PF_TOKENS) PF_TRY(pf_sample_text_report(j));
     if (j->text) PF_TRY(pf_sample_text_write(j));
     if (j->png) printf("grid          %s\n", j->png);
@@ -211,7 +227,13 @@ const pf_command pf_command_sample = {
         "  --out F.h5    x (model scale) and images (8 bit); of tokens x, tokens and the "
         "entropy "
         "of the symbols at\n"
-        "                each position\n"
+        "                each position; of models with codes for more symbols than there are "
+        "(method "
+        "argmax)\n"
+        "                attributes unused_rows, unused_entries and unused_bits, with _error: "
+        "the "
+        "share of what is\n"
+        "                no datum, and what a bound loses by it\n"
         "  --text T.txt  of tokens: what they stand for, a line a sample; -: on the page\n"
         "  --png G.png   a grid of them\n"
         "  --previews P  P looks at each sample on the way, evenly spaced: its predictions "

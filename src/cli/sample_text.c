@@ -97,9 +97,6 @@ pf_status pf_sample_text_report(const pf_sample_job *j)
             "entropy       %.4f bits of the symbols at a position over the samples, the mean "
             "of %d; first %.4f, last %.4f\n",
             sum / D, D, entropy[0], entropy[D - 1]);
-    if (!st && j->sampling.unfit > 0.0)
-        printf("codes         %.0f of %lld samples held at first codes that are no symbol\n",
-               j->sampling.unfit, (long long)j->n);
     pf_free(entropy);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

@@ -20,7 +20,8 @@ typedef struct chain {
     double *w;                  /* [batch,draws] */
     int *length;                /* [batch] entries that are no padding */
     double *again;              /* [batch,D,B] rows drawn anew; NULL until then */
-    int64_t calls, unfit;
+    int64_t calls;
+    pf_unfit unfit;
 } chain;
 
 static size_t state_of(const pf_argmax *a)
@@ -87,6 +88,18 @@ static int unused_of(const chain *c, const double *x, int s)
     return n;
 }
 
+/* Of rows as they are drawn at first, each of which is a draw of the flow. */
+static void count_unused(chain *c, int B, const double *x)
+{
+    for (int s = 0; s < B; s++) {
+        int64_t n = unused_of(c, x, s);
+        c->unfit.some += n > 0;
+        c->unfit.entries += n;
+        c->unfit.squares += n * n;
+    }
+    c->unfit.samples += B;
+}
+
 /* Rows with codes that are no symbol, drawn once more from other numbers; how many there are. */
 static PF_MUST_USE pf_status draw_again(chain *c, const pf_batch *b, int again, double *x,
                                         int *left)
@@ -118,7 +131,7 @@ static pf_status step(void *self, const pf_batch *b, const pf_move *how, int i, 
     PF_TRY(pf_pass_fits(&c->pass, b));
     PF_TRY(need_inverse(c));
     PF_TRY(pf_argmax_undo(c->inverse, b, x));
-    for (int s = 0; s < b->B; s++) c->unfit += unused_of(c, x, s) > 0;
+    count_unused(c, b->B, x);
     for (int again = 1; a->opt.unused == PF_ARGMAX_REDRAW && again < TRIES; again++) {
         PF_TRY(draw_again(c, b, again, x, &left));
         if (!left) break;
@@ -184,7 +197,7 @@ pf_status pf_argmax_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
                       .batch = o->batch,
                       .state = state_of(c->a),
                       .calls = &c->calls,
-                      .unfit = &c->unfit,
+                      .unfit = c->a->cat.K < 1 << c->a->B ? &c->unfit : NULL,
                       .term = term,
                       .prior = prior,
                       .step = step,

@@ -50,7 +50,8 @@ static PF_MUST_USE pf_status walk(run *r, const pf_batch *b)
     const pf_drawing *d = r->d;
     pf_chain *c = r->chain;
     size_t D = (size_t)d->B * (size_t)c->dim;
-    int64_t before = c->calls ? *c->calls : 0, fit = c->unfit ? *c->unfit : 0;
+    int64_t before = c->calls ? *c->calls : 0;
+    pf_unfit already = c->unfit ? *c->unfit : (pf_unfit){0};
     PF_TRY(begin(r, b));
     for (int n = 1; n <= c->steps; n++) {
         int at = due(r, n);
@@ -60,7 +61,10 @@ static PF_MUST_USE pf_status walk(run *r, const pf_batch *b)
     }
     PF_TRY(c->datum(c->self, d->B, r->state, d->x));
     *d->evaluations += c->calls ? *c->calls - before : c->steps;
-    if (c->unfit) *d->unfit += *c->unfit - fit;
+    if (c->unfit) {
+        pf_unfit_add(d->unfit, c->unfit, 1);
+        pf_unfit_add(d->unfit, &already, -1);
+    }
     for (size_t i = 0; i < D; i++)
         PF_REQUIRE(isfinite(d->x[i]), PF_ENUMERIC, "sample %lld is not finite",
                    (long long)(d->first + (int64_t)(i / (size_t)c->dim)));

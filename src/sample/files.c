@@ -25,6 +25,21 @@ typedef struct pictures {
     pf_token_samples tokens;
 } pictures;
 
+enum { UNFIT = 6 };
+
+/* The mass on what is no datum, where the model can have some; how many attributes. */
+static int add_unfit(const pf_sampling *s, pf_out_attr *to)
+{
+    if (!s->unfit.samples) return 0;
+    const pf_unfit_shares u = pf_unfit_estimate(&s->unfit, pf_space_dim(&s->net->space));
+    const pf_out_attr attrs[UNFIT] = {
+        {"unused_rows", NULL, u.rows.is},       {"unused_rows_error", NULL, u.rows.error},
+        {"unused_entries", NULL, u.entries.is}, {"unused_entries_error", NULL, u.entries.error},
+        {"unused_bits", NULL, u.bits.is},       {"unused_bits_error", NULL, u.bits.error}};
+    memcpy(to, attrs, sizeof attrs);
+    return UNFIT;
+}
+
 static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_files *f,
                                           const pictures *p)
 {
@@ -32,13 +47,15 @@ static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_
     pf_out_array arrays[7] = {
         {"x", 4, {s->n, h.h, h.w, h.c}, s->x, NULL, NULL, NULL},
         {"images", 4, {s->n, h.h, h.w, h.c}, NULL, NULL, p->images, NULL}};
-    pf_out_attr attrs[] = {
+    pf_out_attr attrs[5 + UNFIT] = {
         {"sampler", s->sampler->name, 0},
         {"config", f->config, 0},
         {"step", NULL, (double)f->step},
         {"evaluations", NULL, s->evaluations},
-        {"params", "raw", 0},
     };
+    int n_attrs = 4;
+    if (f->raw) attrs[n_attrs++] = (pf_out_attr){"params", "raw", 0};
+    n_attrs += add_unfit(s, attrs + n_attrs);
     int n = p->images ? 2 : 1 + pf_token_samples_arrays(&p->tokens, s, arrays + 1);
     if (s->previews)
         arrays[n++] = (pf_out_array){
@@ -50,7 +67,7 @@ static PF_MUST_USE pf_status write_arrays(const pf_sampling *s, const pf_sample_
         arrays[n++] =
             (pf_out_array){"known", 4, {s->n, h.h, h.w, h.c}, s->known, NULL, NULL, NULL};
     if (s->bound) arrays[n++] = (pf_out_array){"vlb", 1, {s->n}, s->bound, NULL, NULL, NULL};
-    PF_TRY(pf_store_write(f->out, arrays, n, attrs, f->raw ? 5 : 4));
+    PF_TRY(pf_store_write(f->out, arrays, n, attrs, n_attrs));
     return PF_OK;
 }
 

@@ -27,7 +27,8 @@ typedef struct job {
 } job;
 
 typedef struct piece { /* what a worker sends back */
-    int64_t evaluations, unfit;
+    int64_t evaluations;
+    pf_unfit unfit;
     double x
         []; /* [B,D], the previews [previews,B,D], the codes [B,D] and the bounds [B], where there are any */
 } piece;
@@ -171,7 +172,7 @@ static pf_status done(void *self, int64_t item, const void *result)
         memcpy(s->code + at * D, p->x + codes_at(j, n), sizeof(double) * (size_t)n * D);
     if (s->score) memcpy(s->bound + at, p->x + bounds_at(j, n), sizeof(double) * (size_t)n);
     s->evaluations += (double)p->evaluations;
-    s->unfit += (double)p->unfit;
+    pf_unfit_add(&s->unfit, &p->unfit, 1);
     j->finished += n;
     if (pf_progress_due())
         pf_progress(0, "sample %lld/%lld", (long long)j->finished, (long long)s->n);

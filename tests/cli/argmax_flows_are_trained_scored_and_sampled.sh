@@ -36,7 +36,8 @@ for e in coupling lstm; do
     grep -qE '^vlb +[0-9.]+ \+- [0-9.]+ bits/char$' "$tmp/bpd.out" || { cat "$tmp/bpd.out"; fail "no bits a character"; }
     "$probflow" bpd "$tmp/$e" --limit 24 --set method.draws=8 --out "$tmp/$e-bound.h5" --quiet >/dev/null || fail "a bound of 8 draws of $e"
     "$probflow" bpd "$tmp/$e" --limit 24 --set likelihood.draws=8 --out "$tmp/$e-mean.h5" --quiet >/dev/null || fail "8 bounds of $e"
-    "$probflow" sample "$tmp/$e" -n 12 --out "$tmp/$e-s.h5" --text "$tmp/$e.txt" --quiet >/dev/null || fail "samples of $e"
+    "$probflow" sample "$tmp/$e" -n 12 --out "$tmp/$e-s.h5" --text "$tmp/$e.txt" --quiet >"$tmp/$e.out" || fail "samples of $e"
+    grep -qE '^codes +[0-9]+ of 12 samples held at first codes that are no symbol, [0-9.]+ \+- [0-9.]+ %' "$tmp/$e.out" || { cat "$tmp/$e.out"; fail "no mass of codes that are no symbol"; }
     ! grep -q '[^abc]' "$tmp/$e.txt" && [ "$(wc -l <"$tmp/$e.txt")" = 12 ] || { cat "$tmp/$e.txt"; fail "$e does not speak"; }
     for n in 2 4; do
         ranks $n "$probflow" bpd "$tmp/$e" --limit 24 --out "$tmp/$e-$n.h5" --quiet >/dev/null || fail "bpd of $e on $n ranks"
@@ -63,6 +64,12 @@ def of_rows(name):
     f = h5py.File(f"{tmp}/{name}.h5")
     return f["vlb"][()][np.lexsort((f["draw"][()], f["image"][()]))].reshape(24, -1).mean(1)
 for e in "coupling", "lstm":
+    a = h5py.File(f"{tmp}/{e}-s.h5").attrs
+    rows, entries, bits = a["unused_rows"], a["unused_entries"], a["unused_bits"]
+    told = next(l for l in open(f"{tmp}/{e}.out") if l.startswith("codes")).split()
+    assert abs(rows - int(told[1]) / 12) < 1e-12 and rows / 16 <= entries <= rows, (told, rows, entries)
+    assert rows == 1 or abs(bits + np.log2(1 - rows) / 16) < 1e-12, (rows, bits)
+    assert a["unused_rows_error"] > 0 and a["unused_entries_error"] > 0
     for name in e, e + "-bound", e + "-mean":
         over = of_rows(name) - own
         assert over.mean() > -4 * over.std(ddof=1) / 24 ** 0.5, (name, over.mean())
