@@ -254,7 +254,7 @@ static inline int padding_of(const pf_site *s)
 {
     int attends =
         s->op == PF_OP_ATTENTION || s->op == PF_OP_LINEAR_ATTENTION || s->op == PF_OP_LSTM;
-    if (s->op == PF_OP_BITS || s->op == PF_OP_TURN) return s->n_in - 1;
+    if (s->op == PF_OP_BITS || s->op == PF_OP_TURN || s->op == PF_OP_CELLS) return s->n_in - 1;
     return attends && s->n_in % 2 == 0 ? s->n_in - 1 : -1;
 }
 
@@ -328,6 +328,11 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_TURN) describe_turn(v, s);
     if (op == PF_OP_INVERTIBLE) describe_invertible(s);
     if (op == PF_OP_NORMAL_NATS) describe_normal_nats(s);
+    if (op == PF_OP_DRAW) describe_draw(s);
+    if (op == PF_OP_CELLS) describe_cells(s);
+    if (op == PF_OP_BOUNDED) describe_bounded(s);
+    if (op == PF_OP_ACT_NORM) describe_act_norm(s);
+    if (op == PF_OP_SHUFFLE) describe_shuffle(s);
     if (op == PF_OP_MASKED_LINEAR) describe_masked_linear(v, s);
     if (op == PF_OP_LSTM) describe_lstm(v, s);
     if (op == PF_OP_PLACES) describe_places(s);
@@ -335,7 +340,7 @@ static inline void describe(pf_op op, int v, pf_site *s)
     if (op == PF_OP_SCALE_BY) s->n_param = 1, s->param_size[0] = 1;
     for (int k = 0; k < s->n_in; k++)
         s->want_dx[k] = (pf_op_slopes(op) >> k & 1) && k != padding_of(s);
-    s->want_dp = s->n_param > 0 && op != PF_OP_LEVELS;
+    s->want_dp = s->n_param > 0 && op != PF_OP_LEVELS && op != PF_OP_SHUFFLE;
 }
 
 /* Bins of 2/levels under noise below and above 8/levels; frequencies far from equal. */
@@ -392,7 +397,8 @@ static inline void padding(rig *r, float *in)
     for (size_t i = 0; i < n * (size_t)r->site.B; i++) {
         size_t b = i / n, l = i % n;
         int32_t label = (b == 1 && l >= n - n / 3) || (b == 2 && l == n / 2) ? -1 : 3;
-        if (r->site.op == PF_OP_BITS && label > 0) label = (int32_t)(l % (size_t)r->site.out.c);
+        if ((r->site.op == PF_OP_BITS || r->site.op == PF_OP_CELLS) && label > 0)
+            label = (int32_t)(l % (size_t)r->site.out.c);
         memcpy(in + i, &label, sizeof label);
     }
 }
@@ -417,6 +423,7 @@ static inline void rig_open(rig *r, const pf_site *s)
     if (s->op == PF_OP_EMBED_BETWEEN) places(r, s->index - 7);
     if (s->op == PF_OP_RELU || s->op == PF_OP_LEAKY_RELU) leave_zero(r->in[0], in_size(r, 0));
     if (s->op == PF_OP_INVERTIBLE) lift_diagonal(r->param[0], s->in[0].c);
+    if (s->op == PF_OP_SHUFFLE) turn_order(r->param[0], s->param_size[0]);
     if (s->op == PF_OP_MIXTURE_CDF) calm(r);
     for (int k = 0; s->op == PF_OP_LSTM && k < 4; k++) /* differences forget the steps before */
         for (size_t i = 0; i < s->param_size[k]; i++) r->param[k][i] *= 0.4f;

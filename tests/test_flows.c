@@ -145,6 +145,97 @@ static void normal_nats_are_those_of_the_density(void **state)
     rig_close(&r);
 }
 
+/* What pf_bit_cells makes of the same parameters, noise and symbols. */
+static void a_draw_and_its_cell_are_bits(void **state)
+{
+    (void)state;
+    rig whole, draw, cells;
+    rig_make(&draw, PF_OP_DRAW, 0);
+    rig_make(&cells, PF_OP_CELLS, 0);
+    pf_site s = draw.site;
+    int n = s.in[1].c;
+    s.op = PF_OP_BITS;
+    s.n_in = 3;
+    s.in[2] = cells.site.in[1];
+    rig_open(&whole, &s);
+    memcpy(whole.in[0], draw.in[0], in_size(&draw, 0) * sizeof(float));
+    memcpy(whole.in[1], draw.in[1], in_size(&draw, 1) * sizeof(float));
+    memcpy(whole.in[2], cells.in[1], in_size(&cells, 1) * sizeof(float));
+    forward(&draw);
+    for (size_t p = 0; p < in_size(&cells, 1); p++)
+        memcpy(cells.in[0] + p * (size_t)n, draw.out + p * (size_t)(n + 1),
+               (size_t)n * sizeof(float));
+    forward(&cells);
+    forward(&whole);
+    for (size_t i = 0; i < out_size(&whole); i++) {
+        double got = cells.out[i];
+        int there = integer(cells.in[1] + i / (size_t)(n + 1)) >= 0;
+        if (i % (size_t)(n + 1) == (size_t)n) got = there ? draw.out[i] - got : 0.0;
+        /* u is a float on the way, which its slope of at most 1 passes on */
+        assert_near(got, whole.out[i], 2e-6 * fmax(1.0, fabs(got)));
+    }
+    rig_close(&whole);
+    rig_close(&draw);
+    rig_close(&cells);
+}
+
+/* The maps are of each number, so that the volume is the sum of the logarithms of their slopes, here by differences. */
+static void steps_know_their_volume(void **state)
+{
+    (void)state;
+    const pf_op ops[] = {PF_OP_BOUNDED, PF_OP_ACT_NORM};
+    for (int k = 0; k < 2; k++) {
+        rig low, high;
+        rig_make(&low, ops[k], 0);
+        rig_make(&high, ops[k], 0);
+        size_t c = (size_t)low.site.in[0].c;
+        const float h =
+            0.5f; /* straight lines: differences are exact, but for the rounding of floats */
+        for (size_t i = 0; i < in_size(&high, 0); i++) high.in[0][i] += h;
+        forward(&low);
+        forward(&high);
+        for (size_t p = 0; p < in_size(&low, 0) / c; p++) {
+            double volume = 0.0;
+            for (size_t i = p * (c + 1); i < p * (c + 1) + c; i++)
+                volume += log(((double)high.out[i] - (double)low.out[i]) / h);
+            assert_near(low.out[p * (c + 1) + c], volume, 1e-5);
+        }
+        rig_close(&low);
+        rig_close(&high);
+    }
+}
+
+static void a_shuffle_is_a_permutation(void **state)
+{
+    (void)state;
+    enum { C = 9 };
+    pf_graph *g;
+    float order[64];
+    int seen[C] = {0}, moved = 0;
+    const pf_port x = {.name = "x", .shape = {1, 1, C}};
+    must(pf_graph_create(&g));
+    must(pf_graph_finish(g, pf_shuffle(g, "s", pf_port_node(g, &x))));
+    assert_string_equal(pf_graph_params(g)[0].name, "s.permutation");
+    assert_false(pf_graph_params(g)[0].trainable);
+    pf_graph_init_params(g, 5, order);
+    for (int i = 0; i < C; i++) seen[(int)order[i]]++, moved |= order[i] != (float)i;
+    for (int i = 0; i < C; i++) assert_int_equal(seen[i], 1);
+    assert_true(moved);
+    pf_graph_free(g);
+    rig r;
+    rig_make(&r, PF_OP_SHUFFLE, 0); /* 4 channels */
+    const float p[4] = {2.0f, 0.0f, 3.000001f, 1.0f};
+    memcpy(r.param[0], p, sizeof p);
+    forward(&r);
+    for (size_t i = 0; i < out_size(&r); i++)
+        assert_true(r.out[i] == r.in[0][i / 4 * 4 + (size_t)lrintf(p[i % 4])]);
+    r.param[0][1] = 2.0f;
+    pf_call c = call_of(&r);
+    assert_int_equal(r.row->forward(NULL, &c), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "channel 0 goes nowhere"));
+    rig_close(&r);
+}
+
 static void refused(pf_graph *g, pf_node y, const char *sentence)
 {
     assert_true(pf_graph_finish(g, y) != PF_OK);
@@ -159,8 +250,9 @@ static void shapes_that_do_not_fit_are_named(void **state)
                   odd = {.name = "odd", .shape = {1, L, 3}},
                   k = {.name = "k", .shape = {1, L, 1}, .integer = 1},
                   wide = {.name = "wide", .shape = {1, 1, PF_INVERTIBLE_MAX + 1}};
-    pf_graph *g[4];
-    for (int i = 0; i < 4; i++) must(pf_graph_create(&g[i]));
+    enum { GRAPHS = 8 };
+    pf_graph *g[GRAPHS];
+    for (int i = 0; i < GRAPHS; i++) must(pf_graph_create(&g[i]));
     pf_node y = pf_bit_cells(g[0], pf_port_node(g[0], &odd), pf_port_node(g[0], &x),
                              pf_port_node(g[0], &k));
     refused(g[0], y, "3 channels, want two for each of 1 to 30 bits");
@@ -171,6 +263,14 @@ static void shapes_that_do_not_fit_are_named(void **state)
     refused(g[2], y, "65 channels, want at most 64");
     y = pf_turn(g[3], pf_port_node(g[3], &x), pf_port_node(g[3], &odd), PF_WAY_BACK);
     refused(g[3], y, "odd is floats, want integers");
+    y = pf_draw_normals(g[4], pf_port_node(g[4], &odd), pf_port_node(g[4], &x));
+    refused(g[4], y, "3 channels, want two for each number");
+    y = pf_cells_of(g[5], pf_port_node(g[5], &wide), pf_port_node(g[5], &k));
+    refused(g[5], y, "65 channels, want 1 to 30 bits");
+    y = pf_bounded_map(g[6], pf_port_node(g[6], &x), pf_port_node(g[6], &odd));
+    refused(g[6], y, "parameters of 1x5x3, want 1x5x8");
+    y = pf_shuffle(g[7], "s", pf_port_node(g[7], &wide));
+    refused(g[7], y, "65 channels, want at most 64");
 }
 
 int main(void)
@@ -181,6 +281,9 @@ int main(void)
         cmocka_unit_test(an_invertible_map_knows_its_volume),
         cmocka_unit_test(an_invertible_map_begins_as_a_rotation),
         cmocka_unit_test(normal_nats_are_those_of_the_density),
+        cmocka_unit_test(a_draw_and_its_cell_are_bits),
+        cmocka_unit_test(steps_know_their_volume),
+        cmocka_unit_test(a_shuffle_is_a_permutation),
         cmocka_unit_test(shapes_that_do_not_fit_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,8 @@ typedef enum pf_init {
     PF_INIT_NEAR_ONE, /* N(1, scale^2) */
     PF_INIT_GAINS,    /* [..,3c] the first 2c of each row N(1, scale^2), the rest 0 */
     PF_INIT_FAN_IN, /* U(+-scale / sqrt(fan_in)), the bias too: torch.nn's linear maps and convolutions */
-    PF_INIT_ROTATION /* [c,c] a random orthogonal matrix, as likely as any other */
+    PF_INIT_ROTATION,   /* [c,c] a random orthogonal matrix, as likely as any other */
+    PF_INIT_PERMUTATION /* [c] 0 .. c-1 in an order as likely as any other */
 } pf_init;
 
 typedef struct pf_param { /* a named view into the flat block */
@@ -314,6 +315,21 @@ pf_node pf_invertible(pf_graph *g, const char *name, pf_node x);
 /* -log N(x; loc, exp(log_scale)) of a position, summed over its channels, in nats, [h,w,1]; NAME.loc and NAME.log_scale
  * [1,c,1] begin as 0.  Test  normal_nats_are_those_of_the_density */
 pf_node pf_normal_nats(pf_graph *g, const char *name, pf_node x);
+/* pf_bit_cells in two, so that steps of a flow may stand between: normal numbers u [h,w,B] and then their log density; v of
+ * u and then sum_b log sigmoid(u_b), the log volume of u's way to v.  Their derivatives are of params and of u.
+ * Test    a_draw_and_its_cell_are_bits */
+pf_node pf_draw_normals(pf_graph *g, pf_node params, pf_node noise);
+pf_node pf_cells_of(pf_graph *g, pf_node u, pf_node symbols);
+/* [h,w,c] to [h,w,c+1]: shift + exp(s) x with s = 2 tanh(raw/2), and then the sum of s; params [h,w,2c] are the raw scales and
+ * then the shifts.  Source  published code of argmax flows (CondAffineAR).  Test  steps_know_their_volume */
+pf_node pf_bounded_map(pf_graph *g, pf_node x, pf_node params);
+/* [h,w,c] to [h,w,c+1]: (x - NAME.shift) exp(-NAME.log_scale), both [1,c,1], and then minus the sum of the log scales.  It begins
+ * as the identity, not as what its first batch is by: that would have to be one batch of all ranks.
+ * Source  Kingma and Dhariwal 2018, section 3.1.  Test  steps_know_their_volume */
+pf_node pf_act_norm(pf_graph *g, const char *name, pf_node x);
+/* Channels in the fixed order NAME.permutation [c], channel i from channel p_i.  Fails  (the graph) above PF_INVERTIBLE_MAX
+ * channels; (forward) PF_EARG: it is no permutation.  Test  a_shuffle_is_a_permutation */
+pf_node pf_shuffle(pf_graph *g, const char *name, pf_node x);
 
 /* ---- of autoregressive networks and flows ---- */
 

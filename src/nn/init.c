@@ -68,6 +68,16 @@ static void fill_rotation(const pf_draw *d, const pf_param *v, float *out)
     }
 }
 
+/* Each place with one of those before it. */
+static void fill_permutation(const pf_draw *d, const pf_param *v, float *out)
+{
+    for (size_t i = 0; i < v->size; i++) {
+        size_t j = (size_t)(pf_draw_uniform_f64(d, i) * (double)(i + 1));
+        out[i] = out[j];
+        out[j] = (float)i;
+    }
+}
+
 void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
 {
     memset(params, 0, g->floats * sizeof *params); /* the padding stays 0 for good */
@@ -81,6 +91,7 @@ void pf_graph_init_params(const pf_graph *g, uint64_t seed, float *params)
         else if (v->init == PF_INIT_NEAR_ONE) fill_normal(&d, v, 1.0, out);
         else if (v->init == PF_INIT_GAINS) fill_gains(&d, v, out);
         else if (v->init == PF_INIT_ROTATION) fill_rotation(&d, v, out);
+        else if (v->init == PF_INIT_PERMUTATION) fill_permutation(&d, v, out);
         else
             for (size_t i = 0; i < v->size; i++) out[i] = (float)v->scale;
     }
