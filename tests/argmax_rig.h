@@ -163,4 +163,21 @@ static inline pf_status flow_samples(const flow *f, int B, uint64_t first, doubl
     return PF_OK;
 }
 
+/* The network's output [1,D,columns] for a row and its noise. */
+static inline void flow_outputs(const flow *f, const int32_t *tokens, const float *noise,
+                                float *out)
+{
+    const pf_plan_opt o = {.batch = 1};
+    pf_plan *plan;
+    pf_run run = {0};
+    float zero = 0.0f;
+    pf_run_set(&run, f->net->graph, "tokens", tokens);
+    pf_run_set(&run, f->net->graph, "noise", noise);
+    pf_run_set(&run, f->net->graph, "cond", &zero);
+    must(pf_plan_create(f->net->graph, &o, &plan));
+    must(pf_plan_set_params(plan, f->params));
+    must(pf_plan_forward(plan, &run, out));
+    pf_plan_free(plan);
+}
+
 #endif

@@ -13,8 +13,10 @@
 #include <math.h>
 #include <string.h>
 
+enum { ENCODER_WIDTH = 1024 }; /* published default */
+
 static const char *const flows[] = {"autoregressive", "coupling", NULL};
-static const char *const channel_words[] = {"stay", "mix", NULL};
+static const char *const channel_words[] = {"stay", "mix", "shuffle", NULL};
 static const char *const encoders[] = {"lstm", "perceptron", NULL};
 static const char *const unused_words[] = {"redraw", "last", NULL};
 
@@ -24,7 +26,7 @@ static const pf_opt opts[] = {
     PF_OPT(pf_argmax_opt, steps, PF_INT, 1, 1, 64, "steps of the flow, each with a network of its own"),
     PF_OPT(pf_argmax_opt, mixtures, PF_INT, 27, 1, 256, "logistics of which a step's distribution functions are mixed"),
     PF_OPT(pf_argmax_opt, turn, PF_BOOL, 1, 0, 1, "between two steps rows are turned around"),
-    PF_OPT_ENUM(pf_argmax_opt, channels, PF_ARGMAX_CHANNELS_STAY, channel_words, "between two steps the bits of an entry stay; or mix, by an invertible matrix"),
+    PF_OPT_ENUM(pf_argmax_opt, channels, PF_ARGMAX_CHANNELS_STAY, channel_words, "between two steps the bits of an entry stay; mix, by an invertible matrix; shuffle, in an order that is drawn once"),
     PF_OPT_ENUM(pf_argmax_opt, encoder, PF_ARGMAX_LSTM, encoders, "what the encoder knows of a symbol: lstm, those around it, in both directions; perceptron, itself alone"),
     PF_OPT(pf_argmax_opt, context, PF_INT, 128, 1, 65536, "features that the encoder draws by"),
     PF_OPT(pf_argmax_opt, context_layers, PF_INT, 1, 0, 64, "layers of the encoder's network, of lstm one at least"),
@@ -32,6 +34,9 @@ static const pf_opt opts[] = {
     PF_OPT(pf_argmax_opt, context_dropout, PF_F64, 0.0, 0.0, 0.99, "share of channels dropped in training before each layer of encoder perceptron"),
     PF_OPT(pf_argmax_opt, draws, PF_INT, 1, 1, 4096, "of an evaluation: draws of which a bound is the logarithm of their mean"),
     PF_OPT_ENUM(pf_argmax_opt, unused, PF_ARGMAX_REDRAW, unused_words, "samples with codes that are no symbol: redraw, the row is drawn again; last, the last symbol takes the place of the code"),
+    PF_OPT_QUIET(pf_argmax_opt, actnorm, PF_BOOL, 0, 0, 1, "between two steps each bit has a place and a scale of its own, which begin as 0 and 1"),
+    PF_OPT_QUIET(pf_argmax_opt, encoder_steps, PF_INT, 0, 0, 64, "steps of a flow of the encoder's own, behind its normal numbers: maps of each bit that its context and the bits before it make"),
+    PF_OPT_QUIET(pf_argmax_opt, encoder_width, PF_INT, ENCODER_WIDTH, 1, 65536, "channels of the networks of these steps"),
     { 0 }
 };
 /* clang-format on */
@@ -46,6 +51,15 @@ static void close_all(void *self)
     pf_free(self);
 }
 
+/* log q, nats, and the volumes of steps, of what is between them, and of the way from u to v where the encoder has steps. */
+static int columns_of(const pf_argmax *a)
+{
+    const pf_argmax_opt *o = &a->opt;
+    int between = (o->channels == PF_ARGMAX_CHANNELS_MIX) + o->actnorm, own = o->encoder_steps;
+    return 2 + o->steps * a->moved + (o->steps - 1) * between +
+           (own ? own + (own - 1) * between + 1 : 0);
+}
+
 static PF_MUST_USE pf_status open_into(pf_argmax *a, const pf_space *space)
 {
     PF_TRY(pf_cat_open(space, "argmax", &a->cat));
@@ -56,10 +70,12 @@ static PF_MUST_USE pf_status open_into(pf_argmax *a, const pf_space *space)
                a->cat.K);
     PF_REQUIRE(a->opt.encoder != PF_ARGMAX_LSTM || a->opt.context_layers > 0, PF_EARG,
                "method.context_layers is 0, want 1 at least for method.encoder=lstm");
+    PF_REQUIRE(a->opt.encoder_steps || a->opt.encoder_width == ENCODER_WIDTH, PF_EARG,
+               "method.encoder_width is of the steps of the encoder's own flow, and "
+               "method.encoder_steps is 0");
     a->kept = coupling ? a->B / 2 : a->B;
     a->moved = coupling ? a->B - a->kept : a->B;
-    int mixes = a->opt.channels == PF_ARGMAX_CHANNELS_MIX;
-    a->columns = 2 + a->opt.steps * a->moved + (mixes ? a->opt.steps - 1 : 0);
+    a->columns = columns_of(a);
     a->bytes = sizeof(seen);
     return PF_OK;
 }

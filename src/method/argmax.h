@@ -93,8 +93,9 @@ typedef struct pf_argmax_opt {
     int encoder, context, context_layers, context_width;
     double context_dropout;
     int draws, unused;
+    int actnorm, encoder_steps, encoder_width;
 } pf_argmax_opt;
-enum { PF_ARGMAX_CHANNELS_STAY, PF_ARGMAX_CHANNELS_MIX };
+enum { PF_ARGMAX_CHANNELS_STAY, PF_ARGMAX_CHANNELS_MIX, PF_ARGMAX_CHANNELS_SHUFFLE };
 enum { PF_ARGMAX_LSTM, PF_ARGMAX_PERCEPTRON };
 
 /* What open makes.  Of the B numbers of an entry a step sees `kept` and maps `moved`: all B and B of an autoregressive flow,
@@ -110,6 +111,20 @@ typedef struct pf_argmax {
 /* Ports: symbols, their noise, and a place for what other methods tell of noise, which is 0. */
 enum { PF_ARGMAX_TOKENS, PF_ARGMAX_NOISE, PF_ARGMAX_COND, PF_ARGMAX_PORTS };
 
+/* Numbers v [1,D,B] of a graph under construction, and what is taken from their nats, the logs of the volumes of the steps
+ * they went through (PF_NONE: none yet). */
+typedef struct pf_argmax_way {
+    const pf_argmax *a;
+    pf_graph *g;
+    pf_node tokens, v, volumes;
+} pf_argmax_way;
+/* y {1,D,B+volumes}: what a step made of v, and its volumes. */
+void pf_argmax_take(pf_argmax_way *w, pf_node y, int volumes);
+/* What lies between two steps, before the transform of this number. */
+void pf_argmax_between(pf_argmax_way *w, int number);
+/* v <- numbers in the cells of the symbols; log q(v | x) {1,D,1} before what w->volumes takes from it. */
+pf_node pf_argmax_encoder(pf_argmax_way *w, pf_node noise);
+
 /* The whole bound as a graph, {1,D,columns}: of each entry log q(v | x), the nats of what the flow makes of v under its
  * base density, and what is taken from these, the logs of the volumes of the steps.  See pf_method_ops.build. */
 pf_node pf_argmax_build(const void *self, const pf_model *m, pf_graph *g,
@@ -118,6 +133,11 @@ pf_node pf_argmax_build(const void *self, const pf_model *m, pf_graph *g,
 static inline double pf_argmax_side(int c)
 {
     return c < 2 ? 1.0 : -1.0;
+}
+/* From the published number of a step's transform to that of the next, with what lies between them. */
+static inline int pf_argmax_stride(const pf_argmax *a)
+{
+    return 1 + a->opt.actnorm + a->opt.turn + (a->opt.channels != PF_ARGMAX_CHANNELS_STAY);
 }
 /* The published number of the transform that is the mixture of step k. */
 int pf_argmax_number(const pf_argmax *a, int k);

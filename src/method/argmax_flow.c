@@ -1,21 +1,18 @@
 /* The graph of argmax flows, the names of whose parameters are the published ones:
  *
- *     tokens -> context -> mean, log std -+
- *     noise ------------------------------+-> bits -> v, log q
- *     v -> step 0 -> ( turn -> mix -> step k ) x (steps - 1) -> base density
+ *     tokens, noise -> encoder -> v, log q
+ *     v -> step 0 -> ( between -> step k ) x (steps - 1) -> base density
  *
  * A step maps the last `moved` numbers of each entry by mixtures of logistics, whose parameters are the model's, of
  * the first `kept` of all entries; an autoregressive model sees of those only what comes before.  Where a row has ended
- * all numbers are 0 before each step, so that nothing is told through places that do not count.
+ * all numbers are 0 before each step, so that nothing is told through places that do not count.  The encoder and what lies
+ * between two steps are in argmax_encoder.c.
  * Source: published code of argmax flows (model/ar/flow.py, model/coupling/flow.py). */
 #include "method/argmax.h"
 
-static const char encoder_name[] = "transforms.0.encoder.noise_dist";
-
 int pf_argmax_number(const pf_argmax *a, int k)
 {
-    int mixes = a->opt.channels == PF_ARGMAX_CHANNELS_MIX;
-    return 3 + k * (1 + a->opt.turn + mixes);
+    return 3 + k * pf_argmax_stride(a);
 }
 
 pf_ports pf_argmax_offer(const pf_argmax *a, const pf_ports *offered)
@@ -28,110 +25,40 @@ pf_ports pf_argmax_offer(const pf_argmax *a, const pf_ports *offered)
     return o;
 }
 
-/* ---- encoder ---- */
-
-static pf_node map(pf_graph *g, const char *name, pf_node x, int cout, int axes)
-{
-    return pf_linear_with(
-        g, x,
-        &(pf_linear_opt){
-            .name = name, .cout = cout, .axes = axes, .scale = 1.0, .init = PF_INIT_FAN_IN});
-}
-
-static pf_node by_perceptron(const pf_argmax *a, pf_graph *g, pf_node tokens)
-{
-    const pf_argmax_opt *o = &a->opt;
-    pf_node h = pf_embed(g, "context_init.1", tokens, a->cat.K, o->context_width);
-    for (int i = 0; i < o->context_layers; i++) {
-        if (o->context_dropout > 0.0) h = pf_dropout(g, h, o->context_dropout);
-        h = map(g, pf_namef(g, "context_init.%d", 3 + 3 * i), h, o->context_width, 0);
-        h = pf_gelu(g, h, PF_GELU_ERF);
-    }
-    return map(g, pf_namef(g, "context_init.%d", 2 + 3 * o->context_layers), h, o->context, 0);
-}
-
-static pf_node by_lstm(const pf_argmax *a, pf_graph *g, pf_node tokens)
-{
-    const pf_argmax_opt *o = &a->opt;
-    pf_lstm_opt l = {.name = "context_init.3", .hidden = o->context_width, .padding = tokens};
-    pf_node h = pf_embed(g, "context_init.1", tokens, a->cat.K, o->context_width);
-    for (int i = 0; i < o->context_layers; i++) {
-        pf_node way[2];
-        l.layer = i;
-        for (int back = 0; back < 2; back++) {
-            l.reverse = back;
-            way[back] = pf_lstm(g, h, &l);
-        }
-        h = pf_concat(g, way[0], way[1]);
-    }
-    return map(g, "context_init.4", h, o->context, 0);
-}
-
-/* Means and log standard deviations of u, [1,D,2B]. */
-static pf_node encode(const pf_argmax *a, pf_graph *g, pf_node tokens)
-{
-    pf_graph_prefix(g, pf_namef(g, "%s.", encoder_name));
-    pf_node h =
-        a->opt.encoder == PF_ARGMAX_LSTM ? by_lstm(a, g, tokens) : by_perceptron(a, g, tokens);
-    h = map(g, "base_dist.net", h, 2 * a->B, 1);
-    pf_graph_prefix(g, "");
-    return h;
-}
-
 /* ---- flow ---- */
 
 typedef struct flow { /* under construction */
-    const pf_argmax *a;
+    pf_argmax_way w;
     const pf_model *model;
-    pf_graph *g;
     const pf_ports *offered;
-    pf_node tokens, v, volumes; /* v [1,D,B]; volumes: PF_NONE at first */
 } flow;
-
-static void add_volume(flow *f, pf_node volume)
-{
-    f->volumes = f->volumes.id < 0 ? volume : pf_concat(f->g, f->volumes, volume);
-}
 
 /* The parameters of step k. */
 static pf_node condition(flow *f, int k)
 {
-    const pf_argmax *a = f->a;
+    const pf_argmax *a = f->w.a;
+    pf_graph *g = f->w.g;
     pf_ports o = pf_argmax_offer(a, f->offered);
-    pf_node seen = a->kept < a->B ? pf_pick(f->g, f->v, 0, 1, a->kept) : f->v;
-    pf_offer_node(f->g, &o, "x", seen);
-    pf_offer_node(f->g, &o, "padding", f->tokens);
-    pf_graph_prefix(f->g, pf_namef(f->g, "transforms.%d.nn.", pf_argmax_number(a, k)));
-    pf_node params = f->model->ops->build(&f->model->opt, f->g, &o);
-    pf_graph_prefix(f->g, "");
+    pf_node seen = a->kept < a->B ? pf_pick(g, f->w.v, 0, 1, a->kept) : f->w.v;
+    pf_offer_node(g, &o, "x", seen);
+    pf_offer_node(g, &o, "padding", f->w.tokens);
+    pf_graph_prefix(g, pf_namef(g, "transforms.%d.nn.", pf_argmax_number(a, k)));
+    pf_node params = f->model->ops->build(&f->model->opt, g, &o);
+    pf_graph_prefix(g, "");
     return params;
 }
 
 static void add_step(flow *f, int k)
 {
-    const pf_argmax *a = f->a;
-    pf_graph *g = f->g;
-    int whole = a->moved == a->B;
+    const pf_argmax *a = f->w.a;
+    pf_graph *g = f->w.g;
+    int kept = a->B - a->moved;
     pf_node params = condition(f, k);
-    pf_node z = whole ? f->v : pf_pick(g, f->v, a->kept, 1, a->moved);
+    pf_node z = kept ? pf_pick(g, f->w.v, kept, 1, a->moved) : f->w.v;
     const char *name = pf_namef(g, "transforms.%d", pf_argmax_number(a, k));
     pf_node y = pf_mixture_map(g, name, z, params, a->opt.mixtures);
-    add_volume(f, pf_pick(g, y, a->moved, 1, a->moved));
-    y = pf_pick(g, y, 0, 1, a->moved);
-    f->v = whole ? y : pf_concat(g, pf_pick(g, f->v, 0, 1, a->kept), y);
-}
-
-/* What lies between two steps. */
-static void add_between(flow *f, int k)
-{
-    const pf_argmax *a = f->a;
-    pf_graph *g = f->g;
-    f->v = pf_turn(g, f->v, f->tokens, a->opt.turn ? PF_WAY_BACK : PF_WAY_ON);
-    if (a->opt.channels != PF_ARGMAX_CHANNELS_MIX) return;
-    const char *name = pf_namef(g, "transforms.%d", pf_argmax_number(a, k) - 1);
-    pf_node y = pf_invertible(g, name, f->v);
-    add_volume(f, pf_pick(g, y, a->B, 1, 1));
-    f->v = pf_pick(g, y, 0, 1, a->B);
+    if (kept) y = pf_concat(g, pf_pick(g, f->w.v, 0, 1, kept), y);
+    pf_argmax_take(&f->w, y, a->moved);
 }
 
 static void check_model(const pf_argmax *a, const pf_model *m, pf_graph *g)
@@ -149,19 +76,16 @@ pf_node pf_argmax_build(const void *self, const pf_model *m, pf_graph *g,
                         const pf_ports *offered)
 {
     const pf_argmax *a = self;
-    flow f = {.a = a, .model = m, .g = g, .offered = offered, .volumes = PF_NONE};
+    flow f = {.w = {.a = a, .g = g, .volumes = PF_NONE}, .model = m, .offered = offered};
     check_model(a, m, g);
-    f.tokens = pf_offered(g, offered, "tokens");
-    pf_node noise = pf_offered(g, offered, "noise");
-    pf_node cells = pf_bit_cells(g, encode(a, g, f.tokens), noise, f.tokens);
-    pf_node log_q = pf_pick(g, cells, a->B, 1, 1);
-    f.v = pf_pick(g, cells, 0, 1, a->B);
+    f.w.tokens = pf_offered(g, offered, "tokens");
+    pf_node log_q = pf_argmax_encoder(&f.w, pf_offered(g, offered, "noise"));
     for (int k = 0; k < a->opt.steps; k++) {
-        if (k) add_between(&f, k);
+        if (k) pf_argmax_between(&f.w, pf_argmax_number(a, k));
         add_step(&f, k);
     }
-    pf_node nats = pf_normal_nats(g, "base_dist", f.v);
-    return pf_concat(g, pf_concat(g, log_q, nats), f.volumes);
+    pf_node nats = pf_normal_nats(g, "base_dist", f.w.v);
+    return pf_concat(g, pf_concat(g, log_q, nats), f.w.volumes);
 }
 
 /* ---- what it is shown and what it says ---- */

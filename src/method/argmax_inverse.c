@@ -25,8 +25,9 @@ typedef struct back { /* a step */
     float *params;    /* its block, owned */
     pf_pass pass;
     double f[PF_ARGMAX_BITS_MAX], *fm; /* of the mixture: [moved], owned [moved,M] */
-    double *
-        turned; /* owned [B,B], the inverse of what mixes the numbers before it; NULL: nothing does */
+    /* Of what is before it; owned, NULL: nothing is.  The inverse [B,B] of what mixes or shuffles the numbers; places
+     * and then log scales [2,B]. */
+    double *turned, *norm;
 } back;
 
 struct pf_argmax_inverse {
@@ -102,13 +103,33 @@ static PF_MUST_USE pf_status take_params(const pf_net *n, back *b)
 static PF_MUST_USE pf_status take_mixing(const pf_argmax *a, const pf_net *n, int k, back *b)
 {
     size_t B = (size_t)a->B;
-    if (!k || a->opt.channels != PF_ARGMAX_CHANNELS_MIX) return PF_OK;
+    int number = pf_argmax_number(a, k) - 1;
+    double from[PF_ARGMAX_BITS_MAX];
     b->turned = pf_zalloc(B * B * sizeof *b->turned);
     PF_REQUIRE(b->turned, PF_EMEM, "no memory for a matrix of %zu numbers", B);
-    PF_TRY(find_doubles(n, pf_argmax_number(a, k) - 1, "weight", B * B, b->turned));
+    if (a->opt.channels == PF_ARGMAX_CHANNELS_SHUFFLE) {
+        PF_TRY(find_doubles(n, number, "permutation", B, from));
+        for (size_t i = 0; i < B; i++) b->turned[(size_t)lrint(from[i]) * B + i] = 1.0;
+        return PF_OK;
+    }
+    PF_TRY(find_doubles(n, number, "weight", B * B, b->turned));
     if (pf_linalg_invert(a->B, b->turned, NULL))
-        PF_FAIL(PF_ENUMERIC, "parameter transforms.%d.weight has no inverse",
-                pf_argmax_number(a, k) - 1);
+        PF_FAIL(PF_ENUMERIC, "parameter transforms.%d.weight has no inverse", number);
+    return PF_OK;
+}
+
+/* What lies before step k. */
+static PF_MUST_USE pf_status take_between(const pf_argmax *a, const pf_net *n, int k, back *b)
+{
+    size_t B = (size_t)a->B;
+    int number = pf_argmax_number(a, k) - pf_argmax_stride(a) + 1;
+    if (!k) return PF_OK;
+    if (a->opt.channels != PF_ARGMAX_CHANNELS_STAY) PF_TRY(take_mixing(a, n, k, b));
+    if (!a->opt.actnorm) return PF_OK;
+    b->norm = pf_zalloc(2 * B * sizeof *b->norm);
+    PF_REQUIRE(b->norm, PF_EMEM, "no memory for %zu places and scales", B);
+    PF_TRY(find_doubles(n, number, "shift", B, b->norm));
+    PF_TRY(find_doubles(n, number, "log_scale", B, b->norm + B));
     return PF_OK;
 }
 
@@ -126,7 +147,7 @@ static PF_MUST_USE pf_status open_step(const pf_argmax_inverse *v, const pf_view
     PF_TRY(find_doubles(v->net, pf_argmax_number(a, k), "scaling_factor", moved, b->f));
     PF_TRY(find_doubles(v->net, pf_argmax_number(a, k), "mixture_scaling_factor", moved * M,
                         b->fm));
-    PF_TRY(take_mixing(a, v->net, k, b));
+    PF_TRY(take_between(a, v->net, k, b));
     PF_TRY(pf_pass_create(&b->pass, &b->net, o, 0, NULL));
     return PF_OK;
 }
@@ -158,6 +179,7 @@ void pf_argmax_inverse_free(pf_argmax_inverse *v)
         pf_free(b->params);
         pf_free(b->fm);
         pf_free(b->turned);
+        pf_free(b->norm);
     }
     pf_free(v->step);
     pf_free(v->noise);
@@ -281,6 +303,7 @@ static void undo_between(pf_argmax_inverse *v, const back *p, double *x)
         for (size_t i = 0; i < B; i++) {
             double sum = p->turned ? 0.0 : from[i];
             for (size_t j = 0; p->turned && j < B; j++) sum += p->turned[i * B + j] * from[j];
+            if (p->norm) sum = p->norm[i] + exp(p->norm[B + i]) * sum;
             x[e * B + i] = (float)sum;
         }
     }

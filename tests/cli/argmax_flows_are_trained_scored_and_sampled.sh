@@ -24,7 +24,7 @@ train: {steps: 40, batch: 16, lr: 1.0e-2, warmup: 2, ema: 0.9, checkpoint_every:
 likelihood: {group: 8}
 YAML
 }
-write coupling "flow: coupling, steps: 2, channels: mix, encoder: perceptron" "name: transformer, width: 8, depth: 1, heads: 2, cond_width: 4"
+write coupling "flow: coupling, steps: 2, channels: mix, actnorm: true, encoder: perceptron, encoder_steps: 2, encoder_width: 8" "name: transformer, width: 8, depth: 1, heads: 2, cond_width: 4"
 write lstm "flow: autoregressive, steps: 2, encoder: lstm" "name: lstm, variant: features, width: 16, depth: 1"
 for e in coupling lstm; do
     "$probflow" train "$tmp/$e.yaml" --run "$tmp/$e" --quiet || fail "training of $e"
@@ -79,6 +79,7 @@ for e in "coupling", "lstm":
 P
 refuses 'wants a model each of whose outputs sees only what comes before' "$probflow" train "$tmp/coupling.yaml" --run "$tmp/x" --set method.flow=autoregressive
 refuses 'acts only where method.encoder is perceptron' "$probflow" train "$tmp/lstm.yaml" --run "$tmp/x" --set method.context_dropout=0.5
+refuses 'method.encoder_steps is 0' "$probflow" train "$tmp/lstm.yaml" --run "$tmp/x" --set method.encoder_width=8
 refuses 'method.context_layers is 0' "$probflow" train "$tmp/lstm.yaml" --run "$tmp/x" --set method.context_layers=0
 refuses 'which have no density' "$probflow" bpd "$tmp/coupling" --set likelihood.estimand=nll_ode --out "$tmp/x.h5"
 refuses 'likelihood.terms is 4, but the chain has 0 terms' "$probflow" bpd "$tmp/coupling" --set likelihood.terms=4 --out "$tmp/x.h5"
