@@ -75,21 +75,35 @@ static void flows_are_read_from_their_arguments(void **state)
                   "\"perm_channel\": \"conv\", \"perm_length\": \"none\"",
                   &p),
         PF_OK);
-    const pf_published_flow couples = {.steps = 2,
-                                       .couples = 1,
-                                       .mixtures = 8,
-                                       .mixes = 1,
-                                       .context = 12,
-                                       .layers = 1,
-                                       .width = 20};
+    pf_published_flow couples = {.steps = 2,
+                                 .couples = 1,
+                                 .mixtures = 8,
+                                 .mixes = 1,
+                                 .context = 12,
+                                 .layers = 1,
+                                 .width = 20};
     assert_memory_equal(&p.flow, &couples, sizeof couples);
+    static const char steps[] =
+        "\"context_ff_size\": 20, \"num_mixtures\": 8, \"actnorm\": true, "
+        "\"perm_channel\": \"shuffle\", \"perm_length\": \"none\", "
+        "\"encoder_steps\": 3";
+    char own[512];
+    snprintf(own, sizeof own, "%s, \"encoder_bins\": null, \"encoder_ff_size\": 40", steps);
+    assert_int_equal(read_flow(coupling, own, &p), PF_OK);
+    couples.mixes = 2;
+    couples.norms = 1;
+    couples.encoder_steps = 3;
+    couples.encoder_width = 40;
+    assert_memory_equal(&p.flow, &couples, sizeof couples);
+    assert_int_equal(read_flow(coupling, steps, &p), PF_EFORMAT);
+    assert_non_null(strstr(pf_error_message(), "encoder_ff_size"));
+    snprintf(own, sizeof own, "%s, \"encoder_bins\": 5, \"encoder_ff_size\": 40", steps);
+    assert_int_equal(read_flow(coupling, own, &p), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "net.encoder_bins is 5"));
     /* what they have and we do not is refused by its name */
-    static const char *const no[] = {"\"encoder_steps\": 2", "\"actnorm\": true",
-                                     "\"base_dist\": \"gumbel\"",
-                                     "\"perm_channel\": \"shuffle\""};
-    static const char *const named[] = {"encoder_steps", "actnorm", "base_dist",
-                                        "perm_channel"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const no[] = {"\"encoder_steps\": 2", "\"base_dist\": \"gumbel\""};
+    static const char *const named[] = {"encoder_steps", "base_dist"};
+    for (int i = 0; i < 2; i++) {
         char more[256];
         snprintf(more, sizeof more, "\"context_lstm_size\": 20, %s%s",
                  i ? "\"encoder_steps\": 0, " : "", no[i]);

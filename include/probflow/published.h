@@ -16,8 +16,11 @@ typedef struct pf_published_levels {
 typedef struct pf_published_flow {
     int steps;   /* 0: it is none */
     int couples; /* 1: of couplings, whose encoder is a perceptron; 0: autoregressive, an LSTM */
-    int mixtures, turns, mixes; /* logistics; between two steps rows turn and channels mix */
-    int context, layers, width; /* of the encoder */
+    int mixtures, turns; /* logistics; between two steps rows turn, */
+    int mixes,
+        norms; /* channels stay (0), mix (1) or are shuffled (2), and have places and scales of their own */
+    int context, layers, width;       /* of the encoder */
+    int encoder_steps, encoder_width; /* of its own flow */
 } pf_published_flow;
 
 typedef struct pf_published {
@@ -54,7 +57,8 @@ typedef struct pf_published {
  *   networks.autoregressive_layers.           num_layers, num_mixtures, ...; the network of one step of the flow, whose
  *   AutoregressiveLSTMModel                   output are the parameters of its mixtures
  *   argmax_flows.model.ar.flow.ArgmaxARFlow,  the arguments of the constructor: data_shape, num_classes, num_steps,
- *   ....coupling.flow.ArgmaxCouplingFlow      encoder_steps (0), context_size, lstm_size, ...; the whole flow
+ *   ....coupling.flow.ArgmaxCouplingFlow      encoder_steps, context_size, lstm_size, ...; the whole flow.  Steps of the encoder's own
+ *                                             that are splines, and other base densities, are refused
  * Keys that are not given keep their authors' defaults; sizes and channels are required.
  * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
  * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options,
@@ -76,7 +80,7 @@ PF_MUST_USE pf_status pf_published_seen(pf_published *p, const pf_named *from);
 
 /* Fills params by name, at the offsets of the network's views [n].  Prefixes of published state dictionaries (module.,
  * backbone., _denoise_fn. and _denoise_fn.transformer.) are understood, and buffers that follow from options (sigmas,
- * rotary_emb.inv_freq, the tables and histories of multinomial diffusion) are passed over.
+ * rotary_emb.inv_freq, the tables and histories of multinomial diffusion, masks and orders of argmax flows) are passed over.
  * Fails PF_EFORMAT when a view of the network is missing or has another shape, or when a view of
  * the file belongs to nothing. */
 PF_MUST_USE pf_status pf_match_params(int n, const pf_param *views, const pf_named *from,

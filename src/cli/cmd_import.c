@@ -108,13 +108,17 @@ static PF_MUST_USE pf_status set_flow(const job *j, pf_method *m)
                    {"mixtures", f->mixtures},
                    {"context", f->context},
                    {"context_layers", f->layers},
-                   {"context_width", f->width}};
+                   {"context_width", f->width},
+                   {"encoder_steps", f->encoder_steps},
+                   {"encoder_width", f->encoder_width}};
+    static const char *const channels[] = {"stay", "mix", "shuffle"};
+    size_t n = sizeof numbers / sizeof *numbers - (f->encoder_steps ? 0 : 1);
     const char *const words[][2] = {{"flow", f->couples ? "coupling" : "autoregressive"},
-                                    {"channels", f->mixes ? "mix" : "stay"},
+                                    {"channels", channels[f->mixes]},
+                                    {"actnorm", f->norms ? "true" : "false"},
                                     {"turn", f->turns ? "true" : "false"},
                                     {"encoder", f->couples ? "perceptron" : "lstm"}};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        PF_TRY(set_number(m, numbers[i].name, numbers[i].value));
+    for (size_t i = 0; i < n; i++) PF_TRY(set_number(m, numbers[i].name, numbers[i].value));
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         PF_TRY(pf_opt_set(m->ops->opts, "method", words[i][0], words[i][1], &m->opt));
     return PF_OK;

@@ -61,8 +61,7 @@ typedef struct whole {
     char buffers[PF_STR_MAX];
 } whole;
 
-static const char *const no[] = {"false", NULL};
-static const char *const channel_words[] = {"none", "conv", NULL};
+static const char *const channel_words[] = {"none", "conv", "shuffle", NULL};
 static const char *const length_words[] = {"none", "reverse", NULL};
 static const char *const base_words[] = {"conv_gauss", NULL};
 
@@ -72,13 +71,13 @@ static const pf_opt whole_opts[] = {
     PF_OPT(whole, num_classes, PF_INT, 0, 2, 65536, "symbols"),
     PF_OPT(whole, num_steps, PF_INT, 0, 1, 64, "steps of the flow"),
     PF_OPT(whole, num_mixtures, PF_INT, 27, 1, 256, "logistics"),
-    PF_OPT_ENUM(whole, actnorm, 0, no, "maps of each channel that begin by their data"),
+    PF_OPT(whole, actnorm, PF_BOOL, 0, 0, 1, "maps of each channel that begin by their data"),
     PF_OPT_ENUM(whole, perm_channel, 0, channel_words, "channels between two steps"),
     PF_OPT_ENUM(whole, perm_length, 1, length_words, "rows between two steps"),
     PF_OPT_ENUM(whole, base_dist, 0, base_words, "density of what the flow gives"),
-    PF_OPT(whole, encoder_steps, PF_INT, 0, 0, 0, "steps of a flow of the encoder's own"),
-    PF_OPT(whole, encoder_bins, PF_INT, 0, 0, 1e6, "of these steps"),
-    PF_OPT(whole, encoder_ff_size, PF_INT, 0, 0, 1e6, "of these steps"),
+    PF_OPT(whole, encoder_steps, PF_INT, 0, 0, 64, "steps of a flow of the encoder's own"),
+    PF_OPT(whole, encoder_bins, PF_INT, 0, 0, 1e6, "of these steps, where they are splines"),
+    PF_OPT(whole, encoder_ff_size, PF_INT, 0, 0, 65536, "channels of the networks of these steps"),
     PF_OPT(whole, context_size, PF_INT, 0, 1, 65536, "features of the encoder"),
     PF_OPT(whole, context_lstm_layers, PF_INT, 1, 1, 64, "layers of the encoder"),
     PF_OPT(whole, context_lstm_size, PF_INT, 0, 1, 65536, "their width in each direction"),
@@ -94,6 +93,23 @@ const key pf_argmax_flow_keys[] = {
 };
 /* clang-format on */
 const char *const pf_argmax_null[] = {"encoder_bins", NULL};
+
+/* Those of autoregressive flows are splines, those of couplings where their bins are told. */
+static PF_MUST_USE pf_status check_encoder(const whole *o, int couples)
+{
+    PF_REQUIRE(!o->encoder_steps || couples, PF_EARG,
+               "net.encoder_steps is %d: steps of the encoder of an autoregressive flow are "
+               "splines, which are not imported",
+               o->encoder_steps);
+    PF_REQUIRE(
+        !o->encoder_steps || !o->encoder_bins, PF_EARG,
+        "net.encoder_bins is %d: steps of the encoder that are splines are not imported, "
+        "those that are affine (null) are",
+        o->encoder_bins);
+    PF_REQUIRE(!o->encoder_steps || o->encoder_ff_size, PF_EFORMAT,
+               "the network's description lacks 'encoder_ff_size'");
+    return PF_OK;
+}
 
 /* encoder_steps has no default that both of their sides agree in, so it is asked for. */
 static PF_MUST_USE pf_status read_whole(described *d, int couples)
@@ -112,6 +128,7 @@ static PF_MUST_USE pf_status read_whole(described *d, int couples)
     PF_TRY(pf_config_section(d->c, "", whole_opts, &o));
     PF_REQUIRE(o.data_shape.n == 2 && o.data_shape.v[0] == 1, PF_EARG,
                "net.data_shape wants 1 and the positions of a row, two numbers");
+    PF_TRY(check_encoder(&o, couples));
     int L = o.data_shape.v[1];
     d->to->symbols = o.num_classes;
     if (!d->to->shape.h) d->to->shape = (pf_shape){1, 1, L};
@@ -121,9 +138,12 @@ static PF_MUST_USE pf_status read_whole(described *d, int couples)
                             .mixtures = o.num_mixtures,
                             .turns = o.perm_length,
                             .mixes = o.perm_channel,
+                            .norms = o.actnorm,
                             .context = o.context_size,
                             .layers = couples ? o.context_ff_layers : o.context_lstm_layers,
-                            .width = couples ? o.context_ff_size : o.context_lstm_size};
+                            .width = couples ? o.context_ff_size : o.context_lstm_size,
+                            .encoder_steps = o.encoder_steps,
+                            .encoder_width = o.encoder_steps ? o.encoder_ff_size : 0};
     snprintf(places, sizeof places, "%d", L);
     PF_TRY(set(d, "places", places));
     return set(d, "variant", couples ? "coupling" : "features");

@@ -21,8 +21,13 @@ static const char *const buffers[] = {"sigmas",
                                       NULL};
 
 /* The same of modules inside: what argmax flows turn around and mask by. */
-static const char *const inner[] = {"permutation", "mask_in_to_features",
-                                    "mask_features_to_hidden", "mask_hidden_to_out", NULL};
+static const char *const inner[] = {"permutation",
+                                    "mask_in_to_features",
+                                    "mask_features_to_hidden",
+                                    "mask_hidden_to_out",
+                                    "mask",
+                                    "initialized",
+                                    NULL};
 
 static const char *plain(const char *name)
 {

@@ -37,6 +37,17 @@ else:
     linear(net, m + "net.1", hidden, 2 * hidden)
     linear(net, m + "net.4", moved * (2 + 3 * M), hidden)
     shapes["transforms.5.weight"] = (B, B)
+if o["network"].endswith("CouplingFlow") and sys.argv[4:5] == ["all"]: # an encoder with steps, norms and shuffled bits
+    del sys.argv[4]
+    wide = 8
+    o.update(encoder_steps=2, encoder_bins=None, encoder_ff_size=wide, actnorm=True, perm_channel="shuffle")
+    at = (3, 7)
+    del shapes["transforms.5.weight"]
+    for p in e, "": shapes.update({f"{p}transforms.{1 if p else 4}.{n}": (1, B, 1) for n in ("shift", "log_scale")})
+    for k in 0, 4:
+        linear(shapes, f"{e}transforms.{k}.ar_net.emb", wide, 3 * B)
+        linear(shapes, f"{e}transforms.{k}.ar_net.cat", wide, wide + context)
+        linear(shapes, f"{e}transforms.{k}.ar_net.out", 2 * B, wide)
 shapes[e + "base_dist.net.weight"], shapes[e + "base_dist.net.bias"] = (2 * B, context, 1), (2 * B,)
 for k in at:
     shapes[f"transforms.{k}.scaling_factor"], shapes[f"transforms.{k}.mixture_scaling_factor"] = (moved,), (moved, M)
@@ -50,12 +61,19 @@ with h5py.File(path, "w") as f:
     f.attrs["net"] = json.dumps(o)
     for name, shape in shapes.items(): f["params/" + name] = random.uniform(-0.4, 0.4, shape).astype("f4")
     f["params/transforms.4.permutation"] = np.arange(L)[::-1].astype("f4")
+    if o.get("actnorm"):
+        del f["params/transforms.4.permutation"]
+        for p, k in (e, 1), ("", 4):
+            f[f"params/{p}transforms.{k}.initialized"] = np.ones(1, "f4")
+            f[f"params/{p}transforms.{k + 1}.permutation"] = np.arange(L)[::-1].astype("f4")
+            f[f"params/{p}transforms.{k + 2}.permutation"] = np.roll(np.arange(B), 1).astype("f4")
+        for part in "emb", "cat", "out": f[f"params/{e}transforms.0.ar_net.{part}.mask"] = np.ones((2, 2), "f4")
     for m in masks: f[f"params/transforms.3.nn.lstm_model.out_layer.mask_{m}"] = np.ones((2, 2), "f4")
 P
 write() { /usr/bin/python3 "$tmp/published.py" "$root/tests/golden/net_argmax_lstm.h5" "$tmp/$1.h5" "${@:2}" || fail "writing $1"; }
 of() { "$probflow" info "$tmp/$1-own.h5" | grep -q "$2" || { "$probflow" info "$tmp/$1-own.h5"; fail "$1 has no $2"; }; }
-for kind in ar coupling; do
-    write $kind $kind
+for kind in ar coupling all; do
+    case $kind in all) write all coupling all ;; *) write $kind $kind ;; esac
     "$probflow" import "$tmp/$kind.h5" "$tmp/$kind-own.h5" --quiet --set method.unused=last || fail "import of $kind"
     of $kind 'name: argmax'
     for n in 1 2; do
@@ -66,8 +84,14 @@ done
 of ar 'encoder: lstm'
 of coupling 'channels: mix'
 of coupling 'variant: coupling'
+of all 'channels: shuffle'
+of all 'actnorm: true'
+of all 'encoder_steps: 2'
+of all 'encoder_width: 8'
 write other ar num_steps=3
 refuses 'is missing' "$probflow" import "$tmp/other.h5" "$tmp/x.h5"
 write deep ar encoder_steps=2
-refuses 'encoder_steps' "$probflow" import "$tmp/deep.h5" "$tmp/x.h5"
+refuses 'net.encoder_steps is 2' "$probflow" import "$tmp/deep.h5" "$tmp/x.h5"
+write splines coupling all encoder_bins=5
+refuses 'net.encoder_bins is 5' "$probflow" import "$tmp/splines.h5" "$tmp/x.h5"
 exit 0
