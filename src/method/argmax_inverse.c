@@ -6,8 +6,9 @@
  *     z_j = inverse of y_j under the parameters that the network makes of z_0 .. z_(j-1)
  *
  * is solved for all j at once from the z of the pass before, until a pass changes no bit of what it is made of: pass n is
- * final up to number n, so there are no more of them than numbers, and fewer the shorter the network's memory is.  The
- * solution is that of one number after the other, bit for bit.  A number is a float, as the network reads it.
+ * final up to number n, so there are no more of them than numbers, and fewer the shorter the network's memory is.  A number
+ * whose parameters are those of the pass before is not solved again.  The solution is that of one number after the other,
+ * bit for bit.  A number is a float, as the network reads it.
  * Source: Song et al. 2021 (accelerating feedforward computation by Jacobi iteration). */
 #include "method/argmax.h"
 #include "method/pass.h"
@@ -21,8 +22,8 @@
 #include <string.h>
 
 typedef struct back { /* a step */
-    pf_net net;       /* the model alone, with ports of its own; graph owned */
-    float *params;    /* its block, owned */
+    pf_net
+        net; /* the model alone, with ports of its own; graph owned, parameters those of the whole */
     pf_pass pass;
     double f[PF_ARGMAX_BITS_MAX], *fm; /* of the mixture: [moved], owned [moved,M] */
     /* Of what is before it; owned, NULL: nothing is.  The inverse [B,B] of what mixes or shuffles the numbers; places
@@ -39,6 +40,7 @@ struct pf_argmax_inverse {
     double *row, *y;                                           /* [D,B]; [batch,D,B] */
     int64_t *calls; /* += passes of a network; borrowed */
     int *done;      /* [batch] numbers that are final */
+    float *known;   /* [batch,D,moved,2+3M] the parameters that numbers were last solved with */
 };
 
 /* ---- making ---- */
@@ -86,17 +88,16 @@ static PF_MUST_USE pf_status build_model(const pf_argmax *a, const pf_net *n, in
     return PF_OK;
 }
 
+/* A model's views lie in the whole block as they lie in its own, since they are made one after the other. */
 static PF_MUST_USE pf_status take_params(const pf_net *n, back *b)
 {
-    b->params = pf_zalloc(b->net.floats * sizeof *b->params);
-    PF_REQUIRE(b->params, PF_EMEM, "no memory for %zu parameters", b->net.floats);
     for (int i = 0; i < b->net.n_views; i++) {
         const pf_param *v = &b->net.views[i];
         const float *from = NULL;
         PF_TRY(find(n, v->name, v->size, &from));
-        memcpy(b->params + v->offset, from, v->size * sizeof *from);
+        if (!i) b->net.params = from - v->offset;
+        PF_ASSERT(from == b->net.params + v->offset);
     }
-    b->net.params = b->params;
     return PF_OK;
 }
 
@@ -152,6 +153,13 @@ static PF_MUST_USE pf_status open_step(const pf_argmax_inverse *v, const pf_view
     return PF_OK;
 }
 
+/* Parameters of a row that are kept; couplings solve once. */
+static size_t known_of(const pf_argmax *a)
+{
+    int once = a->opt.flow == PF_ARGMAX_COUPLING;
+    return once ? 0 : a->cat.D * (size_t)a->moved * (size_t)(2 + 3 * a->opt.mixtures);
+}
+
 static PF_MUST_USE pf_status open_into(pf_argmax_inverse *v, const pf_view_opt *o)
 {
     const pf_argmax *a = v->a;
@@ -161,7 +169,8 @@ static PF_MUST_USE pf_status open_into(pf_argmax_inverse *v, const pf_view_opt *
     v->row = pf_zalloc(n * sizeof *v->row);
     v->y = pf_zalloc((size_t)o->batch * n * sizeof *v->y);
     v->done = pf_zalloc((size_t)o->batch * sizeof *v->done);
-    PF_REQUIRE(v->step && v->noise && v->row && v->y && v->done, PF_EMEM,
+    v->known = pf_zalloc((size_t)o->batch * known_of(a) * sizeof *v->known);
+    PF_REQUIRE(v->step && v->noise && v->row && v->y && v->done && v->known, PF_EMEM,
                "no memory for %d samples", o->batch);
     PF_TRY(find_doubles(v->net, -1, "base_dist.loc", (size_t)a->B, v->loc));
     PF_TRY(find_doubles(v->net, -1, "base_dist.log_scale", (size_t)a->B, v->scale));
@@ -176,7 +185,6 @@ void pf_argmax_inverse_free(pf_argmax_inverse *v)
         back *b = &v->step[k];
         pf_pass_free(&b->pass);
         pf_graph_free(b->net.graph);
-        pf_free(b->params);
         pf_free(b->fm);
         pf_free(b->turned);
         pf_free(b->norm);
@@ -186,6 +194,7 @@ void pf_argmax_inverse_free(pf_argmax_inverse *v)
     pf_free(v->row);
     pf_free(v->y);
     pf_free(v->done);
+    pf_free(v->known);
     pf_free(v);
 }
 
@@ -250,6 +259,25 @@ static double solve(const pf_argmax *a, const back *p, size_t e, size_t c, doubl
     return (float)pf_mixture_cdf_inverse(&m, y);
 }
 
+/* Numbers from done[s] on of row s from y; the first of them that changed, n: none. */
+static size_t solve_row(pf_argmax_inverse *v, const back *p, int s, const double *y, double *x)
+{
+    const pf_argmax *a = v->a;
+    size_t B = (size_t)a->B, n = a->cat.D * B, per = (size_t)(2 + 3 * a->opt.mixtures);
+    size_t first = n, from = (size_t)v->done[s];
+    for (size_t j = from; j < n; j++) {
+        size_t at = (size_t)s * n + j;
+        const float *now = p->pass.out + at * per;
+        float *known = v->known + at * per;
+        if (from && !memcmp(now, known, per * sizeof *now)) continue;
+        memcpy(known, now, per * sizeof *now);
+        double z = solve(a, p, at / B, j % B, y[at]);
+        if (first == n && z != x[at]) first = j;
+        x[at] = z;
+    }
+    return first;
+}
+
 /* x from y, both [rows,D,B], all of whose numbers are mapped. */
 static PF_MUST_USE pf_status undo_autoregressive(pf_argmax_inverse *v, back *p,
                                                  const pf_batch *b, const double *y, double *x)
@@ -263,13 +291,7 @@ static PF_MUST_USE pf_status undo_autoregressive(pf_argmax_inverse *v, back *p,
         PF_TRY(look(v, p, b, x));
         open = 0;
         for (int s = 0; s < b->B; s++) {
-            size_t from = (size_t)v->done[s], first = n;
-            for (size_t j = from; j < n; j++) {
-                size_t at = (size_t)s * n + j;
-                double z = solve(a, p, at / B, j % B, y[at]);
-                if (first == n && z != x[at]) first = j;
-                x[at] = z;
-            }
+            size_t first = (size_t)v->done[s] < n ? solve_row(v, p, s, y, x) : n;
             v->done[s] = (int)(first < n ? first + 1 : n);
             open += (size_t)v->done[s] < n;
         }
