@@ -156,9 +156,12 @@ PF_MUST_USE pf_status pf_argmax_chain(const pf_net *n, const pf_view_opt *o, pf_
 /* ---- from v to u and back: the flow the other way ---- */
 
 typedef struct pf_argmax_inverse pf_argmax_inverse;
-/* For rows of full length, at most `batch` of them; *calls counts passes of networks.  Owned.  Fails PF_EMEM, and as a network's creation does. */
+/* For rows of full length, at most `batch` of them; *calls counts passes of networks.  with: another one of the same network
+ * and options, whose graphs and prepared parameters serve this one and which lives as long as this one is used; NULL: own
+ * ones.  Owned.  Fails PF_EMEM, and as a network's creation does. */
 PF_MUST_USE pf_status pf_argmax_inverse_create(const pf_net *n, const pf_view_opt *o,
-                                               int64_t *calls, pf_argmax_inverse **out);
+                                               const pf_argmax_inverse *with, int64_t *calls,
+                                               pf_argmax_inverse **out);
 void pf_argmax_inverse_free(pf_argmax_inverse *v); /* NULL allowed */
 /* Numbers y [B,D,bits] of the base density, normal ones of draw `again` of each sample of b; and v [B,D,bits] from them, in
  * place, under what is known of the samples.  Fails PF_ENUMERIC: a number is not finite; as a plan does. */

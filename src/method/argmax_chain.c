@@ -9,20 +9,24 @@
 #include <probflow/memory.h>
 
 #include <math.h>
+#include <pthread.h>
 
 enum { TRIES = 64 }; /* that a row is drawn, where some codes are no symbol */
 
-typedef struct chain {
+typedef struct chain chain;
+struct chain {
     pf_pass pass;
     const pf_argmax *a;
     pf_view_opt view;
+    chain *first;               /* of the workers', or itself */
+    pthread_mutex_t lock;       /* of its inverse, which any of them may be the first to need */
     pf_argmax_inverse *inverse; /* made by the first sample */
     double *w;                  /* [batch,draws] */
     int *length;                /* [batch] entries that are no padding */
     double *again;              /* [batch,D,B] rows drawn anew; NULL until then */
     int64_t calls;
     pf_unfit unfit;
-} chain;
+};
 
 static size_t state_of(const pf_argmax *a)
 {
@@ -62,11 +66,20 @@ static pf_status term(void *self, const pf_batch *b, const int *i, double *nats)
 
 /* ---- samples ---- */
 
-static PF_MUST_USE pf_status need_inverse(chain *c)
+static PF_MUST_USE pf_status make_inverse(chain *c, const pf_argmax_inverse *with)
 {
     if (c->inverse) return PF_OK;
-    PF_TRY(pf_argmax_inverse_create(c->pass.net, &c->view, &c->calls, &c->inverse));
+    PF_TRY(pf_argmax_inverse_create(c->pass.net, &c->view, with, &c->calls, &c->inverse));
     return PF_OK;
+}
+
+static PF_MUST_USE pf_status need_inverse(chain *c)
+{
+    pthread_mutex_lock(&c->first->lock);
+    pf_status st = make_inverse(c->first, NULL);
+    pthread_mutex_unlock(&c->first->lock);
+    if (!st && c != c->first) st = make_inverse(c, c->first->inverse);
+    return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
 static pf_status prior(void *self, const pf_batch *b, double *x)
@@ -162,6 +175,7 @@ static void release(void *self)
     if (!c) return;
     pf_pass_free(&c->pass);
     pf_argmax_inverse_free(c->inverse);
+    pthread_mutex_destroy(&c->lock);
     pf_free(c->w);
     pf_free(c->length);
     pf_free(c->again);
@@ -177,7 +191,7 @@ static PF_MUST_USE pf_status create(chain *c, const pf_net *n, const pf_view_opt
     c->w = pf_zalloc((size_t)o->batch * (size_t)c->a->opt.draws * sizeof *c->w);
     c->length = pf_zalloc((size_t)o->batch * sizeof *c->length);
     PF_REQUIRE(c->w && c->length, PF_EMEM, "no memory for a chain of %d samples", o->batch);
-    PF_TRY(pf_pass_create(&c->pass, n, o, 0, o->with ? &((const chain *)o->with)->pass : NULL));
+    PF_TRY(pf_pass_create(&c->pass, n, o, 0, c->first != c ? &c->first->pass : NULL));
     return PF_OK;
 }
 
@@ -185,6 +199,8 @@ pf_status pf_argmax_chain(const pf_net *n, const pf_view_opt *o, pf_chain *out)
 {
     chain *c = pf_zalloc(sizeof *c);
     PF_REQUIRE(c, PF_EMEM, "no memory for a chain");
+    c->first = o->with ? (chain *)o->with : c; /* its inverse is made when it is needed */
+    pthread_mutex_init(&c->lock, NULL);
     pf_status st = create(c, n, o);
     if (st) {
         release(c);

@@ -34,7 +34,8 @@ typedef struct back { /* a step */
 struct pf_argmax_inverse {
     const pf_net *net; /* borrowed */
     const pf_argmax *a;
-    back *step;                                                /* [steps] */
+    const pf_argmax_inverse *with; /* borrowed; NULL: graphs are its own */
+    back *step;                    /* [steps] */
     double loc[PF_ARGMAX_BITS_MAX], scale[PF_ARGMAX_BITS_MAX]; /* of the base density */
     float *noise;                                              /* [D,B] */
     double *row, *y;                                           /* [D,B]; [batch,D,B] */
@@ -139,17 +140,22 @@ static PF_MUST_USE pf_status open_step(const pf_argmax_inverse *v, const pf_view
 {
     const pf_argmax *a = v->a;
     size_t moved = (size_t)a->moved, M = (size_t)a->opt.mixtures;
-    b->net = *v->net;
-    b->net.graph = NULL;
-    PF_TRY(build_model(a, v->net, k, &b->net));
-    PF_TRY(take_params(v->net, b));
+    const back *with = v->with ? &v->with->step[k] : NULL;
+    if (with) {
+        b->net = with->net;
+    } else {
+        b->net = *v->net;
+        b->net.graph = NULL;
+        PF_TRY(build_model(a, v->net, k, &b->net));
+        PF_TRY(take_params(v->net, b));
+    }
     b->fm = pf_zalloc(moved * M * sizeof *b->fm);
     PF_REQUIRE(b->fm, PF_EMEM, "no memory for a step");
     PF_TRY(find_doubles(v->net, pf_argmax_number(a, k), "scaling_factor", moved, b->f));
     PF_TRY(find_doubles(v->net, pf_argmax_number(a, k), "mixture_scaling_factor", moved * M,
                         b->fm));
     PF_TRY(take_between(a, v->net, k, b));
-    PF_TRY(pf_pass_create(&b->pass, &b->net, o, 0, NULL));
+    PF_TRY(pf_pass_create(&b->pass, &b->net, o, 0, with ? &with->pass : NULL));
     return PF_OK;
 }
 
@@ -184,7 +190,7 @@ void pf_argmax_inverse_free(pf_argmax_inverse *v)
     for (int k = 0; v->step && k < v->a->opt.steps; k++) {
         back *b = &v->step[k];
         pf_pass_free(&b->pass);
-        pf_graph_free(b->net.graph);
+        if (!v->with) pf_graph_free(b->net.graph);
         pf_free(b->fm);
         pf_free(b->turned);
         pf_free(b->norm);
@@ -198,13 +204,15 @@ void pf_argmax_inverse_free(pf_argmax_inverse *v)
     pf_free(v);
 }
 
-pf_status pf_argmax_inverse_create(const pf_net *n, const pf_view_opt *o, int64_t *calls,
+pf_status pf_argmax_inverse_create(const pf_net *n, const pf_view_opt *o,
+                                   const pf_argmax_inverse *with, int64_t *calls,
                                    pf_argmax_inverse **out)
 {
     pf_argmax_inverse *v = pf_zalloc(sizeof *v);
     PF_REQUIRE(v, PF_EMEM, "no memory for a flow");
     v->net = n;
     v->a = n->self;
+    v->with = with;
     v->calls = calls;
     pf_status st = open_into(v, o);
     if (st) {
