@@ -30,7 +30,7 @@ done
     --set data.path="$tmp/tiny.h5" || fail "the Gaussian does not fit"
 "$probflow" info "$tmp/gaussian"/checkpoint-*.h5 | grep -q '2 datasets, 615440 values' || fail "the fitted Gaussian has no mean and covariance"
 "$probflow" data density:markov:200 "$tmp/markov.h5" --quiet >/dev/null || fail "text of a chain"
-for e in masked multinomial; do
+for e in masked multinomial argmax; do
     "$probflow" train "$root/experiments/markov/$e.yaml" --run "$tmp/markov-$e" --quiet --set data.path="$tmp/markov.h5" \
         --set train.steps=2 --set train.decay=0 --set train.warmup=0 --set train.eval_images=8 || fail "markov by $e does not train"
 done
