@@ -271,6 +271,30 @@ static void a_sample_does_not_depend_on_its_batch(void **state)
     }
 }
 
+/* The second worker is the first to draw, by networks that are the first one's. */
+static void workers_share_a_flow_and_draw_the_same(void **state)
+{
+    (void)state;
+    enum { D = 6, N = D * BITS, B = 3 };
+    for (int kind = 0; kind < KINDS; kind++) {
+        flow f, second;
+        double want[B * N], got[B * N], again[B * N];
+        flow_open(&f, kind, "steps=2;channels=mix;actnorm=true", row_of(D, 3), B);
+        must(flow_samples(&f, B, 0, NULL, want));
+        flow_reopen(&f, B);
+        second = f;
+        const pf_view_opt view = {.batch = B, .with = f.chain.self};
+        must(pf_net_chain(f.net, &view, &second.chain));
+        must(flow_samples(&second, B, 0, NULL, got));
+        must(flow_samples(&f, B, 0, NULL, again));
+        assert_memory_equal(got, want, sizeof want);
+        assert_memory_equal(again, want, sizeof want);
+        assert_int_equal(*second.chain.calls, *f.chain.calls); /* each counts its own */
+        pf_chain_free(&second.chain);
+        flow_close(&f);
+    }
+}
+
 static void a_bound_of_draws_is_the_logarithm_of_their_mean(void **state)
 {
     (void)state;
@@ -438,6 +462,7 @@ int main(void)
         cmocka_unit_test(shares_of_what_is_no_datum_have_their_errors),
         cmocka_unit_test(what_is_no_symbol_for_good_is_told),
         cmocka_unit_test(a_sample_does_not_depend_on_its_batch),
+        cmocka_unit_test(workers_share_a_flow_and_draw_the_same),
         cmocka_unit_test(a_bound_of_draws_is_the_logarithm_of_their_mean),
         cmocka_unit_test(where_a_row_has_ended_nothing_counts),
         cmocka_unit_test(gradients_reach_the_encoder_and_all_steps),
