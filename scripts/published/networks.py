@@ -25,6 +25,12 @@ class Layout(list):
     def __init__(self, options):
         list.__init__(self)
         self.o = dict(DEFAULTS, **{k: v for k, v in options.items() if k in DEFAULTS or k == "size"})
+        for k in "size", "nf", "blocks", "ch":
+            if type(self.o.get(k)) is not int or not 0 < self.o[k] <= 65536: raise Refused("the network's description lacks '%s', or has no number there" % k)
+        for k in "ch_mult", "attn":
+            if not isinstance(self.o[k], (list, tuple)) or not all(type(n) is int and 0 < n <= 65536 for n in self.o[k]) or len(self.o[k]) > 16 or (k == "ch_mult" and not self.o[k]):
+                raise Refused("the network's %s is no list of numbers" % k)
+        if self.o["blocks"] * len(self.o["ch_mult"]) > 4096: raise Refused("the network's blocks are more than a file holds")
         self.e, self.ddpm = 4 * self.o["nf"], self.o["resblock"] == "ddpm"
         self.build()
 
@@ -145,7 +151,7 @@ def of_flax(tree, options):
     for name, a in flat(tree).items():
         module, _, leaf = name.partition("/")
         if module not in numbers:
-            out[name] = a
+            out[name.replace("/", ".")] = a
             continue
         leaf, a = flax_leaf(leaf.replace("Conv_0/", "Conv/") if module.startswith("Combine") else leaf, a)
         out["all_modules.%d.%s" % (numbers[module], leaf)] = a

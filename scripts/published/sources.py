@@ -174,16 +174,19 @@ def read(path):
     raise Refused("it is neither a checkpoint of torch.save nor a pickle of protocol 2 or later nor MessagePack")
 
 
-def arrays(c, which, options):
-    """{name of score_sde_pytorch, or the authors': array}, of the averages or of the network itself"""
+def arrays(c, which, options, most):
+    """{name of score_sde_pytorch, or the authors': array}, of the averages or of the network itself; most: numbers in all"""
     if c.listed is not None:
         if which != "ema": raise Refused("it holds averages alone: --params ema")
         if "nf" not in options: raise Refused("it holds averages without names, which are known for configurations of score_sde alone")
-        if options["embedding"] == "fourier": raise Refused("it holds averages alone, and the fixed frequencies all_modules.0.W are not among them")
+        if options.get("embedding") == "fourier": raise Refused("it holds averages alone, and the fixed frequencies all_modules.0.W are not among them")
         tensors = named(c.listed, networks.Layout(options).names(), {})
     elif which not in c.tables: raise Refused("it holds no %s, but %s" % ("averages (ema)" if which == "ema" else "network beside its averages (model)",
                                                                       " and ".join(sorted(c.tables))))
     else: tensors = c.tables[which]
-    if c.flax: return networks.of_flax(tensors, options) if "nf" in options else networks.flat(tensors)
+    if c.flax and "nf" not in options: raise Refused("names of flax are known for configurations of score_sde and score_flow alone")
+    if c.flax: return networks.of_flax(tensors, options)
+    if sum(t.count if isinstance(t, Tensor) else t.size for t in tensors.values()) > most:
+        raise Refused("its tensors repeat each other to more than a file of its size holds")
     found = {n: t.array() if isinstance(t, Tensor) else t for n, t in tensors.items()}
     return networks.of_edm(found, options) if (c.description or {}).get("edm") else found

@@ -29,9 +29,13 @@ class Storage:
     """n entries of a kind; `bytes_of` gives their bytes, at least as many"""
 
     def __init__(self, kind, n, bytes_of=None):
-        self.kind, self.n, self.bytes_of = kind, n, bytes_of
+        self.kind, self.n, self.bytes_of, self.read = kind, n, bytes_of, None
 
     def entries(self):
+        if self.read is None: self.read = self.load()
+        return self.read
+
+    def load(self):
         if not self.bytes_of: raise Refused("a tensor's numbers are not in the file")
         b = self.bytes_of()
         if len(b) != self.n * size_of(self.kind): raise Refused("a storage of %d entries has %d bytes" % (self.n, len(b)))

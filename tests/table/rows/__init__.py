@@ -3,7 +3,7 @@ steps(c) being the row on a Case c.  Seeded variation comes from `random`."""
 import collections, importlib, random
 
 KINDS = ("splits outputs identity choices sizes ranks compare names sentences "
-         "idx gz cifar cifar100 npy npz h5user png jpeg json folder convert csv pickle text yaml dataset checkpoint metrics results foreign").split()
+         "idx gz cifar cifar100 npy npz h5user png jpeg json folder convert csv pickle published text yaml dataset checkpoint metrics results foreign").split()
 Row = collections.namedtuple("Row", "kind full steps")
 
 
