@@ -111,6 +111,53 @@ static void published_options_name_what_they_do_not_know(void **state)
     refused("{\"network\": \"guided_diffusion.unet.UNet\"}", PF_EARG, "UNetModel");
 }
 
+static void networks_of_score_sde_have_their_published_modules(void **state)
+{
+    (void)state;
+    static const shaped ddpm[] = {
+        {"all_modules.5.Conv_0.weight", 4, {128, 128, 3, 3}},
+        {"all_modules.6.NIN_0.W", 2, {128, 256}},
+        {"all_modules.7.NIN_3.W", 2, {256, 256}},
+        {"all_modules.22.Conv_0.bias", 1, {256}},
+        {"all_modules.29.Conv_0.weight", 4, {256, 384, 3, 3}},
+        {"all_modules.30.GroupNorm_0.weight", 1, {256}},
+        {"all_modules.32.NIN_0.W", 2, {384, 128}},
+        {"all_modules.36.weight", 4, {3, 128, 3, 3}},
+    };
+    static const shaped skips[] = {
+        {"all_modules.8.Conv.weight", 4, {128, 3, 1, 1}},
+        {"all_modules.18.Conv.weight", 4, {256, 3, 1, 1}},
+        {"all_modules.51.weight", 1, {256}},
+        {"all_modules.52.weight", 4, {3, 256, 3, 3}},
+        {"all_modules.60.weight", 4, {3, 256, 3, 3}},
+        {"all_modules.88.weight", 4, {3, 128, 3, 3}},
+    };
+    pf_net *n = net("ddpmpp", "blocks=2;resblock=ddpm;groups=32;skip_rescale=0", "vp", cifar);
+    check_shapes(n, ddpm, sizeof ddpm / sizeof *ddpm);
+    pf_net_free(n);
+    n = net("ddpmpp",
+            "multipliers=1,1,2,2,2,2,2;blocks=2;fir=1;embedding=fourier;scale_by_sigma=1;"
+            "progressive_input=input_skip;progressive=output_skip",
+            "ve", (pf_shape){256, 256, 3});
+    check_shapes(n, skips, sizeof skips / sizeof *skips);
+    pf_net_free(n);
+    pf_model m = model("ddpmpp", "resblock=ddpm;fir=1");
+    pf_sde sde;
+    assert_int_equal(pf_sde_init("vp", &sde), PF_OK);
+    assert_int_equal(create(&m, &sde, cifar, &n), PF_EARG);
+    assert_non_null(strstr(pf_error_message(), "model.fir"));
+    pf_published p = {0};
+    assert_int_equal(
+        pf_published_options("{\"size\": 8, \"ch\": 3, \"resblock\": \"ddpm\", \"groups\": 32, "
+                             "\"embedding\": \"positional\", \"scale_by_sigma\": true, "
+                             "\"progressive_input\": \"input_skip\"}",
+                             &p),
+        PF_OK);
+    m = model("ddpmpp", "resblock=ddpm;groups=32;scale_by_sigma=1;divisor=sigma;"
+                        "progressive_input=input_skip");
+    assert_memory_equal(&p.model, &m, sizeof m);
+}
+
 /* Matches the first n of `views` and expects `code` and a sentence with `words`. */
 static void expect_match(const pf_net *n, pf_param *views, int count, pf_status code,
                          const char *words)
@@ -181,6 +228,17 @@ static const kind kinds[] = {
     {"ddpmpp",
      "width=8;multipliers=1,2;blocks=1;attention=8;fir=1;embedding=fourier;fourier_scale=1;"
      "progressive_input=residual;centered=0;scale_by_sigma=1",
+     "ve",
+     {8, 8, 3}},
+    {"ddpmpp",
+     "width=8;multipliers=1,2;blocks=1;attention=4;resblock=ddpm;groups=4;skip_rescale=0;"
+     "init_scale=1",
+     "vp",
+     {8, 8, 1}},
+    {"ddpmpp",
+     "width=8;multipliers=1,2,1;blocks=1;attention=;fir=1;embedding=fourier;fourier_scale=1;"
+     "unit=0.5;progressive_input=input_skip;progressive=output_skip;scale_by_sigma=1;divisor="
+     "sigma",
      "ve",
      {8, 8, 3}},
 };
@@ -324,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_size_that_cannot_be_halved_is_one_clear_sentence),
         cmocka_unit_test(a_parameter_that_is_not_finite_is_named),
         cmocka_unit_test(published_options_name_what_they_do_not_know),
+        cmocka_unit_test(networks_of_score_sde_have_their_published_modules),
         cmocka_unit_test(parameters_are_matched_both_ways),
         cmocka_unit_test(a_row_does_not_depend_on_its_batch),
         cmocka_unit_test(vjp_is_the_derivative_of_the_score),

@@ -11,14 +11,25 @@ VP = {"sde": "vp", "beta_min": 0.1, "beta_max": 20.0}
 SUBVP = dict(VP, sde="subvp")
 
 
-def ve(sigma_max): return {"sde": "ve", "sigma_min": 0.01, "sigma_max": float(sigma_max)}
+# Networks of VE SDEs map images of [0,1] to [-1,1].  Here images are in [-1,1] already, the same noise is twice as much, and the
+# embedding reads half of it.
+def ve(sigma_max): return {"sde": "ve", "sigma_min": 0.02, "sigma_max": 2.0 * sigma_max}
 
 
 CHAIN = {"method": "ddpm", "steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}  # what the VP SDE is in 1000 steps
 CIFAR10 = {"nf": 128, "ch_mult": [1, 2, 2, 2], "blocks": 4, "attn": [16], "size": 32, "ch": 3, "dropout": 0.1, "fir": False, "skip_rescale": True,
            "init_scale": 0.0, "embedding": "positional", "fourier_scale": 16.0, "progressive_input": "none", "centered": True, "scale_by_sigma": False}
 NCSNPP = {"fir": True, "progressive_input": "residual"}
-NCSNPP_VE = dict(NCSNPP, embedding="fourier", centered=False, scale_by_sigma=True)
+LEVELS = dict(NCSNPP, scale_by_sigma=True)
+DDPM = {"blocks": 2, "resblock": "ddpm", "groups": 32, "skip_rescale": False}
+LARGE = {"size": 256, "dropout": 0.0}
+NCSNPP_VE = dict(NCSNPP, embedding="fourier", unit=0.5, scale_by_sigma=True)
+
+
+SKIPS = dict(NCSNPP_VE, progressive_input="input_skip", progressive="output_skip")
+
+
+def smld(first): return {"method": "ncsn", "levels": 1000, "sigma_begin": 2.0 * first, "sigma_end": 0.02, "cond": "level"}
 
 
 def of(process, *changes):
@@ -39,6 +50,17 @@ def score_sde():
     found["vp/cifar10_ncsnpp"] = of(CHAIN, NCSNPP)
     found["ve/cifar10_ncsnpp_continuous"] = of(ve(50), NCSNPP_VE)
     found["ve/cifar10_ncsnpp_deep_continuous"] = of(ve(50), NCSNPP_VE, deep)
+    found["ve/cifar10_ncsnpp"] = of(smld(50), LEVELS)
+    found["ve/celeba_ncsnpp"] = of(smld(90), LEVELS, {"size": 64})
+    found["ve/cifar10_ddpm"] = of(smld(50), DDPM, {"scale_by_sigma": True})
+    found["vp/cifar10_ddpm"] = of(CHAIN, DDPM)
+    found["vp/cifar10_ddpm_continuous"] = of(VP, DDPM)
+    found["subvp/cifar10_ddpm_continuous"] = of(SUBVP, DDPM)
+    for name in "bedroom", "church", "celebahq_256": found["vp/%s_ddpm" % name] = of(CHAIN, DDPM, LARGE, {"ch_mult": [1, 1, 2, 2, 4, 4]})
+    for name, last in ("bedroom", 378), ("church", 380), ("celebahq_256", 348), ("ffhq_256", 348):
+        found["ve/%s_ncsnpp_continuous" % name] = of(ve(last), SKIPS, LARGE, {"ch_mult": [1, 1, 2, 2, 2, 2, 2], "blocks": 2})
+    for name in "celebahq", "ffhq", "ffhq_1024":
+        found["ve/%s_ncsnpp_continuous" % name] = of(ve(1348), SKIPS, {"size": 1024, "dropout": 0.0, "nf": 16, "ch_mult": [1, 2, 4, 8, 16, 32, 32, 32], "blocks": 1})
     for name, size, classes, first in ("cifar10", 32, 232, 50), ("celeba", 64, 500, 90): found["ve/ncsnv2/" + name] = ladder("NCSNv2", size, classes, first)
     found["ve/ncsnv2/bedroom"] = ladder("NCSNv2Deeper", 128, 1086, 190)
     return found
@@ -111,22 +133,12 @@ def guided():
 
 TABLES = {"score_sde": score_sde, "score_flow": score_flow, "ncsnv2": ncsnv2, "improved_diffusion": improved, "guided_diffusion": guided}
 
-DDPM = "model.name=ddpm: blocks whose shortcut is a NIN, resampling by convolutions of their own"
-SKIPS = "model.progressive=output_skip and model.progressive_input=input_skip: pyramids that join every level"
-LABELS = "training.continuous=False with a VE SDE: the network is told the number of a level and divided by its sigma"
-MISSING = {"score_sde/" + name: why for names, why in (
-    (("vp/ddpm/cifar10", "vp/ddpm/cifar10_continuous", "vp/ddpm/bedroom", "vp/ddpm/celebahq", "vp/ddpm/church", "subvp/cifar10_ddpm_continuous"), DDPM),
-    (("ve/cifar10_ddpm",), DDPM), (("ve/cifar10_ncsnpp", "ve/celeba_ncsnpp"), LABELS),
-    (["ve/%s_ncsnpp_continuous" % n for n in ("bedroom", "church", "celebahq_256", "celebahq", "ffhq_256", "ffhq")], SKIPS)) for name in names}
-
-
 def all_of():
     return {"%s/%s" % (repository, name): c for repository, table in TABLES.items() for name, c in table().items()}
 
 
 def find(name):
     found = all_of()
-    if name in MISSING: raise Refused("configuration %s has %s, which no network here has" % (name, MISSING[name]))
     if name in found: return found[name]
     near = sorted(n for n in found if n.endswith("/" + name.rsplit("/", 1)[-1])) or sorted({n.split("/")[0] + "/..." for n in found})
     raise Refused("no configuration is called %.80s; there are %s" % (name, ", ".join(near)))

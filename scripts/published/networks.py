@@ -32,17 +32,20 @@ class Layout(list):
                 raise Refused("the network's %s is no list of numbers" % k)
         if self.o["blocks"] * len(self.o["ch_mult"]) > 4096: raise Refused("the network's blocks are more than a file holds")
         self.e, self.ddpm = 4 * self.o["nf"], self.o["resblock"] == "ddpm"
+        self.old = self.ddpm and not options.get("skip_rescale", True)  # the network of DDPM itself
         self.build()
 
     def put(self, kind, tensors=(), edm=None): self.append((kind, list(tensors), edm))
 
     def block(self, cin, cout, edm, resized=False):
         shortcut = [] if cin == cout and not resized else nin("NIN_0.", cin, cout) if self.ddpm else conv("Conv_2.", cin, cout, 1)
-        self.put("ResnetBlockDDPMpp" if self.ddpm else "ResnetBlockBigGANpp", norm("GroupNorm_0.", cin) + conv("Conv_0.", cin, cout) +
-                 linear("Dense_0.", self.e, cout) + norm("GroupNorm_1.", cout) + conv("Conv_1.", cout, cout) + shortcut, edm)
+        first, second, time = norm("GroupNorm_0.", cin), norm("GroupNorm_1.", cout), linear("Dense_0.", self.e, cout)
+        in_, out = conv("Conv_0.", cin, cout), conv("Conv_1.", cout, cout)
+        if self.old: self.put("ResnetBlockDDPM", first + second + in_ + out + time + shortcut, edm)
+        else: self.put("ResnetBlockDDPMpp" if self.ddpm else "ResnetBlockBigGANpp", first + in_ + time + second + out + shortcut, edm)
 
     def attention(self, c, edm):
-        self.put("AttnBlockpp", norm("GroupNorm_0.", c) + sum((nin("NIN_%d." % i, c, c) for i in range(4)), []), edm)
+        self.put("AttnBlock" if self.old else "AttnBlockpp", norm("GroupNorm_0.", c) + sum((nin("NIN_%d." % i, c, c) for i in range(4)), []), edm)
 
     def listed(self, width, c, edm):
         if width in self.o["attn"]: self.attention(c, edm)
@@ -142,10 +145,7 @@ def flat(tree, path=""):
 def of_flax(tree, options):
     """arrays of a network of flax by the names of score_sde_pytorch; modules that are left over keep their own"""
     numbers, counts, out = {}, {}, {}
-    for i, (kind, tensors, _) in enumerate(Layout(options)):
-        kinds = {"Conv": "Conv", "ResnetBlockDDPMpp": "ResnetBlockDDPM" if not options.get("skip_rescale", True) else kind,
-                 "AttnBlockpp": "AttnBlock" if "ResnetBlockDDPM_0" in tree else kind}
-        kind = kinds.get(kind, kind)
+    for i, (kind, _, _) in enumerate(Layout(options)):
         numbers["%s_%d" % (kind, counts.get(kind, 0))] = i
         counts[kind] = counts.get(kind, 0) + 1
     for name, a in flat(tree).items():

@@ -97,7 +97,7 @@ def children(record, path, found, depth=0):
 
 
 PROCESS = {"VPPrecond": lambda s: {"sde": "vp", "beta_min": number(s, "beta_min"), "beta_max": number(s, "beta_min") + number(s, "beta_d")},
-           "VEPrecond": lambda s: {"sde": "ve", "sigma_min": number(s, "sigma_min") / 2, "sigma_max": number(s, "sigma_max") / 2}}
+           "VEPrecond": lambda s: {"sde": "ve", "sigma_min": number(s, "sigma_min"), "sigma_max": number(s, "sigma_max")}}
 
 
 def number(s, name):
@@ -107,7 +107,7 @@ def number(s, name):
 
 
 def edm(c, record):
-    """a network with the preconditioning that makes it that of an SDE; the noise of images in [-1,1] is twice that in [0,1]"""
+    """a network with the preconditioning that makes it that of an SDE; where noise explodes, the embedding reads log sigma/2"""
     model = (record.state.get("_modules") or {}).get("model")
     if record.name not in PROCESS:
         raise Refused("its preconditioning is %.40s, of which no method here is; VPPrecond and VEPrecond are those of the SDEs" % record.name)
@@ -145,8 +145,8 @@ def song_unet(record, model):
     explode = record.name == "VEPrecond"
     return {"nf": of("model_channels", 128), "ch_mult": of("channel_mult", [1, 2, 2, 2]), "blocks": of("num_blocks", 4), "attn": of("attn_resolutions", [16]),
             "size": size, "ch": ch, "dropout": of("dropout", 0.1), "fir": fir, "skip_rescale": True, "init_scale": 0.0,
-            "embedding": "fourier" if fourier else "positional", "progressive_input": "residual" if residual else "none", "centered": not explode,
-            "scale_by_sigma": explode}
+            "embedding": "fourier" if fourier else "positional", "progressive_input": "residual" if residual else "none", "centered": True,
+            "scale_by_sigma": explode, "unit": 0.5 if explode else 1.0}
 
 
 # ---- flax ----

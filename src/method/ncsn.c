@@ -27,14 +27,14 @@ extern const pf_method_ops pf_method_ncsn;
 enum { LOSS_DENOISING, LOSS_SLICED };
 enum { PROJECTION_RADEMACHER, PROJECTION_NORMAL };
 enum { PREDICTS_SCORE, PREDICTS_NOISE };
-enum { COND_T, COND_SIGMA };
+enum { COND_T, COND_SIGMA, COND_LEVEL };
 enum { PORT_LEVEL = PF_TOLD };
 enum { PIECE = 256 }; /* entries worked on at once, on the stack */
 
 static const char *const losses[] = {"denoising", "sliced", NULL};
 static const char *const projections[] = {"rademacher", "normal", NULL};
 static const char *const predictions[] = {"score", "noise", NULL};
-static const char *const conds[] = {"t", "sigma", NULL};
+static const char *const conds[] = {"t", "sigma", "level", NULL};
 
 typedef struct ncsn_opt {
     int levels, ladder, loss, predicts, cond, projection;
@@ -50,7 +50,7 @@ static const pf_opt opts[] = {
     PF_OPT_ENUM(ncsn_opt, loss, LOSS_DENOISING, losses, "score matching by denoising, or by projections of the score's derivative, two rows of the network a sample"),
     PF_OPT(ncsn_opt, power, PF_F64, 2.0, 0.0, 4.0, "denoising: power of sigma that weighs a level"),
     PF_OPT_ENUM(ncsn_opt, predicts, PREDICTS_SCORE, predictions, "what the network returns: the score in model scale, as published, or the noise"),
-    PF_OPT_ENUM(ncsn_opt, cond, COND_T, conds, "how networks that know a time are told the level: 999 t, t from 0 at the last to 1 at the first, or its noise in model scale"),
+    PF_OPT_ENUM(ncsn_opt, cond, COND_T, conds, "how networks that know a time are told the level: 999 t, t from 0 at the last to 1 at the first, its noise in model scale, or its number, 0 the first"),
     PF_OPT(ncsn_opt, sliced_step, PF_F64, 0.1, 1e-4, 1.0, "sliced: half the distance of the two rows along the projection, in deviations of the noise"),
     PF_OPT_ENUM(ncsn_opt, projection, PROJECTION_RADEMACHER, projections, "sliced: signs, or normal as in the published code"),
     { 0 }
@@ -174,8 +174,9 @@ static void ports(const void *self, pf_ports *offered)
 static void show_level(const ncsn *m, double place, double sigma, size_t row, void *const *in)
 {
     double t = 1.0 - place / (m->opt.levels - 1);
+    const double cond[] = {999.0 * t, sigma, place};
     pf_told_put(in, PORT_LEVEL, row, place);
-    pf_told_noise(in, row, m->opt.cond == COND_SIGMA ? sigma : 999.0 * t, sigma, 1.0);
+    pf_told_noise(in, row, cond[m->opt.cond], sigma, 1.0);
 }
 
 static void show_time(const pf_net *n, double t, int b, void *const *in)

@@ -12,12 +12,18 @@
  *     resampling nearest neighbour and 2x2 mean, or a FIR filter (fir)
  *     residual input pyramid: the input, filtered and convolved down level by level, joins the
  *                output of each down block and replaces it
+ *     input_skip the input, filtered down level by level, joins the output of each down block by a 1x1 convolution
+ *     output_skip  each level's norm, silu and convolution gives an image; their sum, each filtered up to the next level's
+ *                size, is the output
+ *     ddpm       blocks keep their size and their shortcut is a map of the channels; between levels there is a convolution
+ *                of stride 2, or one after nearest neighbour
  *     levels     the noise that each entry alone shows, by the frequencies of the data's levels, joins the
  *                input and is added to the output: the network learns what the others tell
  *
  * Modules are numbered all_modules.0, 1, ... in the order in which score_sde_pytorch registers
  * them, so published checkpoints load by name.  DDPM++ is the defaults; NCSN++ is fir, fourier,
- * residual, not centered, scale_by_sigma.
+ * residual, not centered, scale_by_sigma, for 256 pixels and more input_skip and output_skip; DDPM is resblock ddpm, 32
+ * groups, without skip_rescale.
  * Source: Song et al. 2021, appendix H; Ho et al. 2020; Brock et al. 2019 (block). */
 #include <probflow/model.h>
 #include "model/widths.h"
@@ -25,18 +31,24 @@
 
 enum { MAX_BLOCKS = 64, MAX_SKIPS = PF_INTS_MAX * (MAX_BLOCKS + 1) + 1 };
 enum { POSITIONAL, FOURIER };
-enum { NONE, RESIDUAL };
+enum { NONE, RESIDUAL, INPUT_SKIP };
+enum { OUTPUT_SKIP = 1 };
+enum { BIGGAN, DDPM };
+enum { BY_COND, BY_SIGMA };
 typedef enum resize { KEEP, UP, DOWN } resize;
 
 typedef struct ddpmpp {
     int width, blocks, fir, skip_rescale, embedding, progressive_input, levels, grid, centered,
-        scale_by_sigma, label, condition;
+        scale_by_sigma, label, condition, progressive, resblock, divisor, groups;
     pf_ints multipliers, attention, input_fourier;
-    double dropout, init_scale, fourier_scale;
+    double dropout, init_scale, fourier_scale, unit;
 } ddpmpp;
 
 static const char *const embeddings[] = {"positional", "fourier", NULL};
-static const char *const pyramids[] = {"none", "residual", NULL};
+static const char *const pyramids[] = {"none", "residual", "input_skip", NULL};
+static const char *const outputs[] = {"none", "output_skip", NULL};
+static const char *const resblocks[] = {"biggan", "ddpm", NULL};
+static const char *const divisors[] = {"cond", "sigma", NULL};
 
 /* clang-format off */
 static const pf_opt opts[] = {
@@ -58,6 +70,11 @@ static const pf_opt opts[] = {
     PF_OPT(ddpmpp, scale_by_sigma, PF_BOOL, 0, 0, 1, "divide the output by the conditioning value sigma"),
     PF_OPT_QUIET(ddpmpp, label, PF_BOOL, 0, 0, 1, "the network reads the label of each image, a class"),
     PF_OPT_QUIET(ddpmpp, condition, PF_BOOL, 0, 0, 1, "the network reads the conditions of each image, numbers"),
+    PF_OPT_ENUM_QUIET(ddpmpp, progressive, NONE, outputs, "output pyramid: output_skip adds an image of every level"),
+    PF_OPT_ENUM_QUIET(ddpmpp, resblock, BIGGAN, resblocks, "blocks: biggan resample in them, ddpm between them by convolutions"),
+    PF_OPT_ENUM_QUIET(ddpmpp, divisor, BY_COND, divisors, "what scale_by_sigma divides by: the conditioning value, or the noise where that is another"),
+    PF_OPT_QUIET(ddpmpp, unit, PF_F64, 1.0, 1e-6, 1e6, "fourier: the embedding reads this times the conditioning value; 0.5 where the network was trained on images in [0,1], in whose unit noise is half as much"),
+    PF_OPT_QUIET(ddpmpp, groups, PF_INT, 0, 0, 1024, "groups of the norms; 0: a quarter of the channels, at most 32"),
     { 0 }
 };
 /* clang-format on */
@@ -90,8 +107,8 @@ static int min(int a, int b)
 
 static pf_norm_opt norm_opt(unet *u, const char *name, pf_node x, int silu)
 {
-    int c = pf_graph_shape(u->g, x).c;
-    return (pf_norm_opt){.name = name, .groups = min(c / 4, 32), .eps = 1e-6, .silu = silu};
+    int c = pf_graph_shape(u->g, x).c, groups = u->c->groups ? u->c->groups : min(c / 4, 32);
+    return (pf_norm_opt){.name = name, .groups = groups, .eps = 1e-6, .silu = silu};
 }
 
 static pf_node resample(unet *u, pf_node x, resize how)
@@ -119,7 +136,8 @@ static pf_node block(unet *u, pf_node x, int cout, resize how)
     second.dropout = u->c->dropout;
     h = pf_group_norm(g, h, e, &second);
     h = pf_conv_same(g, part(u, "Conv_1"), h, cout, 3, u->c->init_scale);
-    if (project) x = pf_conv_same(g, part(u, "Conv_2"), x, cout, 1, 1.0);
+    if (project && u->c->resblock == DDPM) x = pf_nin(g, part(u, "NIN_0"), x, cout, 0.1);
+    else if (project) x = pf_conv_same(g, part(u, "Conv_2"), x, cout, 1, 1.0);
     u->module++;
     return pf_add_scale(g, x, h, u->r);
 }
@@ -161,12 +179,39 @@ static pf_node pyramid_down(unet *u, pf_node p, int cout)
     return pf_conv(u->g, p, &o);
 }
 
+/* From one level to the next. */
+static pf_node resized(unet *u, pf_node h, resize how)
+{
+    int c = pf_graph_shape(u->g, h).c;
+    if (u->c->resblock == BIGGAN) return block(u, h, c, how);
+    if (how == DOWN) return pyramid_down(u, h, c);
+    h = pf_conv_same(u->g, part(u, "Conv_0"), pf_up2(u->g, h), c, 3, 1.0);
+    u->module++;
+    return h;
+}
+
+/* The input pyramid p, one level further, joins h. */
+static pf_node joins(unet *u, pf_node *p, pf_node h)
+{
+    int c = pf_graph_shape(u->g, h).c;
+    if (u->c->progressive_input == NONE) return h;
+    if (u->c->progressive_input == RESIDUAL)
+        return *p = pf_add_scale(u->g, pyramid_down(u, *p, c), h, u->r);
+    *p = resample(u, *p, DOWN);
+    u->module++;
+    pf_node seen = pf_conv_same(u->g, part(u, "Conv"), *p, c, 1, 1.0);
+    u->module++;
+    return pf_add_scale(u->g, seen, h, 1.0);
+}
+
 /* The label's row and a linear map of the conditions join the time before the last silu.
  * Source: Dhariwal and Nichol 2021, published code (label_emb). */
 static void embed(unet *u, const pf_ports *offered, pf_node cond)
 {
     pf_graph *g = u->g;
     int w = u->c->width;
+    if (u->c->embedding == FOURIER && u->c->unit != 1.0)
+        cond = pf_affine(g, cond, u->c->unit, 0.0);
     pf_node e = u->c->embedding == FOURIER
                     ? pf_fourier(g, whole(u), cond, w, u->c->fourier_scale)
                     : pf_positional(g, cond, w);
@@ -229,28 +274,43 @@ static pf_node down(unet *u, pf_node in, pf_node x)
         for (int b = 0; b < c->blocks; b++)
             h = push(u, attention_if_listed(u, block(u, h, cout, KEEP)));
         if (i + 1 == c->multipliers.n) break;
-        h = block(u, h, cout, DOWN);
-        if (c->progressive_input == RESIDUAL) {
-            p = pyramid_down(u, p, cout);
-            h = p = pf_add_scale(u->g, p, h, u->r);
-        }
-        push(u, h);
+        h = push(u, joins(u, &p, resized(u, h, DOWN)));
     }
     return h;
 }
 
-static pf_node up(unet *u, pf_node h)
+/* An image of h. */
+static pf_node head(unet *u, pf_node h, int channels)
+{
+    pf_norm_opt o = norm_opt(u, whole(u), h, 1);
+    h = pf_group_norm(u->g, h, PF_NONE, &o);
+    return pf_conv_same(u->g, whole(u), h, channels, 3, u->c->init_scale);
+}
+
+/* The image of all levels so far, with that of h. */
+static pf_node with_image(unet *u, pf_node image, pf_node h, int first, int channels)
+{
+    if (first) return head(u, h, channels);
+    image = resample(u, image, UP);
+    u->module++;
+    return pf_add_scale(u->g, image, head(u, h, channels), 1.0);
+}
+
+static pf_node up(unet *u, pf_node h, int channels)
 {
     const ddpmpp *c = u->c;
+    pf_node image = PF_NONE;
 
     for (int i = c->multipliers.n - 1; i >= 0; i--) {
         int cout = c->width * c->multipliers.v[i];
         for (int b = 0; b <= c->blocks; b++)
             h = block(u, pf_concat(u->g, h, u->skip[--u->n_skips]), cout, KEEP);
         h = attention_if_listed(u, h);
-        if (i > 0) h = block(u, h, cout, UP);
+        if (c->progressive == OUTPUT_SKIP)
+            image = with_image(u, image, h, i + 1 == c->multipliers.n, channels);
+        if (i > 0) h = resized(u, h, UP);
     }
-    return h;
+    return c->progressive == OUTPUT_SKIP ? image : head(u, h, channels);
 }
 
 static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
@@ -269,10 +329,15 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
                              s.h, s.w, levels - 1, levels, unit);
     if (c->width % 4)
         return pf_graph_fail(g, PF_EARG, "model.width is %d, want a multiple of 4", c->width);
+    if (c->resblock == DDPM && c->fir)
+        return pf_graph_fail(g, PF_EARG,
+                             "model.fir filters inside blocks, and with model.resblock=ddpm "
+                             "no block resamples: leave one of them out");
 
     embed(&u, offered, cond);
     pf_node sigma = PF_NONE, known = PF_NONE;
-    if (c->input_fourier.n > 0 || c->levels) sigma = pf_offered(g, offered, "sigma");
+    if (c->input_fourier.n > 0 || c->levels || (c->scale_by_sigma && c->divisor == BY_SIGMA))
+        sigma = pf_offered(g, offered, "sigma");
     pf_levels_opt freq = {"levels", c->levels, c->grid};
     if (c->levels) known = pf_levels(g, x, sigma, pf_offered(g, offered, "mean"), &freq);
     if (!c->centered) x = pf_affine(g, x, 2.0, -1.0);
@@ -281,15 +346,11 @@ static pf_node build(const void *self, pf_graph *g, const pf_ports *offered)
     h = block(&u, h, cmid, KEEP);
     h = attention(&u, h);
     h = block(&u, h, cmid, KEEP);
-    h = up(&u, h);
-
-    pf_norm_opt o = norm_opt(&u, whole(&u), h, 1);
-    h = pf_conv_same(g, whole(&u), pf_group_norm(g, h, PF_NONE, &o), offered->out.c, 3,
-                     c->init_scale);
+    h = up(&u, h, offered->out.c);
     /* divided by sigma the network is the score, else the noise: minus sigma times the score */
     if (c->levels && c->scale_by_sigma) known = pf_affine(g, known, -1.0, 0.0);
     if (c->levels) h = pf_add_scale(g, h, known, 1.0);
-    return c->scale_by_sigma ? pf_divide(g, h, cond) : h;
+    return c->scale_by_sigma ? pf_divide(g, h, c->divisor == BY_SIGMA ? sigma : cond) : h;
 }
 
 static pf_status settle(void *self, pf_shape s, int given)

@@ -26,13 +26,14 @@ static int model_has(const described *d, const char *ours)
 /* ---- score_sde_pytorch ---- */
 
 typedef struct size_opt {
-    int size, ch;
+    int size, ch, scale_by_sigma;
 } size_opt;
 
 /* clang-format off */
 static const pf_opt size_opts[] = {
     PF_OPT(size_opt, size, PF_INT, 0, 1, 65536, "height and width"),
     PF_OPT(size_opt, ch, PF_INT, 0, 1, 4096, "channels"),
+    PF_OPT(size_opt, scale_by_sigma, PF_BOOL, 0, 0, 1, "the output is divided by the noise"),
     { 0 }
 };
 static const key score_sde_keys[] = {
@@ -43,19 +44,23 @@ static const key score_sde_keys[] = {
     {"embedding", "embedding", NULL},      {"fourier_scale", "fourier_scale", NULL},
     {"progressive_input", "progressive_input", NULL},
     {"centered", "centered", NULL},        {"scale_by_sigma", "scale_by_sigma", NULL},
+    {"progressive", "progressive", NULL},  {"resblock", "resblock", NULL},
+    {"groups", "groups", NULL},            {"unit", "unit", NULL},
     {0}
 };
 /* clang-format on */
 
+/* A network that is told no noise but the number of a level is divided by the noise of that level. */
 static pf_status score_sde(described *d)
 {
-    size_opt s = {0};
-    for (const pf_opt *o = size_opts; o->name; o++) {
-        const char *text = pf_config_get(d->c, o->name);
-        PF_REQUIRE(text, PF_EFORMAT, "the network's description lacks '%s'", o->name);
-        PF_TRY(pf_opt_set(size_opts, "net", o->name, text, &s));
-    }
+    static const char *const names[] = {"size", "ch", NULL};
+    const char *told = pf_config_get(d->c, "embedding");
+    size_opt s;
+    PF_TRY(pf_published_need(d, names));
+    PF_TRY(pf_config_section(d->c, "", size_opts, &s));
     d->to->shape = (pf_shape){s.size, s.size, s.ch};
+    if (s.scale_by_sigma && told && !strcmp(told, "positional"))
+        PF_TRY(set(d, "divisor", "sigma"));
     return PF_OK;
 }
 
