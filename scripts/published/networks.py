@@ -123,6 +123,56 @@ class Layout(list):
                 if not trained or kind != "GaussianFourierProjection"]
 
 
+# ---- what shapes tell ----
+def modules_of(shapes):
+    """leaves and shapes of each module by its number; none where names are others"""
+    found = {}
+    for name, shape in shapes.items():
+        parts = name.split(".", 2)
+        if len(parts) < 3 or parts[0] != "all_modules" or not parts[1].isdigit() or len(parts[1]) > 4: return []
+        found.setdefault(int(parts[1]), {})[parts[2]] = tuple(shape)
+    return [found.get(i, {}) for i in range(max(found) + 1)] if found else []
+
+
+def walked(m, at, nf, blocks, levels, between):
+    """multipliers of the levels, and which of them have attention; None where modules are others"""
+    mult, listed = [], []
+    for level in range(levels):
+        for _ in range(blocks):
+            cout = m[at].get("Conv_0.weight", (0,))[0] if at < len(m) and "GroupNorm_1.weight" in m[at] else 0
+            if not cout or cout % nf: return None
+            at += 1
+            attends = at < len(m) and "NIN_3.W" in m[at]
+            at += attends
+        mult.append(cout // nf)
+        if attends: listed.append(level)
+        at += between
+    return mult, listed
+
+
+def derived(shapes, size):
+    """the options whose names and shapes these are, for images of this size; what changes no shape is left out"""
+    m = modules_of(shapes)
+    fourier = bool(m) and "W" in m[0]
+    at = 3 if fourier else 2
+    if len(m) <= at or len(m[at].get("weight", ())) != 4: return None
+    nf, ch = m[at]["weight"][:2]
+    leaves = {leaf for x in m for leaf in x}
+    pyramid = "input_skip" if "Conv.weight" in leaves else "residual" if any(set(x) == {k + ".weight", k + ".bias"} and x[k + ".weight"][1] == ch != nf
+                                                                             for x in m for k in ("Conv2d_0", "Conv_0")) else "none"
+    o = {"nf": nf, "ch": ch, "size": size, "embedding": "fourier" if fourier else "positional", "progressive_input": pyramid,
+         "progressive": "output_skip" if pyramid == "input_skip" else "none", "fir": "Conv2d_0.weight" in leaves or pyramid == "input_skip"}
+    for resblock in "biggan", "ddpm":
+        for levels in range(1, 12):
+            for blocks in range(1, 17):
+                found = walked(m, at + 1, nf, blocks, levels, {"none": 1, "residual": 2, "input_skip": 3}[pyramid])
+                if not found or not size >> levels - 1: continue
+                o.update(resblock=resblock, blocks=blocks, ch_mult=found[0], attn=[size >> level for level in found[1]])
+                for rescale in (True, False) if resblock == "ddpm" else (True,):
+                    if dict(Layout(dict(o, skip_rescale=rescale)).names(False)) == shapes: return dict(o, skip_rescale=rescale and resblock == "biggan")
+    return None
+
+
 # ---- flax ----
 def flax_leaf(leaf, a):
     """our leaf, and the array as we lay it out, of theirs"""

@@ -82,15 +82,21 @@ def song(c, v):
 
 
 # ---- EDM ----
+def part_of(record, name):
+    v = record.state.get(name)
+    if v is not None and not isinstance(v, dict): raise Refused("%s of a module are no dictionary" % name)
+    return v or {}
+
+
 def children(record, path, found, depth=0):
     if depth > DEPTH: raise Refused("its modules lie in each other too deep")
     for part in "_parameters", "_buffers":
-        for k, t in (record.state.get(part) or {}).items():
+        for k, t in part_of(record, part).items():
             if t is None: continue
             if not isinstance(k, str) or not isinstance(t, Tensor): raise Refused("%.80s is no tensor" % (path + str(k)))
             found[path + k] = t
             if len(found) > 100000: raise Refused("its modules repeat each other")
-    for k, m in (record.state.get("_modules") or {}).items():
+    for k, m in part_of(record, "_modules").items():
         if m is None: continue
         if not isinstance(m, Record): raise Refused("module %.80s is no record" % (path + str(k)))
         children(m, "%s%s." % (path, k), found, depth + 1)
@@ -108,13 +114,14 @@ def number(s, name):
 
 def edm(c, record):
     """a network with the preconditioning that makes it that of an SDE; where noise explodes, the embedding reads log sigma/2"""
-    model = (record.state.get("_modules") or {}).get("model")
+    model = part_of(record, "_modules").get("model")
     if record.name not in PROCESS:
         raise Refused("its preconditioning is %.40s, of which no method here is; VPPrecond and VEPrecond are those of the SDEs" % record.name)
     if not isinstance(model, Record) or model.name != "SongUNet":
         raise Refused("its network is %.40s, want SongUNet" % (model.name if isinstance(model, Record) else "missing"))
     if record.name == "VPPrecond" and number(record.state, "M") != 1000: raise Refused("the network is told %g t, want 999 t" % (number(record.state, "M") - 1))
     c.tables["ema"] = {}
+    networks.Layout(song_unet(record, model))
     children(model, "", c.tables["ema"])
     c.description = dict(PROCESS[record.name](record.state), net=song_unet(record, model), edm=True)
 
@@ -132,7 +139,7 @@ def song_unet(record, model):
 
     def want(name, default, *values):
         v = of(name, default)
-        if v not in values: raise Refused("the network's %s is %.60r, want %s" % (name, v, " or ".join(map(repr, values))))
+        if type(v) not in (int, str, list) or v not in values: raise Refused("the network's %s is %.60r, want %s" % (name, v, " or ".join(map(repr, values))))
         return v
     want("label_dim", 0, 0)
     want("channel_mult_emb", 4, 4)
@@ -143,8 +150,10 @@ def song_unet(record, model):
     fir = want("resample_filter", [1, 1], [1, 1], [1, 3, 3, 1]) != [1, 1]
     size, ch = of("img_resolution", record.state.get("img_resolution")), of("img_channels", record.state.get("img_channels"))
     explode = record.name == "VEPrecond"
+    dropout = of("dropout", 0.1)
+    if type(dropout) not in (int, float): raise Refused("the network's dropout is no number")
     return {"nf": of("model_channels", 128), "ch_mult": of("channel_mult", [1, 2, 2, 2]), "blocks": of("num_blocks", 4), "attn": of("attn_resolutions", [16]),
-            "size": size, "ch": ch, "dropout": of("dropout", 0.1), "fir": fir, "skip_rescale": True, "init_scale": 0.0,
+            "size": size, "ch": ch, "dropout": dropout, "fir": fir, "skip_rescale": True, "init_scale": 0.0,
             "embedding": "fourier" if fourier else "positional", "progressive_input": "residual" if residual else "none", "centered": True,
             "scale_by_sigma": explode, "unit": 0.5 if explode else 1.0}
 

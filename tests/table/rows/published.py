@@ -6,6 +6,7 @@ import foreign_files as foreign
 from foreign_files import Object, Storage, T, archive, content, legacy, members, nested, pack, pieces, tree, zipped
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../scripts"))
+from published.configurations import all_of
 from published.networks import Layout
 
 NET = {"nf": 4, "ch_mult": [1, 2], "blocks": 1, "attn": [4], "size": 4, "ch": 1, "dropout": 0.0}
@@ -194,6 +195,9 @@ def other_formats(add):
     del lacks["enc.2x2_down.skip.bias"]
     add("EDM, a parameter too few", refused(edm_file(lacks), "enc.2x2_down.skip.bias is missing", d=None, name="a.pkl"))
     add("EDM, a parameter too many", refused(edm_file(dict(e, **{"map_layer7.bias": np.zeros(3, "f4")})), "map_layer7.bias", d=None, name="a.pkl"))
+    for key, v in {"dropout": "a", "channel_mult": 7, "model_channels": np.arange(3), "num_blocks": [1], "attn_resolutions": {}, "resample_filter": np.ones(2)}.items():
+        add("EDM, another kind of " + key, refused(edm_file(e, kwargs={key: v}), "network's|known make", d=None, name="a.pkl"))
+    add("EDM, modules in a list", refused(pickle.dumps({"ema": Object("VPPrecond", _modules=[1])}), "no dictionary", d=None, name="a.pkl"))
     loop = Object("VPPrecond", _modules={})
     loop.meta["state"]["_modules"]["model"] = {}
     add("EDM, no network", refused(pickle.dumps({"ema": loop}), "missing", d=None, name="a.pkl"))
@@ -307,7 +311,18 @@ def network_rows(add):
     add("averages in another order", refused(zipped(dict(song(w), ema={"shadow_params": turned[1:] + turned[:1]})), "all_modules.0.weight.*shape"))
     few = {n: T(a) for n, a in list(w.items())[:-1]}
     add("a parameter too few", refused(zipped(few), "all_modules.*missing"))
-    add("a parameter too many", refused(zipped({n: T(a) for n, a in dict(w, **{"all_modules.99.weight": w["all_modules.1.bias"]}).items()}), "all_modules.99.weight"))
+    add("a parameter too many", refused(zipped({n: T(a) for n, a in dict(w, **{"all_modules.99.weight": w["all_modules.1.bias"]}).items()}), "all_modules.99.weight is not part"))
+    names = list(w)
+    mixed = {n: T(a) for n, a in w.items() if n not in names[2:5]}
+    mixed[names[7]], mixed["stray"] = T(np.zeros((2, 3), "f4")), T(w["all_modules.1.bias"])
+    add("names that differ", refused(zipped(mixed), "%s are missing; stray is not part.*; %s .2, 3. for .*has another shape" % (", ".join(names[2:5]), names[7])))
+    add("options by names and shapes", taken(zipped(song(w)), w, None, "--sde", "vp", "--net", "size=4", also=("name: vp", "width: 4", "multipliers: ")))
+    shaped = weights(PYRAMID)
+    add("options of a pyramid by names and shapes", taken(zipped(song(shaped)), shaped, None, "--sde", "ve", "--net", "size=4", also=("progressive_input: residual", "unit: 0.5", "sigma_max: 100")))
+    add("names and shapes without a size", refused(good, "--net size=N", "--sde", "vp", d=None))
+    add("names and shapes of another size", refused(good, "missing|no network", "--sde", "vp", "--net", "size=1", d=None))
+    add("names of others and an SDE", refused(zipped({"a": T(w["all_modules.1.bias"])}), "no network of score_sde", "--sde", "vp", "--net", "size=4", d=None))
+    add("a configuration and an SDE", refused(good, "leave out", "--sde", "vp"))
     add("another width", refused(good, "shape", "--net", "nf=8"))
     add("another depth", refused(good, "missing|not part|shape", "--net", "blocks=2"))
     add("an option of nobody", refused(good, "colour", "--net", "colour=1"))
@@ -326,6 +341,12 @@ def network_rows(add):
 
     def absent(c): c.refused("absent", c.scripts + "/import_checkpoint", "absent", "o.h5", "--config", "score_sde/vp/cifar10_ddpmpp_continuous")
     add("no such file", absent)
+
+
+def configuration_rows(add):
+    """each names a network that is one here: what it lacks is its parameters"""
+    stray = zipped({"stray": T(np.zeros(3, "f4"))})
+    for name in sorted(all_of()): add("configuration " + name, refused(stray, "(are|is) missing", "--config", name, d=None))
 
 
 def damaged_rows(add, random):
@@ -350,4 +371,5 @@ def rows(add, random):
     hostile_rows(add)
     tensor_rows(add)
     network_rows(add)
+    configuration_rows(add)
     damaged_rows(add, random)
