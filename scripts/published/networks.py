@@ -28,7 +28,8 @@ class Layout(list):
         for k in "size", "nf", "blocks", "ch":
             if type(self.o.get(k)) is not int or not 0 < self.o[k] <= 65536: raise Refused("the network's description lacks '%s', or has no number there" % k)
         for k in "ch_mult", "attn":
-            if not isinstance(self.o[k], (list, tuple)) or not all(type(n) is int and 0 < n <= 65536 for n in self.o[k]) or len(self.o[k]) > 16 or (k == "ch_mult" and not self.o[k]):
+            v = self.o[k]
+            if not isinstance(v, (list, tuple)) or not all(type(n) is int and 0 < n <= 65536 for n in v) or len(v) > 16 or (k == "ch_mult" and not v):
                 raise Refused("the network's %s is no list of numbers" % k)
         if self.o["blocks"] * len(self.o["ch_mult"]) > 4096: raise Refused("the network's blocks are more than a file holds")
         self.e, self.ddpm = 4 * self.o["nf"], self.o["resblock"] == "ddpm"

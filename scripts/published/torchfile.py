@@ -10,7 +10,7 @@ before anything is taken.  Objects of torch_utils.persistence are records: the s
 they hold is not.  Test  tests/table/rows/published.py"""
 import mmap, struct, zipfile
 import numpy as np
-from published.pickles import Array, Global, KNOWN, MARK, Machine, Refused, text
+from published.pickles import Global, KNOWN, Machine, Refused, text
 
 KINDS = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": "bf16", "Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1",
          "Byte": "u1", "Bool": "?"}
@@ -154,7 +154,7 @@ def once(storages, key, kind, n, bytes_of=None):
 def opened(path):
     """the archive, in which no two members are one, and none holds more than the file has"""
     try: z = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error, UnicodeError) as e:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error, OSError) as e:
         raise Refused("it is damaged, or cut short (%.80s)" % e)
     z.fp.seek(0, 2)
     size, members = z.fp.tell(), {}
@@ -170,7 +170,7 @@ def opened(path):
 
 def member(z, name):
     try: return z.read(name)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error, RuntimeError) as e:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error, RuntimeError, OSError) as e:
         raise Refused("member %.60s is damaged (%.80s)" % (name, e))
 
 

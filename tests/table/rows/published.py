@@ -1,5 +1,5 @@
 """scripts/import_checkpoint: published checkpoints, of which nothing runs."""
-import builtins, collections, io, json, os, pickle, struct, sys, zipfile
+import collections, json, os, pickle, struct, sys, zipfile
 import h5py
 import numpy as np
 import foreign_files as foreign
@@ -93,7 +93,6 @@ def accepted_rows(add):
     add("an option of its own", taken(zipped(song(w)), w, VP, "--net", "dropout=0.25", also=("dropout: 0.25",)))
     add("a key of the experiment", taken(zipped(song(w)), w, VP, "--set", "likelihood.probes=4", also=("probes: 4",)))
     add("a chain", taken(zipped(song(w)), w, {"net": NET, "method": "ddpm", "steps": 20}, also=("name: ddpm",)))
-    part = Storage(np.zeros(3, "f4"))
     add("legacy, a part of a storage", taken(legacy({n: T(a) for n, a in w.items()}, said=lambda pid: pid[:5] + ((pid[2] + "v", 0, pid[4]),)), w))
 
     def again(c):
