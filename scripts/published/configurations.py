@@ -3,7 +3,7 @@
 Each is a description: `net`, the options of the network by their authors' names, beside it the SDE or the method with its
 constants, and `set`, keys of the experiment.  A name is REPOSITORY/CONFIGURATION.  What is here are options alone; each
 import holds them against the names and shapes of a file.
-Source  configs/ of score_sde_pytorch, score_sde, score_flow and ncsnv2; flags in the READMEs of improved-diffusion and
+Source  configs/ of score_sde_pytorch, score_sde, score_flow, ncsn and ncsnv2; flags in the READMEs of improved-diffusion and
 guided-diffusion.  Test  tests/table/rows/published.py"""
 from published.pickles import Refused
 
@@ -86,6 +86,13 @@ def ncsnv2():
             "ffhq": ladder("NCSNv2Deepest", 256, 2311, 348)}
 
 
+def ncsn():
+    def of_images(size, channels, width):
+        return {"net": {"network": "ncsn.models.cond_refinenet_dilated.CondRefineNetDilated", "channels": channels, "ngf": width, "image_size": size, "num_classes": 10},
+                "sigma_begin": 1.0, "sigma_end": 0.01}
+    return {"cifar10": of_images(32, 3, 128), "mnist": of_images(28, 1, 64)}
+
+
 MULTIPLIERS = {32: [1, 2, 2, 2], 64: [1, 2, 3, 4], 128: [1, 1, 2, 3, 4], 256: [1, 1, 2, 2, 4, 4], 512: [0.5, 1, 1, 2, 2, 4, 4]}
 
 
@@ -131,7 +138,7 @@ def guided():
     return found
 
 
-TABLES = {"score_sde": score_sde, "score_flow": score_flow, "ncsnv2": ncsnv2, "improved_diffusion": improved, "guided_diffusion": guided}
+TABLES = {"score_sde": score_sde, "score_flow": score_flow, "ncsn": ncsn, "ncsnv2": ncsnv2, "improved_diffusion": improved, "guided_diffusion": guided}
 
 def all_of():
     return {"%s/%s" % (repository, name): c for repository, table in TABLES.items() for name, c in table().items()}
