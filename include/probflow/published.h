@@ -38,9 +38,10 @@ typedef struct pf_published {
 } pf_published;
 
 /* A network from the JSON of its authors' options.  The key "network" says whose they are:
- *   absent                                    DDPM++/NCSN++: nf, ch_mult, blocks, attn, size, ch, dropout, fir,
+ *   absent                                    DDPM, DDPM++ and NCSN++: nf, ch_mult, blocks, attn, size, ch, dropout, fir,
  *                                             skip_rescale, init_scale, embedding, fourier_scale,
- *                                             progressive_input, centered, scale_by_sigma
+ *                                             progressive_input, progressive, resblock, groups, centered, unit,
+ *                                             scale_by_sigma (of a positional embedding: by the noise itself)
  *   improved_diffusion.unet.UNetModel,        the arguments of the constructor: model_channels, channel_mult,
  *   guided_diffusion.unet.UNetModel,          attention_resolutions (factors), ..., and image_size, where the
  *   guided_diffusion.unet.EncoderUNetModel    shape is not known before; a section "fixed" is a remark
@@ -61,7 +62,7 @@ typedef struct pf_published {
  *                                             that are splines, and other base densities, are refused
  * Keys that are not given keep their authors' defaults; sizes and channels are required.
  * Fails   PF_EFORMAT (not JSON, a required key is missing), PF_EARG (unknown key or network, value out of range).
- * Test    published_options_name_what_they_do_not_know, constructor_arguments_become_options,
+ * Test    published_options_name_what_they_do_not_know, networks_of_score_sde_have_their_published_modules, constructor_arguments_become_options,
  *         refinenets_are_read_from_their_configuration, transformers_are_read_from_their_arguments,
  *         recurrent_networks_are_read_from_their_arguments, flows_are_read_from_their_arguments */
 PF_MUST_USE pf_status pf_published_options(const char *json, pf_published *out);
