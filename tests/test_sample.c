@@ -203,12 +203,10 @@ static void run(pf_comm *c, const pf_net *net, const pf_sample_opt *o, int64_t n
 {
     *s = (pf_sampling){.net = net, .sampler = pf_samplers[1], .opt = o, .n = n};
     must(pf_sampling_run(c, s));
-    /* a call a step and an item, 8 items and more */
-    int64_t item = (n + 7) / 8 < 32 ? (n + 7) / 8 : 32;
-    assert_true(s->evaluations == (double)((n + item - 1) / item * o->steps));
+    assert_true(s->evaluations == (double)((n + 31) / 32 * o->steps));
 }
 
-/* Items of the queue of another size, the last of them of other lengths; the file holds what was drawn. */
+/* Three items of the queue against two, the last of them of other lengths; the file holds what was drawn. */
 static void samples_do_not_depend_on_how_many_are_drawn(void **state)
 {
     (void)state;

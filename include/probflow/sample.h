@@ -64,7 +64,6 @@ typedef struct pf_sampler_ops {
     int inpaints;     /* 1: samples agree with what is known of them exactly */
     int denoises;     /* 1: and with what is known of them with noise */
     int interpolates; /* 1: it has rows of samples between two draws */
-    int steps_of_batch; /* 1: its steps are chosen for a batch, which then is part of what a sample is */
     /* Each sample has its own random stream, so it does not depend on the batch it was drawn in. */
     pf_status (*draw)(const pf_drawing *d);
 } pf_sampler_ops;

@@ -54,6 +54,5 @@ const pf_sampler_ops pf_sampler_ode = {
     .name = "ode",
     .help = "probability flow by the adaptive solver",
     .needs = PF_NEEDS_SCORE,
-    .steps_of_batch = 1,
     .draw = draw,
 };

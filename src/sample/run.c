@@ -7,9 +7,7 @@
 
 #include <string.h>
 
-/* Samples an item of the queue, at most, and items that there are at least where there are samples enough, for as many
- * workers.  How many ranks there are does not matter. */
-enum { BATCH = 32, ITEMS = 8 };
+enum { BATCH = 32 }; /* samples an item of the queue; a sample does not depend on it */
 
 typedef struct seat { /* what one worker sees of the model */
     pf_view view;
@@ -21,7 +19,6 @@ typedef struct seat { /* what one worker sees of the model */
 typedef struct job {
     pf_sampling *s;
     size_t dim;
-    int batch;        /* samples an item */
     seat *seats;      /* [threads], each made by its worker */
     int64_t finished; /* samples on rank 0 */
 } job;
@@ -51,15 +48,8 @@ static size_t bounds_at(const job *j, int B)
 
 static int piece_size(const job *j, int64_t item)
 {
-    int64_t left = j->s->n - item * j->batch;
-    return (int)(left < j->batch ? left : j->batch);
-}
-
-/* A sampler whose steps are those of a batch keeps its batches. */
-static int item_size(const pf_sampling *s)
-{
-    int64_t even = (s->n + ITEMS - 1) / ITEMS;
-    return s->sampler->steps_of_batch || even > BATCH ? BATCH : (int)(even > 0 ? even : 1);
+    int64_t left = j->s->n - item * BATCH;
+    return (int)(left < BATCH ? left : BATCH);
 }
 
 /* The first one has the prepared weights of all. */
@@ -128,7 +118,7 @@ static pf_status work(void *self, int worker, int64_t item, void *result)
     const pf_sampling *s = j->s;
     seat *k = &j->seats[worker];
     int B = piece_size(j, item), C = s->net->space.conditions;
-    int64_t first = item * j->batch;
+    int64_t first = item * BATCH;
     if (!k->view.score && !k->view.chain) PF_TRY(open_seat(j, k));
     pf_drawing d = {.view = &k->view,
                     .space = &s->net->space,
@@ -162,7 +152,7 @@ static pf_status done(void *self, int64_t item, const void *result)
     pf_sampling *s = j->s;
     const piece *p = result;
     int n = piece_size(j, item);
-    size_t D = j->dim, P = (size_t)s->previews, at = (size_t)item * (size_t)j->batch;
+    size_t D = j->dim, P = (size_t)s->previews, at = (size_t)item * BATCH;
     memcpy(s->x + at * D, p->x, sizeof(double) * (size_t)n * D);
     for (size_t b = 0; b < (size_t)n; b++)
         for (size_t k = 0; k < P; k++)
@@ -236,12 +226,12 @@ pf_status pf_sampling_run(pf_comm *c, pf_sampling *s)
 {
     pf_shape shape = s->net->space.shape;
     int threads = pf_comm_threads(c);
-    job j = {.s = s, .dim = pf_shape_entries(shape), .batch = item_size(s)};
+    job j = {.s = s, .dim = pf_shape_entries(shape)};
     pf_status st = pf_comm_agree(c, prepare(&j, threads, pf_comm_rank(c) == 0));
     pf_queue_job q = {
-        .n = (s->n + j.batch - 1) / j.batch,
+        .n = (s->n + BATCH - 1) / BATCH,
         .result_bytes =
-            sizeof(piece) + sizeof(double) * (size_t)j.batch *
+            sizeof(piece) + sizeof(double) * BATCH *
                                 (j.dim * (1 + (size_t)s->previews + (s->from != NULL)) + 1),
         .threads = threads,
         .self = &j,
