@@ -329,7 +329,8 @@ class Twin(nn.Module):
 KNOWN = {"width", "multipliers", "blocks", "attention", "dropout", "fir", "skip_rescale", "init_scale", "embedding",
          "fourier_scale", "progressive_input", "input_fourier", "levels", "centered", "scale_by_sigma"}
 # Those that the networks of the comparison leave at their defaults, and only so.
-LEFT = {"label": False, "condition": False, "grid": "dequantised"}
+LEFT = {"label": False, "condition": False, "grid": "dequantised", "progressive": "none", "resblock": "biggan", "divisor": "cond",
+        "unit": 1.0, "groups": 0}
 
 
 def numbers(v):
