@@ -147,6 +147,27 @@ static void steps_that_change_nothing_leave_the_bound(void **state)
     }
 }
 
+/* What a file says of an order is held against its channels before anything is put there. */
+static void an_order_that_is_none_is_refused(void **state)
+{
+    (void)state;
+    const float bad[] = {-1.0f, 7.0f, 1e9f, 0.0f}; /* the last one: channel 0 twice */
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        flow f;
+        size_t n;
+        flow_open(&f, 0, "steps=2;channels=shuffle", row_of(LENGTH, SYMBOLS), 1);
+        float *order = view_of(&f, "permutation", &n);
+        assert_int_equal(n, BITS);
+        order[0] = 0.0f;
+        order[1] = bad[i];
+        flow_reopen(&f, 1);
+        double x[LENGTH * BITS];
+        assert_int_equal(flow_samples(&f, 1, 3, NULL, x), PF_EFORMAT);
+        assert_non_null(strstr(pf_error_message(), "permutation is no order of 2 channels"));
+        flow_close(&f);
+    }
+}
+
 static void a_width_without_steps_is_refused(void **state)
 {
     (void)state;
@@ -163,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_encoder_step_is_the_published_map),
         cmocka_unit_test(steps_that_change_nothing_leave_the_bound),
+        cmocka_unit_test(an_order_that_is_none_is_refused),
         cmocka_unit_test(a_width_without_steps_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

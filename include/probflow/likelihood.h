@@ -78,15 +78,16 @@ PF_MUST_USE pf_status pf_control_create(const pf_sample_source *src, double nois
                                         pf_control **out);
 /* Moves the mean where the source has the data elsewhere than the model does. */
 void pf_control_shift(pf_control *c, double by);
-/* |s score + z|^2 at m x + s z under the Gaussian itself, in its basis; variances below `least` count as that.  Local.
- * y [rows,D] of x [rows,D], work likewise. */
-void pf_control_centre(const pf_control *c, int rows, const double *x, double *work, double *y);
-/* out [rows] at ratio = s/m and its mean over z [rows,D]; work [rows,D]. */
-void pf_control_residual(const pf_control *c, double ratio, double least, int rows,
-                         const double *y, const double *z, double *work, double *out,
-                         double *mean);
-/* The integral of rate times that mean between two ratios, of y [D].
- * Test   a_control_that_is_the_model_leaves_nothing_to_chance */
+/* y [rows,D] of v [rows,D] in the basis of the covariance; y is not v.  Of data they are centred first, in place.  Local. */
+void pf_control_project(const pf_control *c, int rows, const double *v, double *y);
+void pf_control_centre(const pf_control *c, int rows, double *x);
+/* |s score + z|^2 at m x + s z under the Gaussian itself, ratio = s/m, of centred data y [D] and noise z [D] in the basis;
+ * *mean: over z.  Variances below `least` count as that.
+ * Source  the score of a Gaussian; Song et al. 2021b, eq. 7
+ * Test    a_control_that_is_the_model_leaves_nothing_to_chance */
+double pf_control_residual(const pf_control *c, double ratio, double least, const double *y,
+                           const double *z, double *mean);
+/* The integral of rate times that mean, rate dt = 2 d log ratio, between two ratios [nats]. */
 double pf_control_residuals(const pf_control *c, double from, double to, double least,
                             const double *y);
 void pf_control_free(pf_control *c); /* NULL allowed */
@@ -224,11 +225,11 @@ double pf_gain_of_draws(double deviation, int K);
 typedef struct pf_draws {
     int J; /* 0: the ledger has no such draws */
     double bound, se;
-    double
-        probes; /* what was added, mean over images; NaN: the rows do not know their probes' noise */
+    /* What was added, mean over images; NaN: the rows do not know their probes' noise. */
+    double probes;
     double deviation; /* of log_w in an image, without the probes' noise [nats] */
 } pf_draws;
-/* Rows as pf_results_rows gives them, of data of dim entries.  Local.  Fails PF_EMEM. */
+/* Rows as pf_results_rows gives them, of dequantised data of dim entries.  Local.  Fails PF_EMEM. */
 PF_MUST_USE pf_status pf_likelihood_draws(const pf_ledger *rows, int dim, pf_draws *out);
 
 /* How levels are dequantised.  Borrowed. */

@@ -18,6 +18,9 @@ PF_MUST_USE pf_status pf_linalg_cholesky(int n, double *a, double *logdet);
 /* x [m,n] <- L^-1 applied to each of the m rows, L [n,n] lower triangular. */
 void pf_linalg_solve_lower(int m, int n, const double *l, double *x);
 
+/* log sum_i exp z_i of z [n], n > 0, without overflow; -infinity where all are. */
+double pf_log_sum_exp(int n, const double *z);
+
 /* a [n,n], n up to PF_LINALG_INVERT_MAX, becomes its inverse; log_det (NULL: not wanted) = log |det a|.  Takes no memory.
  * Fails PF_EARG: n; PF_ENUMERIC: a has none, or is not finite.  Test  an_inverse_undoes_its_matrix */
 enum { PF_LINALG_INVERT_MAX = 64 };

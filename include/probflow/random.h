@@ -31,7 +31,8 @@ typedef enum pf_stream {
     PF_STREAM_TEST,
     PF_STREAM_WITHHOLD, /* training: sample = global number, what is not told of it     */
     PF_STREAM_COIN,     /* of a loss: is a sample told a first answer; step: evaluation */
-    PF_STREAM_OFFSET    /* of a loss: offset noise, element = channel; step: evaluation */
+    PF_STREAM_OFFSET,   /* of a loss: offset noise, element = channel; step: evaluation */
+    PF_STREAM_GAIN      /* what more draws would gain: a fixed sample, of sets           */
 } pf_stream;
 
 /* Which draw. */

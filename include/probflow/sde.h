@@ -23,8 +23,8 @@ typedef struct pf_sde_ops {
     /* What published networks return and see: 1 the score, 0 the noise, which is -std score; 1 std/mean, 0
      * 999 t. */
     int returns_score, sees_sigma;
-    /* Of networks that were trained on n noise levels: what time t is called there, and *std = the noise of its level.
-     * NULL: there are none. */
+    /* Of networks that were trained on n > 1 noise levels: what time t is called there, and *std = the noise of its level,
+     * NaN where these options make none.  NULL: there are no such networks. */
     double (*label)(const void *self, int n, double t, double *std);
 } pf_sde_ops;
 

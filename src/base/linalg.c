@@ -81,3 +81,12 @@ pf_status pf_linalg_invert(int n, double *a, double *log_det)
     if (log_det) *log_det = sum;
     return PF_OK;
 }
+
+double pf_log_sum_exp(int n, const double *z)
+{
+    double most = z[0], sum = 0.0;
+    for (int i = 1; i < n; i++) most = fmax(most, z[i]);
+    if (isinf(most)) return most;
+    for (int i = 0; i < n; i++) sum += exp(z[i] - most);
+    return most + log(sum);
+}

@@ -179,7 +179,8 @@ static pf_status finish(const job *j, pf_side *k)
                         .unit = pf_scored_unit(&j->about.space),
                         .of_tokens = j->about.space.kind == PF_TOKENS};
     pf_bpd_count_groups(&page, &k->rows);
-    PF_TRY(pf_likelihood_draws(&k->rows, page.dim, &page.draws));
+    if (options(j)->dequantisation != PF_DEQUANT_NONE)
+        PF_TRY(pf_likelihood_draws(&k->rows, page.dim, &page.draws));
     if (page.draws.J) {
         pf_summary_add(&sum, "nll_draws", page.draws.bound);
         pf_summary_add(&sum, "nll_draws_se", page.draws.se);

@@ -115,9 +115,9 @@ const pf_command pf_command_data = {
     .name = "data",
     .usage =
         "SOURCE... OUT.h5 [--split NAME=SOURCE]... [--alpha drop] [--grey | --rgb] [--crop N | "
-        "HxW] [--resize N | HxW] [--shrink K] [--levels K] [--binarise RULE]\n"
-        "         [--label COLUMN] [--condition COLUMN]... [--text as-is|text8|bytes|FILE]\n"
-        "         [--length L] [--rows chunks|lines] [--remainder pad|drop] [--quiet]",
+        "HxW] [--resize N | HxW] [--shrink K] [--levels K] [--binarise RULE] [--label COLUMN]\n"
+        "         [--condition COLUMN]... [--text as-is|text8|bytes|FILE] [--length L] [--rows "
+        "chunks|lines] [--remainder pad|drop] [--quiet]",
     .help =
         "your own data, public files, or points of a known density -> dataset\n\n"
         "  SOURCE       one or more, known by content and name, .gz where said:\n"

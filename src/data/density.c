@@ -14,14 +14,11 @@
  *                 5 i + 1 + r mod 27 with a chance z_r ~ (r + 1)^-2.  All symbols stay equally likely; entropy
  *                 log 27 + 31 H(z), H(z) = 2.0861 bits a symbol being the chain's rate
  *
- * Point i of split s is f(SEED, s, i): more points leave the first ones as they are. */
+ * drawn.c makes the splits. */
 #include <probflow/memory.h>
 #include <probflow/random.h>
-#include "data/format.h"
-#include "data/known.h"
+#include "data/drawn.h"
 #include "data/symbols.h"
-#include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +27,6 @@ enum { PARTS = 8, PERIOD = 5, BEATS = 20, SYMBOLS = 27, LETTERS = 32, VALUES_MAX
 enum { PLANE_DRAWS = 3, DRAWS_MAX = LETTERS };
 static const double ring_radius = 1.5, ring_std = 0.2, two_pi = 6.283185307179586;
 static const double roll_std = 1e-3, roll_turns = 1.5, roll_pitch = 0.1;
-static const char prefix[] = "density:";
 
 typedef struct density {
     const char *name;
@@ -236,58 +232,6 @@ static const density densities[] = {
 /* clang-format on */
 enum { DENSITIES = sizeof densities / sizeof densities[0] };
 
-static int knows(const pf_source *s)
-{
-    return !strncmp(s->path, prefix, sizeof prefix - 1);
-}
-
-typedef struct request {
-    const density *d;
-    int64_t n;
-    uint64_t seed;
-} request;
-
-/* ":DIGITS" within [least, most]: what follows it; else NULL. */
-static const char *number(const char *s, long long least, long long most, long long *v)
-{
-    char *end;
-    if (*s != ':' || s[1] < '0' || s[1] > '9') return NULL;
-    errno = 0;
-    *v = strtoll(s + 1, &end, 10);
-    return errno || *v < least || *v > most ? NULL : end;
-}
-
-static PF_MUST_USE pf_status parse(const char *spec, request *r)
-{
-    const char *name = spec + sizeof prefix - 1;
-    size_t length = strcspn(name, ":");
-    char known[128] = "";
-    long long n = 0, seed = 1;
-    for (int i = 0; i < DENSITIES; i++) {
-        if (strlen(densities[i].name) == length && !strncmp(densities[i].name, name, length))
-            r->d = &densities[i];
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
-                 densities[i].name);
-    }
-    PF_REQUIRE(r->d, PF_EARG, "%s names no known density (%s)", spec, known);
-    const char *rest = number(name + length, 5, 100000000, &n);
-    if (rest && *rest) rest = number(rest, 0, LLONG_MAX, &seed);
-    PF_REQUIRE(rest && !*rest, PF_EARG,
-               "%s: want density:NAME:N[:SEED] with N from 5 to 100000000", spec);
-    r->n = n;
-    r->seed = (uint64_t)seed;
-    return PF_OK;
-}
-
-/* Rows of text end where they are long. */
-static PF_MUST_USE pf_status full_rows(const char *spec, int split, int64_t n, pf_table *t)
-{
-    int32_t *length = NULL;
-    PF_TRY(pf_table_lengths(t, spec, split, n, &length));
-    for (int64_t i = 0; i < n; i++) length[i] = LETTERS;
-    return PF_OK;
-}
-
 /* Symbols of text8, so that samples can be read. */
 static PF_MUST_USE pf_status name_symbols(pf_table *t)
 {
@@ -298,50 +242,50 @@ static PF_MUST_USE pf_status name_symbols(pf_table *t)
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }
 
-static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, int split,
-                                        int64_t n, pf_table *t)
+static double draw_point(const void *self, const pf_draw *at, unsigned char *row)
 {
-    unsigned char *values = NULL;
-    const pf_space l = r->d->space;
-    size_t D = pf_shape_entries(l.shape);
-    PF_TRY(pf_table_rows(t, spec, split, n, l, &values));
-    if (l.kind == PF_TOKENS) PF_TRY(full_rows(spec, split, n, t));
-    t->split[split].logp = pf_zalloc((size_t)n * sizeof(double));
-    PF_REQUIRE(t->split[split].logp, PF_EMEM, "no memory for %lld points", (long long)n);
-    for (int64_t i = 0; i < n; i++) {
-        pf_draw d = {r->seed, PF_STREAM_DATA, (uint64_t)i, (uint32_t)split};
-        double u[DRAWS_MAX], x[VALUES_MAX];
-        for (size_t k = 0; k < (size_t)r->d->draws; k++) u[k] = pf_draw_uniform_f64(&d, k);
-        r->d->point(u, x);
-        t->split[split].logp[i] = r->d->logp(x);
-        if (l.kind == PF_REAL) memcpy(values + (size_t)i * D * sizeof *x, x, D * sizeof *x);
-        else
-            for (size_t k = 0; k < D; k++) values[(size_t)i * D + k] = (unsigned char)x[k];
+    const density *d = self;
+    const size_t D = pf_shape_entries(d->space.shape);
+    double u[DRAWS_MAX], x[VALUES_MAX];
+    for (size_t k = 0; k < (size_t)d->draws; k++) u[k] = pf_draw_uniform_f64(at, k);
+    d->point(u, x);
+    if (d->space.kind == PF_REAL) memcpy(row, x, D * sizeof *x);
+    else
+        for (size_t k = 0; k < D; k++) row[k] = (unsigned char)x[k];
+    return d->logp(x);
+}
+
+static PF_MUST_USE pf_status parse(const char *spec, const density **d, pf_drawn *r)
+{
+    const char *name = spec + sizeof PF_DENSITY_PREFIX - 1;
+    size_t length = strcspn(name, ":");
+    char known[128] = "";
+    for (int i = 0; i < DENSITIES; i++) {
+        if (strlen(densities[i].name) == length && !strncmp(densities[i].name, name, length))
+            *d = &densities[i];
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 densities[i].name);
     }
-    return PF_OK;
+    PF_REQUIRE(*d, PF_EARG, "%s names no known density (%s)", spec, known);
+    return pf_drawn_ask(spec, name + length, "density:NAME", r);
 }
 
 static pf_status read(pf_source *s, pf_table *t)
 {
-    request r = {0};
-    PF_TRY(parse(s->path, &r));
-    PF_REQUIRE(t->space.shape.h == 0, PF_EFORMAT, "%s: a density makes a dataset alone",
-               s->path);
-    PF_REQUIRE(s->given == PF_SPLIT_UNSAID, PF_EARG,
-               "--split: %s draws the splits train and test itself", s->path);
-    s->how = "drawn";
-    t->has_entropy = 1;
-    t->entropy = r.d->entropy();
-    if (r.d->space.kind == PF_TOKENS) PF_TRY(name_symbols(t));
-    PF_TRY(draw_split(s->path, &r, PF_TRAIN, r.n, t));
-    PF_TRY(draw_split(s->path, &r, PF_TEST, r.n / 5, t));
+    const density *d = NULL;
+    pf_drawn r = {.point = draw_point};
+    PF_TRY(parse(s->path, &d, &r));
+    r.self = d;
+    r.space = d->space;
+    r.entropy = d->entropy();
+    if (d->space.kind == PF_TOKENS) PF_TRY(name_symbols(t));
+    PF_TRY(pf_drawn_read(s, t, &r));
     return PF_OK;
 }
 
-int pf_source_is_drawn(const char *path)
+static int knows(const pf_source *s)
 {
-    return !strncmp(path, prefix, sizeof prefix - 1) ||
-           !strncmp(path, PF_KNOWN_PREFIX, sizeof PF_KNOWN_PREFIX - 1);
+    return !strncmp(s->path, PF_DENSITY_PREFIX, sizeof PF_DENSITY_PREFIX - 1);
 }
 
 const pf_format pf_format_density = {"density", knows, read};

@@ -1,14 +1,9 @@
-/* Rows of a distribution that a file has in full: known:FILE.h5:GROUP:N[:SEED]; see known.h.
- *
- * As of densities, N points become the training split and N/5 others the test split, with the entropy and log p of each
- * [nats]; point i of split s is f(SEED, s, i). */
+/* Rows of a distribution that a file has in full: known:FILE.h5:GROUP:N[:SEED]; see known.h.  drawn.c makes the splits. */
 #include "data/known.h"
-#include "data/format.h"
+#include "data/drawn.h"
 
 #include <probflow/memory.h>
 
-#include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,67 +196,40 @@ void pf_known_point(const pf_known *k, const pf_draw *d, uint8_t *x)
 
 /* ---- the source ---- */
 
-typedef struct request {
-    char path[1024], group[256];
-    long long n, seed;
-} request;
-
-/* FILE:GROUP:N[:SEED], the file up to the last colon that leaves two fields or three. */
-static PF_MUST_USE pf_status parse(const char *spec, request *r)
+static double draw_point(const void *self, const pf_draw *d, unsigned char *row)
 {
-    const char *s = spec + sizeof PF_KNOWN_PREFIX - 1, *end = strstr(s, ".h5:"), *group,
-               *number;
-    char *rest;
-    PF_REQUIRE(end && (size_t)(end + 3 - s) < sizeof r->path, PF_EARG,
-               "%s: want known:FILE.h5:GROUP:N[:SEED]", spec);
-    snprintf(r->path, sizeof r->path, "%.*s", (int)(end + 3 - s), s);
-    group = end + 4;
-    number = strchr(group, ':');
-    PF_REQUIRE(number && number > group && (size_t)(number - group) < sizeof r->group &&
-                   number[1] >= '0' && number[1] <= '9',
-               PF_EARG, "%s: want known:FILE.h5:GROUP:N[:SEED]", spec);
-    snprintf(r->group, sizeof r->group, "%.*s", (int)(number - group), group);
-    errno = 0;
-    r->n = strtoll(number + 1, &rest, 10);
-    r->seed = 1;
-    if (*rest == ':' && rest[1] >= '0' && rest[1] <= '9')
-        r->seed = strtoll(rest + 1, &rest, 10);
-    PF_REQUIRE(!errno && !*rest && r->n >= 5 && r->n <= 100000000, PF_EARG,
-               "%s: want known:FILE.h5:GROUP:N[:SEED] with N from 5 to 100000000", spec);
-    return PF_OK;
+    pf_known_point(self, d, row);
+    return pf_known_logp(self, row);
 }
 
-static PF_MUST_USE pf_status draw_split(const char *spec, const request *r, const pf_known *k,
-                                        int split, int64_t n, pf_table *t)
+typedef struct place {
+    char path[1024], group[256];
+} place;
+
+/* FILE.h5:GROUP:N[:SEED], the file up to the first ".h5:". */
+static PF_MUST_USE pf_status parse(const char *spec, place *at, pf_drawn *r)
 {
-    unsigned char *values = NULL;
-    PF_TRY(pf_table_rows(t, spec, split, n, k->space, &values));
-    t->split[split].logp = pf_zalloc((size_t)n * sizeof(double));
-    PF_REQUIRE(t->split[split].logp, PF_EMEM, "no memory for %lld points", (long long)n);
-    for (int64_t i = 0; i < n; i++) {
-        pf_draw d = {(uint64_t)r->seed, PF_STREAM_DATA, (uint64_t)i, (uint32_t)split};
-        unsigned char *x = values + (size_t)i * (size_t)k->dim;
-        pf_known_point(k, &d, x);
-        t->split[split].logp[i] = pf_known_logp(k, x);
-    }
-    return PF_OK;
+    static const char form[] = "known:FILE.h5:GROUP";
+    const char *file = spec + sizeof PF_KNOWN_PREFIX - 1, *end = strstr(file, ".h5:");
+    const char *group = end ? end + 4 : "", *rest = strchr(group, ':');
+    PF_REQUIRE(end && rest && rest > group && (size_t)(end + 3 - file) < sizeof at->path &&
+                   (size_t)(rest - group) < sizeof at->group,
+               PF_EARG, "%s: want %s:N[:SEED]", spec, form);
+    snprintf(at->path, sizeof at->path, "%.*s", (int)(end + 3 - file), file);
+    snprintf(at->group, sizeof at->group, "%.*s", (int)(rest - group), group);
+    return pf_drawn_ask(spec, rest, form, r);
 }
 
 static pf_status read(pf_source *s, pf_table *t)
 {
-    request r;
+    place at;
     pf_known k;
-    PF_TRY(parse(s->path, &r));
-    PF_REQUIRE(t->space.shape.h == 0, PF_EFORMAT, "%s: what is drawn makes a dataset alone",
-               s->path);
-    PF_REQUIRE(s->given == PF_SPLIT_UNSAID, PF_EARG,
-               "--split: %s draws the splits train and test itself", s->path);
-    PF_TRY(pf_known_open(r.path, r.group, &k));
-    s->how = "drawn";
-    t->has_entropy = 1;
-    t->entropy = pf_known_entropy(&k);
-    pf_status st = draw_split(s->path, &r, &k, PF_TRAIN, r.n, t);
-    if (!st) st = draw_split(s->path, &r, &k, PF_TEST, r.n / 5, t);
+    pf_drawn r = {.point = draw_point, .self = &k};
+    PF_TRY(parse(s->path, &at, &r));
+    PF_TRY(pf_known_open(at.path, at.group, &k));
+    r.space = k.space;
+    r.entropy = pf_known_entropy(&k);
+    pf_status st = pf_drawn_read(s, t, &r);
     pf_known_free(&k);
     return st ? pf_trail(st, PF_WHERE) : PF_OK;
 }

@@ -5,15 +5,13 @@
  *
  * and the attribute image_shape (h, w, c), which a table may lack: {1, d, 1}.
  *
- * Test    check_vectors entropy.h5; test_known */
+ * Test    check_vectors entropy.h5; draws_follow_their_chances */
 #ifndef PROBFLOW_SRC_DATA_KNOWN_H
 #define PROBFLOW_SRC_DATA_KNOWN_H
 
 #include <probflow/random.h>
 #include <probflow/space.h>
 #include <probflow/status.h>
-
-#define PF_KNOWN_PREFIX "known:"
 
 typedef struct pf_known {
     pf_space space;

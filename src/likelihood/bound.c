@@ -20,6 +20,7 @@
 #include <math.h>
 #include <probflow/estimand.h>
 #include <probflow/memory.h>
+#include <string.h>
 
 /* Images first .. first+B-1, draw `draw`. */
 typedef struct call {
@@ -36,7 +37,7 @@ typedef struct work {
     double *t, *weight, *nats; /* [B] */
     double *xt, *s, *x;        /* [B,D] */
     double *v, *jv;            /* [B,D], sliced; else NULL */
-    double *y, *wide, *spare;  /* [B,D], [D], [D], with a control: x in its basis, z, room */
+    double *y, *e, *wide;      /* [B,D], with a control: x and z in its basis, and room */
     float *z;                  /* [B,D] */
 } work;
 
@@ -52,9 +53,8 @@ static double known_part(const call *c, const work *w, int b, const pf_bound_at 
     double signal = at->mean * at->mean * SPREAD, share = signal / (signal + at->std * at->std);
     double all, mean;
     if (!c->control) return share * share * (of->noise - (double)D);
-    for (size_t i = 0; i < D; i++) w->wide[i] = (double)w->z[from + i];
-    pf_control_residual(c->control, at->std / at->mean, c->least, 1, w->y + from, w->wide,
-                        w->spare, &all, &mean);
+    all = pf_control_residual(c->control, at->std / at->mean, c->least, w->y + from,
+                              w->e + from, &mean);
     return start ? all - mean : all;
 }
 
@@ -100,6 +100,8 @@ static PF_MUST_USE pf_status add_terms(const call *c, work *w, int start, uint32
     show(c, w, step, sliced, x);
     PF_TRY(sliced ? c->score->vjp(c->score->self, c->B, w->t, w->xt, 1, w->v, w->s, w->jv)
                   : c->score->eval(c->score->self, c->B, w->t, w->xt, w->s));
+    for (size_t i = 0; c->control && i < (size_t)c->B * D; i++) w->wide[i] = (double)w->z[i];
+    if (c->control) pf_control_project(c->control, c->B, w->wide, w->e);
     for (int b = 0; b < c->B; b++) {
         double product = 0.0;
         pf_bound_at at = pf_bound_at_time(c->sde, w->t[b]);
@@ -159,9 +161,11 @@ static void add_closed_forms(const call *c, const double *x, double *nats)
 static PF_MUST_USE pf_status find_bound(const call *c, work *w, const double *x, double *nats)
 {
     for (int b = 0; b < c->B; b++) nats[b] = 0.0;
-    for (size_t at = 0; c->control && at < (size_t)c->B * (size_t)c->score->dim;
-         at += (size_t)c->score->dim)
-        pf_control_centre(c->control, 1, x + at, w->spare, w->y + at);
+    if (c->control) {
+        memcpy(w->wide, x, (size_t)c->B * (size_t)c->score->dim * sizeof *x);
+        pf_control_centre(c->control, c->B, w->wide);
+        pf_control_project(c->control, c->B, w->wide, w->y);
+    }
     PF_TRY(sample_terms(c, w, x, nats));
     add_closed_forms(c, x, nats);
     add_known(c, w, nats);
@@ -188,7 +192,7 @@ static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
 {
     size_t B = (size_t)g->B, n = B * (size_t)view->score->dim;
     size_t probes = opt->bound_form == PF_BOUND_SLICED ? n : 0;
-    size_t known = opt->bound_control ? n + 2 * n / B : 0;
+    size_t known = opt->bound_control ? n : 0;
     pf_bound_at at = pf_bound_at_time(view->sde, opt->ode.t_min);
     call c = {.control = opt->bound_control ? g->control : NULL,
               .least = at.std * at.std / (at.mean * at.mean),
@@ -197,7 +201,7 @@ static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
               .opt = opt,
               .first = g->first,
               .B = g->B};
-    double *all = pf_zalloc((3 * B + 3 * n + 2 * probes + known) * sizeof *all);
+    double *all = pf_zalloc((3 * B + 3 * n + 2 * probes + 3 * known) * sizeof *all);
     work w = {.t = all, .z = pf_zalloc(n * sizeof(float))};
     pf_status st =
         all && w.z ? PF_OK
@@ -211,8 +215,8 @@ static pf_status score_group(const pf_likelihood_opt *opt, const pf_view *view,
         w.v = w.x + n;
         w.jv = w.v + probes;
         w.y = w.jv + probes;
-        w.wide = w.y + (known ? n : 0);
-        w.spare = w.wide + (known ? n / B : 0);
+        w.e = w.y + known;
+        w.wide = w.e + known;
         st = fill(&c, view, g, &w, cells);
     }
     pf_free(all);
@@ -234,7 +238,7 @@ static pf_status check(const pf_likelihood_opt *opt, const pf_view *view, const 
 
 static size_t bytes(const pf_likelihood_opt *opt, int dim)
 {
-    int arrays = opt->bound_form == PF_BOUND_SLICED ? 5 : opt->bound_control ? 4 : 3;
+    int arrays = opt->bound_form == PF_BOUND_SLICED ? 5 : opt->bound_control ? 6 : 3;
     return (size_t)opt->group * ((size_t)dim * (arrays * sizeof(double) + sizeof(float)));
 }
 

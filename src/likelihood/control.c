@@ -132,7 +132,7 @@ static void spectrum(const pf_control_use *u, double *l, int *first, int *last)
     for (int i = 0; i < D; i++) l[i] += same;
 }
 
-static void to_basis(const pf_control *c, int rows, const double *v, double *y)
+void pf_control_project(const pf_control *c, int rows, const double *v, double *y)
 {
     pf_gemm g = {.tb = 1, .m = rows, .n = c->D, .k = c->D, .alpha = 1.0};
     pf_linalg_gemm(&g, v, c->basis, y);
@@ -158,37 +158,33 @@ void pf_control_integral(const pf_control_use *u, int rows, const double *v, dou
     int D = u->control->D, first, last;
     double *l = work + (size_t)rows * (size_t)D, *y = work;
     spectrum(u, l, &first, &last);
-    to_basis(u->control, rows, v, y);
+    pf_control_project(u->control, rows, v, y);
     for (int r = 0; r < rows; r++, y += D) {
         out[r] = 0.0;
         for (int i = first; i < last; i++) out[r] += (y[i] * y[i] - 1.0) * l[i];
     }
 }
 
-void pf_control_centre(const pf_control *c, int rows, const double *x, double *work, double *y)
+void pf_control_centre(const pf_control *c, int rows, double *x)
 {
     size_t D = (size_t)c->D;
-    for (size_t i = 0; i < (size_t)rows * D; i++) work[i] = x[i] - c->mean[i % D];
-    to_basis(c, rows, work, y);
+    for (size_t i = 0; i < (size_t)rows * D; i++) x[i] -= c->mean[i % D];
 }
 
-/* In the basis r_i = z_i - s (m y_i + s z_i)/S_i, S_i = m^2 w_i + s^2, so over z
+/* r_i = z_i - s (m y_i + s z_i)/S_i, S_i = m^2 w_i + s^2, so over z
  * E r_i^2 = (m^2 w_i/S_i)^2 + (s m y_i/S_i)^2 = w_i^2/(w_i + u)^2 + y_i^2 u/(w_i + u)^2, u = s^2/m^2. */
-void pf_control_residual(const pf_control *c, double ratio, double least, int rows,
-                         const double *y, const double *z, double *work, double *out,
-                         double *mean)
+double pf_control_residual(const pf_control *c, double ratio, double least, const double *y,
+                           const double *z, double *mean)
 {
-    size_t D = (size_t)c->D;
-    to_basis(c, rows, z, work);
-    for (size_t r = 0; r < (size_t)rows; r++, y += D, work += D) {
-        out[r] = mean[r] = 0.0;
-        for (size_t i = 0; i < D; i++) {
-            double w = fmax(c->var[i], least), all = w + ratio * ratio;
-            double kept = w / all, pull = ratio * y[i] / all, e = kept * work[i] - pull;
-            out[r] += e * e;
-            mean[r] += kept * kept + pull * pull;
-        }
+    double sum = 0.0;
+    *mean = 0.0;
+    for (int i = 0; i < c->D; i++) {
+        double w = fmax(c->var[i], least), all = w + ratio * ratio;
+        double kept = w / all, pull = ratio * y[i] / all, e = kept * z[i] - pull;
+        sum += e * e;
+        *mean += kept * kept + pull * pull;
     }
+    return sum;
 }
 
 /* By u, du/u = rate dt: integral of w^2/(w + u)^2 du/u = log(u/(w + u)) + w/(w + u), of u/(w + u)^2 du/u = -1/(w + u). */
@@ -213,7 +209,7 @@ void pf_control_split(const pf_control_use *u, int rows, double *v, double *work
     memcpy(s, u->control->basis, (size_t)first * D * sizeof *s);
     memcpy(s + (size_t)first * D, u->control->basis + (size_t)last * D,
            (D - (size_t)last) * D * sizeof *s);
-    to_basis(u->control, rows, v, work);
+    pf_control_project(u->control, rows, v, work);
     for (size_t r = 0; r < (size_t)rows; r++)
         for (size_t i = 0; i < D; i++)
             if (i < (size_t)first || i >= (size_t)last) work[r * D + i] = 0.0;

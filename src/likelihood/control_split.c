@@ -21,7 +21,8 @@ pf_status pf_control_open_split(const char *data, pf_shape shape, pf_dataset **o
 
 typedef struct source {
     pf_dataset *train;
-    double scale; /* of a pixel's level; where it lies does not matter to a covariance */
+    double
+        scale; /* of a pixel's level; where it lies is told to the control, as it does not matter to a covariance */
 } source;
 
 static pf_status read_rows(void *self, int64_t first, int64_t n, double *x)

@@ -16,18 +16,12 @@
 #include <math.h>
 #include <probflow/likelihood.h>
 
-static double noise_over_mean(const pf_sde *sde, double t_min, double *mean, double *std)
-{
-    pf_sde_marginal(sde, t_min, mean, std);
-    return *std / *mean;
-}
-
 static double draw_truncated_normal(const pf_dequantiser *q, const pf_draw *draw,
                                     const unsigned char *pixels, double *u)
 {
     double mean, std, sum = 0.0;
     (void)pixels;
-    noise_over_mean(q->sde, q->opt->ode.t_min, &mean, &std);
+    pf_sde_marginal(q->sde, q->opt->ode.t_min, &mean, &std);
     pf_bin_noise n = pf_bin_noise_cut(q->space->levels, mean, std);
     for (int d = 0; d < q->dim; d++) {
         /* half a unit of the last place in, so that p = 0 is not infinitely far out */
@@ -42,7 +36,7 @@ static double draw_normal(const pf_dequantiser *q, const pf_draw *draw,
                           const unsigned char *pixels, double *u)
 {
     double mean, std, sum = 0.0;
-    double noise = noise_over_mean(q->sde, q->opt->ode.t_min, &mean, &std);
+    pf_sde_marginal(q->sde, q->opt->ode.t_min, &mean, &std);
     int levels = q->space->levels;
     pf_bin_noise n = pf_bin_noise_whole(levels, mean, std);
     for (int d = 0; d < q->dim; d++) {
@@ -51,7 +45,7 @@ static double draw_normal(const pf_dequantiser *q, const pf_draw *draw,
         u[d] = 0.5 + n.s * (double)e;
         double x = 2.0 * (pixels[d] + u[d]) / levels - 1.0;
         sum += pf_bin_noise_log_q(&n, (double)e) -
-               pf_level_decode(levels, noise, x, pixels[d], NULL);
+               pf_level_decode(levels, std / mean, x, pixels[d], NULL);
     }
     return sum;
 }
@@ -73,7 +67,7 @@ static double place_as_it_is(const pf_sde *sde, double t_min)
 static double place_at_the_mean(const pf_sde *sde, double t_min)
 {
     double mean, std;
-    noise_over_mean(sde, t_min, &mean, &std);
+    pf_sde_marginal(sde, t_min, &mean, &std);
     return mean;
 }
 

@@ -2,6 +2,7 @@
 #include "likelihood/columns.h"
 
 #include <probflow/likelihood.h>
+#include <probflow/linalg.h>
 #include <probflow/memory.h>
 
 #include <math.h>
@@ -9,22 +10,24 @@
 
 double pf_bound_of_draws(int K, const double *log_w)
 {
-    double most = -INFINITY, sum = 0.0;
-    for (int k = 0; k < K; k++) most = fmax(most, log_w[k]);
-    if (isinf(most)) return most;
-    for (int k = 0; k < K; k++) sum += exp(log_w[k] - most);
-    return most + log(sum / K);
+    return pf_log_sum_exp(K, log_w) - log(K);
 }
 
-enum { REPEATS = 4096 };
+/* Sets that the mean is taken over: of many draws it varies less. */
+static int sets_of(int K)
+{
+    enum { SETS = 4096, FEW = 64 };
+    return K <= FEW ? SETS : K < SETS ? SETS * FEW / K : FEW;
+}
 
-/* The mean over fixed sets of K draws; of each set its negative too, so that the mean of one draw is 0. */
+/* Of each set its negative too, so that the mean of one draw is 0. */
 double pf_gain_of_draws(double deviation, int K)
 {
+    int sets = sets_of(K);
     double mean = 0.0;
-    for (int r = 0; r < REPEATS; r++) {
+    for (int r = 0; r < sets; r++) {
         double most[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0, 0.0};
-        pf_draw d = {.seed = 1, .stream = PF_STREAM_TEST, .sample = (uint64_t)r};
+        pf_draw d = {.seed = 1, .stream = PF_STREAM_GAIN, .sample = (uint64_t)r};
         for (int k = 0; k < K; k++) {
             float e;
             pf_draw_normal(&d, (size_t)k, 1, &e);
@@ -36,7 +39,7 @@ double pf_gain_of_draws(double deviation, int K)
             }
         }
         for (int side = 0; side < 2; side++)
-            mean += (most[side] + log(sum[side] / K)) / (2 * REPEATS);
+            mean += (most[side] + log(sum[side] / K)) / (2 * sets);
     }
     return mean;
 }

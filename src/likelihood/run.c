@@ -369,19 +369,21 @@ pf_status pf_scoring_check(const pf_scoring *s)
     return PF_OK;
 }
 
-/* Truncated-normal draws stand about the centres of the levels, as data of that grid do at t_min. */
+/* Normal draws stand about the centres of the levels, as data of that grid do at t_min. */
 static void hint_at_grid(const pf_scoring *s)
 {
-    if (!s->model.net->graph || s->opt->dequantisation != PF_DEQUANT_TRUNCATED_NORMAL) return;
+    int how = s->opt->dequantisation, cut = how == PF_DEQUANT_TRUNCATED_NORMAL;
+    if (!s->model.net->graph || (!cut && how != PF_DEQUANT_NORMAL)) return;
     int grid = s->model.data->grid;
     if (grid == PF_GRID_CENTRES) return;
-    pf_log(
-        "data.grid is %s: the network of %s was trained on %s; truncated normal costs it %s; "
-        "train with data.grid=centres",
-        pf_grid_words[grid], s->model.path,
-        grid == PF_GRID_DEQUANTISED ? "dequantised data"
-                                    : "points beside the centres of the levels",
-        grid == PF_GRID_DEQUANTISED ? "about 0.9 bits/dim" : "what it does not know of those");
+    pf_log("data.grid is %s: the network of %s was trained on %s; %s costs it %s; "
+           "train with data.grid=centres",
+           pf_grid_words[grid], s->model.path,
+           grid == PF_GRID_DEQUANTISED ? "dequantised data"
+                                       : "points beside the centres of the levels",
+           cut ? "truncated normal" : "normal noise",
+           cut && grid == PF_GRID_DEQUANTISED ? "about 0.9 bits/dim"
+                                              : "what it does not know of those");
 }
 
 static pf_status open_results(pf_scoring *s)

@@ -1,5 +1,7 @@
 /* Maps onto the cells of an argmax and the densities that come of them; see argmax.h. */
 #include "method/argmax.h"
+
+#include <probflow/linalg.h>
 #include "method/gauss.h"
 
 #include <math.h>
@@ -73,19 +75,10 @@ void pf_argmax_softplus_inverse(int K, int x, const double *v, double *u)
     for (int i = 0; i < K; i++) u[i] = i == x ? top : top - pf_softplus_inverse(top - v[i]);
 }
 
-static double log_sum(int n, const double *z)
-{
-    double most = z[0], sum = 0.0;
-    for (int i = 1; i < n; i++) most = fmax(most, z[i]);
-    if (isinf(most)) return most;
-    for (int i = 0; i < n; i++) sum += exp(z[i] - most);
-    return most + log(sum);
-}
-
 /* v_i = -log(exp(-top) - exp(-phi_i) log w_i), where no exponential overflows. */
 double pf_argmax_gumbel(int K, int x, const double *phi, const double *w, double *v)
 {
-    double all = log_sum(K, phi), top = all - log(-log(w[x]));
+    double all = pf_log_sum_exp(K, phi), top = all - log(-log(w[x]));
     for (int i = 0; i < K; i++) {
         double a = -top, b = log(-log(w[i])) - phi[i];
         v[i] = i == x ? top : -(fmax(a, b) + log1p(exp(-fabs(a - b))));
@@ -97,7 +90,7 @@ void pf_argmax_gumbel_inverse(int K, int x, const double *phi, const double *v, 
 {
     double top = v[x];
     for (int i = 0; i < K; i++)
-        w[i] = i == x ? exp(-exp(log_sum(K, phi) - top))
+        w[i] = i == x ? exp(-exp(pf_log_sum_exp(K, phi) - top))
                       : exp(exp(phi[i] - v[i]) * expm1(v[i] - top));
 }
 
@@ -148,7 +141,7 @@ void pf_argmax_elbo_slope(int B, int k, pf_argmax_normal q, pf_argmax_normal p,
 
 double pf_argmax_bound(int draws, const double *w, double *share)
 {
-    double all = log_sum(draws, w);
+    double all = pf_log_sum_exp(draws, w);
     for (int j = 0; share && j < draws; j++) share[j] = exp(w[j] - all);
     return all - log(draws);
 }

@@ -107,11 +107,19 @@ static PF_MUST_USE pf_status take_mixing(const pf_argmax *a, const pf_net *n, in
     size_t B = (size_t)a->B;
     int number = pf_argmax_number(a, k) - 1;
     double from[PF_ARGMAX_BITS_MAX];
+    char taken[PF_ARGMAX_BITS_MAX] = {0};
     b->turned = pf_zalloc(B * B * sizeof *b->turned);
     PF_REQUIRE(b->turned, PF_EMEM, "no memory for a matrix of %zu numbers", B);
     if (a->opt.channels == PF_ARGMAX_CHANNELS_SHUFFLE) {
         PF_TRY(find_doubles(n, number, "permutation", B, from));
-        for (size_t i = 0; i < B; i++) b->turned[(size_t)lrint(from[i]) * B + i] = 1.0;
+        for (size_t i = 0; i < B; i++) {
+            double to = rint(from[i]);
+            PF_REQUIRE(to >= 0.0 && to < (double)B && !taken[(size_t)to], PF_EFORMAT,
+                       "parameter transforms.%d.permutation is no order of %zu channels",
+                       number, B);
+            taken[(size_t)to] = 1;
+            b->turned[(size_t)to * B + i] = 1.0;
+        }
         return PF_OK;
     }
     PF_TRY(find_doubles(n, number, "weight", B * B, b->turned));

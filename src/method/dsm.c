@@ -52,12 +52,19 @@ double pf_sde_method_cond(const pf_sde_method *m, double t)
     return std / mean;
 }
 
-pf_affine_score pf_sde_method_score(const pf_sde_method *m, double t)
+double pf_sde_method_noise(const pf_sde_method *m, double t)
 {
     double mean, std;
     pf_sde_marginal(&m->sde, t, &mean, &std);
     if (m->cond == PF_COND_LABEL) m->sde.ops->label(&m->sde.opt, m->levels, t, &std);
-    return pf_predict_score(predicts(m), mean, std);
+    return std;
+}
+
+pf_affine_score pf_sde_method_score(const pf_sde_method *m, double t)
+{
+    double mean, std;
+    pf_sde_marginal(&m->sde, t, &mean, &std);
+    return pf_predict_score(predicts(m), mean, pf_sde_method_noise(m, t));
 }
 
 void pf_dsm_times(const pf_sde_method *m, double u0, int64_t first, int B, int64_t total,
@@ -86,7 +93,7 @@ void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in)
 {
     double mean, std;
     pf_sde_marginal(&m->sde, t, &mean, &std);
-    if (m->cond == PF_COND_LABEL) m->sde.ops->label(&m->sde.opt, m->levels, t, &std);
+    std = pf_sde_method_noise(m, t);
     pf_told_noise(in, (size_t)b, pf_sde_method_cond(m, t), std / mean, mean);
     pf_told_put(in, PF_DSM_LOG_SNR, (size_t)b, 2.0 * log(mean / std));
 }

@@ -25,6 +25,8 @@ extern const pf_opt pf_sde_method_opts[]; /* of section `method`: predicts, cond
 
 /* What the network is told of time t, in double. */
 double pf_sde_method_cond(const pf_sde_method *m, double t);
+/* The noise that the score and the network are told of: std(t), of labels that of their level. */
+double pf_sde_method_noise(const pf_sde_method *m, double t);
 /* score = a x + c net at time t. */
 pf_affine_score pf_sde_method_score(const pf_sde_method *m, double t);
 
@@ -51,15 +53,15 @@ void pf_dsm_show(const pf_dsm *d, void *const *in);
 /* The same of sample b at time t, without the data. */
 void pf_dsm_show_time(const pf_sde_method *m, double t, int b, void *const *in);
 
-/* The factor of |s score + z|^2 of a sample at time t in the loss. */
+/* The factor that |s score + z|^2 of a sample of dim entries at time t has in the loss. */
 double pf_dsm_weight(const pf_sde_method *m, double t, int dim);
-/* Adds to *sum |s score + z|^2 of n entries of one sample at x_t = mean x + std z, score = f.a x_t + f.c net;
- * slope [n] (NULL: not wanted) = factor/2 times its derivative by net.
- * Test  check_vectors losses.h5 */
-typedef struct pf_dsm_at {
+typedef struct pf_dsm_at { /* a time */
     double mean, std;
     pf_affine_score f;
 } pf_dsm_at;
+/* Adds |s score + z|^2 over n entries of one sample to *sum: data x, noise z, network output net [n], x_t = mean x + std z,
+ * score = f.a x_t + f.c net.  slope [n] (NULL: not wanted) = factor/2 times its derivative by net.  In double.
+ * Test  check_vectors losses.h5 */
 void pf_dsm_square(const pf_dsm_at *at, size_t n, const double *x, const double *z,
                    const double *net, double factor, double *slope, double *sum);
 

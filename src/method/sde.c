@@ -8,6 +8,8 @@
 #include <probflow/memory.h>
 #include <probflow/random.h>
 
+#include <math.h>
+
 extern const pf_method_ops pf_method_sde_ops;
 
 typedef struct bound {
@@ -29,6 +31,10 @@ static pf_status read_sections(pf_config *c, void *opt)
                "method.cond is label, but networks of the SDE %s know no noise levels; set "
                "method.cond=t",
                name);
+    PF_REQUIRE(m->cond != PF_COND_LABEL || isfinite(pf_sde_method_noise(m, 1.0)), PF_EARG,
+               "method.levels is %d, of which this SDE takes more noise in a step than there "
+               "is: want more levels",
+               m->levels);
     PF_REQUIRE(o->weight == PF_WEIGHT_LIKELIHOOD || o->time == PF_TIME_UNIFORM, PF_EARG,
                "objective.time is importance, which samples t by the likelihood weight, but "
                "objective.weight is sigma2; set objective.time=uniform");

@@ -65,7 +65,7 @@ static double mass_inverse(const void *self, double t_min, double m)
 static double label(const void *self, int n, double t, double *std)
 {
     double at = rint((1.0 - t) * (n - 1));
-    *std = sigma(self, 1.0 - at / fmax(n - 1, 1));
+    *std = sigma(self, 1.0 - at / (n - 1));
     return at;
 }
 

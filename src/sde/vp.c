@@ -4,8 +4,8 @@
  *     mean = exp(-B/2),   std^2 = 1 - exp(-B),   prior N(0, 1)
  *     g^2/std^2 = b / (1 - exp(-B)),   its integral = log(expm1 B(t) / expm1 B(t_min))
  *
- * Source: Song et al. 2021, eq. 11 and appendix C, and their published code (labels); the importance law and its inverse follow by
- * integrating g^2/std^2 dt = dB / (1 - exp(-B)). */
+ * Source: Song et al. 2021, eq. 11 and appendix C, and their published code (labels); the importance
+ * law and its inverse follow by integrating g^2/std^2 dt = dB / (1 - exp(-B)). */
 #include "sde/linear_beta.h"
 
 #include <math.h>
@@ -43,8 +43,7 @@ static double label(const void *self, int n, double t, double *std)
     const pf_linear_beta *s = self;
     double at = (n - 1) * t, log_abar = 0.0;
     for (int i = 0; i <= (int)at; i++)
-        log_abar +=
-            log1p(-(s->beta_min + (s->beta_max - s->beta_min) * i / fmax(n - 1, 1)) / n);
+        log_abar += log1p(-(s->beta_min + (s->beta_max - s->beta_min) * i / (n - 1)) / n);
     *std = sqrt(-expm1(log_abar));
     return at;
 }

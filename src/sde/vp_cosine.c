@@ -3,7 +3,7 @@
  *     mean = cos a,   std = sin a,   a(t) = a0 + w t,   prior N(0, 1)
  *     a0 = atan exp(-logsnr_max/2),   a1 = atan exp(-logsnr_min/2),   w = a1 - a0
  *     dx = -w tan(a) x dt + sqrt(2 w tan(a)) dw
- *     g^2/std^2 = 2 w/(sin a cos a),   its integral = 2 log(tan a(t) / tan a(t_min)): log(std^2/mean^2) is even
+ *     g^2/std^2 = 2 w/(sin a cos a),   its integral = 2 log(tan a(t) / tan a(t_min)), as log(std^2/mean^2) = 2 log tan a
  *
  * Near a right angle its complement b = pi/2 - a = b1 + w (1 - t) is what keeps the digits.
  *

@@ -11,6 +11,7 @@ train "unknown.*'?stpes'?.*steps" --set train.stpes=3
 train 'power of two' --set shards=6
 train 'objective.time=uniform' --set objective.weight=sigma2
 train 'know no noise levels' --set sde.name=subvp --set method.cond=label
+train 'more noise in a step' --set sde.name=vp --set method.cond=label --set method.levels=8
 train 'f16.*f32.*bf16' --set train.precision=f16
 train 'gpu' --set train.device=gpu
 train 'range|from|between' --set train.lr=-1

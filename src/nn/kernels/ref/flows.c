@@ -2,6 +2,7 @@
  *
  *   bits         u_b = mean_b + exp(log_std_b) noise_b,   v_b = sign_b softplus(u_b),   sign_b = +1 where bit b of k is 1
  *                log q = sum_b ( -noise_b^2/2 - log sqrt(2 pi) - log_std_b - log sigmoid(u_b) );  0 where k < 0
+ *   draw, cells  the same in two, so that steps of a flow may stand between: u and its log q; v and sum_b log sigmoid(u_b)
  *   turn         y_l = x_(n-1-l), or x_l; 0 from n on
  *   invertible   y = W x, and log |det W| of each position
  *   normal_nats  sum_c ( (x_c - loc_c)^2 exp(-2 s_c)/2 + log sqrt(2 pi) + s_c ),  s the log scale
@@ -37,6 +38,12 @@ static double log_sigmoid(double u)
     return fmin(u, 0.0) - log1p(exp(-fabs(u)));
 }
 
+/* Of bit b of symbol k. */
+static double sign_of(int32_t k, size_t B, size_t b)
+{
+    return k >> (B - 1 - b) & 1 ? 1.0 : -1.0;
+}
+
 /* A bit at a position. */
 typedef struct bit {
     double sign, noise, std, log_std, u;
@@ -46,7 +53,7 @@ static bit take_bit(const pf_call *c, size_t p, int b, int32_t k)
 {
     size_t B = (size_t)c->site->in[1].c;
     const float *param = c->in[0] + p * 2 * B + b;
-    bit r = {.sign = k >> (B - 1 - (size_t)b) & 1 ? 1.0 : -1.0,
+    bit r = {.sign = sign_of(k, B, (size_t)b),
              .noise = c->in[1][p * B + (size_t)b],
              .log_std = param[B]};
     r.std = exp(r.log_std);
@@ -89,6 +96,78 @@ pf_status pf_ref_bits_back(void *ctx, const pf_call *c)
             double du = g[b] * t.sign * exp(log_sigmoid(t.u)) - g[B] * exp(log_sigmoid(-t.u));
             to[b] = k < 0 ? 0.0f : (float)du;
             to[B + b] = k < 0 ? 0.0f : (float)(du * t.std * t.noise - g[B]);
+        }
+    }
+    return PF_OK;
+}
+
+/* ---- draw ---- */
+
+pf_status pf_ref_draw(void *ctx, const pf_call *c)
+{
+    size_t B = (size_t)c->site->in[1].c;
+    for (size_t p = 0; p < (size_t)c->site->B * positions_of(c->site); p++) {
+        const float *param = c->in[0] + p * 2 * B, *noise = c->in[1] + p * B;
+        float *u = c->out + p * (B + 1);
+        double log_q = 0.0;
+        for (size_t b = 0; b < B; b++) {
+            double e = noise[b], log_std = param[B + b];
+            u[b] = (float)(param[b] + exp(log_std) * e);
+            log_q += -0.5 * e * e - LOG_ROOT_2PI - log_std;
+        }
+        u[B] = (float)log_q;
+    }
+    return PF_OK;
+}
+
+pf_status pf_ref_draw_back(void *ctx, const pf_call *c)
+{
+    size_t B = (size_t)c->site->in[1].c;
+    for (size_t p = 0; c->gin[0] && p < (size_t)c->site->B * positions_of(c->site); p++) {
+        const float *param = c->in[0] + p * 2 * B, *noise = c->in[1] + p * B;
+        const float *g = c->gout + p * (B + 1);
+        float *to = c->gin[0] + p * 2 * B;
+        for (size_t b = 0; b < B; b++) {
+            to[b] = g[b];
+            to[B + b] = (float)(g[b] * exp((double)param[B + b]) * noise[b] - g[B]);
+        }
+    }
+    return PF_OK;
+}
+
+/* ---- cells ---- */
+
+pf_status pf_ref_cells(void *ctx, const pf_call *c)
+{
+    const pf_site *s = c->site;
+    size_t B = (size_t)s->in[0].c;
+    for (size_t p = 0; p < (size_t)s->B * positions_of(s); p++) {
+        int32_t k = integer_at(c->in[1], p);
+        float *v = c->out + p * (B + 1);
+        double volume = 0.0;
+        PF_REQUIRE(k < 1 << B, PF_EARG, "operator %s (cells): symbol %d, want less than %d",
+                   s->name, k, 1 << B);
+        for (size_t b = 0; b < B; b++) {
+            double u = c->in[0][p * B + b];
+            v[b] = k < 0 ? 0.0f : (float)(sign_of(k, B, b) * -log_sigmoid(-u));
+            volume += log_sigmoid(u);
+        }
+        v[B] = k < 0 ? 0.0f : (float)volume;
+    }
+    return PF_OK;
+}
+
+pf_status pf_ref_cells_back(void *ctx, const pf_call *c)
+{
+    size_t B = (size_t)c->site->in[0].c;
+    for (size_t p = 0; c->gin[0] && p < (size_t)c->site->B * positions_of(c->site); p++) {
+        int32_t k = integer_at(c->in[1], p);
+        const float *g = c->gout + p * (B + 1);
+        for (size_t b = 0; b < B; b++) {
+            double u = c->in[0][p * B + b];
+            double du =
+                g[b] * sign_of(k, B, b) * exp(log_sigmoid(u)) + g[B] * exp(log_sigmoid(-u));
+            c->gin[0][p * B + b] = k < 0 ? 0.0f : (float)du;
         }
     }
     return PF_OK;

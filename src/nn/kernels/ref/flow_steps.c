@@ -1,114 +1,18 @@
-/* The operators of conditional flows, of B numbers at each position, and of what stands between two steps of a flow:
+/* The operators of steps of a flow, of B numbers at each position, and of what stands between two steps:
  *
- *   draw      u_b = mean_b + exp(log_std_b) noise_b,   log q = sum_b ( -noise_b^2/2 - log sqrt(2 pi) - log_std_b )
- *   cells     v_b = sign_b softplus(u_b),   sum_b log sigmoid(u_b);  0 where the symbol is below 0
  *   bounded   y_b = shift_b + exp(s_b) x_b,   s_b = 2 tanh(raw_b/2),   sum_b s_b
  *   act_norm  y_c = (x_c - shift_c) exp(-log_scale_c),   -sum_c log_scale_c
  *   shuffle   y_c = x_(p_c),   p a permutation
  *
- * draw and cells after one another are bits; see flows.c.  All in double, stored as floats.
- * Source: Hoogeboom et al. 2021, section 4 and their published code (CondAffineAR); Kingma and Dhariwal 2018, section 3.1
- *         (act_norm). */
+ * All in double, stored as floats.
+ * Source: published code of argmax flows (CondAffineAR); Kingma and Dhariwal 2018, section 3.1 (act_norm). */
 #include "nn/kernels/ref/ref.h"
 
 #include <math.h>
-#include <string.h>
-
-#define LOG_ROOT_2PI 0.91893853320467274178
 
 static size_t positions_of(const pf_site *s)
 {
     return (size_t)s->B * (size_t)s->in[0].h * (size_t)s->in[0].w;
-}
-
-static double log_sigmoid(double u)
-{
-    return fmin(u, 0.0) - log1p(exp(-fabs(u)));
-}
-
-/* ---- draw ---- */
-
-pf_status pf_ref_draw(void *ctx, const pf_call *c)
-{
-    size_t B = (size_t)c->site->in[1].c;
-    for (size_t p = 0; p < positions_of(c->site); p++) {
-        const float *param = c->in[0] + p * 2 * B, *noise = c->in[1] + p * B;
-        float *u = c->out + p * (B + 1);
-        double log_q = 0.0;
-        for (size_t b = 0; b < B; b++) {
-            double e = noise[b], log_std = param[B + b];
-            u[b] = (float)(param[b] + exp(log_std) * e);
-            log_q += -0.5 * e * e - LOG_ROOT_2PI - log_std;
-        }
-        u[B] = (float)log_q;
-    }
-    return PF_OK;
-}
-
-pf_status pf_ref_draw_back(void *ctx, const pf_call *c)
-{
-    size_t B = (size_t)c->site->in[1].c;
-    for (size_t p = 0; c->gin[0] && p < positions_of(c->site); p++) {
-        const float *param = c->in[0] + p * 2 * B, *noise = c->in[1] + p * B;
-        const float *g = c->gout + p * (B + 1);
-        float *to = c->gin[0] + p * 2 * B;
-        for (size_t b = 0; b < B; b++) {
-            to[b] = g[b];
-            to[B + b] = (float)(g[b] * exp((double)param[B + b]) * noise[b] - g[B]);
-        }
-    }
-    return PF_OK;
-}
-
-/* ---- cells ---- */
-
-/* The symbol at a position, whose four bytes are an integer, and the sign of its bit b. */
-static int32_t symbol_at(const pf_call *c, size_t p)
-{
-    int32_t k;
-    memcpy(&k, c->in[1] + p, sizeof k);
-    return k;
-}
-
-static double sign_of(int32_t k, size_t B, size_t b)
-{
-    return k >> (B - 1 - b) & 1 ? 1.0 : -1.0;
-}
-
-pf_status pf_ref_cells(void *ctx, const pf_call *c)
-{
-    const pf_site *s = c->site;
-    size_t B = (size_t)s->in[0].c;
-    for (size_t p = 0; p < positions_of(s); p++) {
-        int32_t k = symbol_at(c, p);
-        float *v = c->out + p * (B + 1);
-        double volume = 0.0;
-        PF_REQUIRE(k < 1 << B, PF_EARG, "operator %s (cells): symbol %d, want less than %d",
-                   s->name, k, 1 << B);
-        for (size_t b = 0; b < B; b++) {
-            double u = c->in[0][p * B + b];
-            v[b] = k < 0 ? 0.0f : (float)(sign_of(k, B, b) * -log_sigmoid(-u));
-            volume += log_sigmoid(u);
-        }
-        v[B] = k < 0 ? 0.0f : (float)volume;
-    }
-    return PF_OK;
-}
-
-pf_status pf_ref_cells_back(void *ctx, const pf_call *c)
-{
-    size_t B = (size_t)c->site->in[0].c;
-    for (size_t p = 0; c->gin[0] && p < positions_of(c->site); p++) {
-        int32_t k = symbol_at(c, p);
-        const float *g = c->gout + p * (B + 1);
-        for (size_t b = 0; b < B; b++) {
-            double u = c->in[0][p * B + b];
-            double du =
-                g[b] * sign_of(k, B, b) * exp(log_sigmoid(u)) + g[B] * exp(log_sigmoid(-u));
-            c->gin[0][p * B + b] = k < 0 ? 0.0f : (float)du;
-        }
-    }
-    return PF_OK;
 }
 
 /* ---- bounded ---- */
