@@ -26,6 +26,26 @@ for o in "--limit 1" "--limit 2" "--limit 17 --set likelihood.draws=3" "--limit 
     ! grep -i nan out err || fail "nan with $o"
 done
 
+# draws of an image together: -log of their mean likelihood, on the page and in the file
+rm -f o.h5
+"$probflow" bpd r --out o.h5 --limit 9 --set likelihood.draws=3 --quiet >out || fail "three draws"
+/usr/bin/python3 - <<'P' || { cat out; fail "three draws together"; }
+import h5py, numpy as np, re
+f = h5py.File("o.h5", "r")
+image, v = f["image"][:], f["nll"][:]
+with h5py.File("tiny.h5", "r") as d: nats = d["test/images"][0].size * np.log(2)
+w = np.array([-v[image == i] * nats for i in sorted(set(image))])
+want = -(np.logaddexp.reduce(w, axis=1) - np.log(3)) / nats
+line = [l for l in open("out") if "the bound of all 3 together" in l][0]
+got = re.search(r"is ([0-9.]+) \+- ([0-9.]+)", line)
+assert abs(float(got[1]) - want.mean()) < 6e-6, (line, want.mean())
+assert abs(float(got[2]) - want.std(ddof=1) / 3) < 6e-6, (line, want.std(ddof=1) / 3)
+assert abs(f.attrs["nll_draws"] - want.mean()) < 1e-12 and want.mean() < v.mean()
+P
+rm -f o.h5
+"$probflow" bpd r --out o.h5 --limit 2 --quiet >out || fail "a draw"
+! grep 'together' out || fail "one draw is no several"
+
 # continued, and a part with what others did: all rows of the file
 "$probflow" bpd r --limit 20 --part 1/2 --out p.h5 --quiet >/dev/null || fail "part 1"
 "$probflow" bpd r --limit 20 --part 2/2 --from p.h5 --out q.h5 >out 2>err || fail "part 2"
